@@ -1,0 +1,258 @@
+"""The only file that knows array libraries.
+
+Everything above ``kernels/`` is written on the array API standard: a function
+takes arrays and begins with ``xp = namespace_of(x)``.  The three things that the
+standard leaves open live here: how a caller's starting point is read, how
+several device scalars become Python floats in one transfer, and how small
+arrays travel between the device and the host.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from array_api_compat import (
+    array_namespace,
+    device,
+    is_array_api_obj,
+    is_cupy_array,
+    is_numpy_array,
+    is_torch_array,
+    to_device,
+)
+
+__all__ = [
+    "Array",
+    "all_finite",
+    "as_vector",
+    "convert_like",
+    "device_of",
+    "dot",
+    "eps_of",
+    "float64_rows_dot",
+    "from_host",
+    "is_array",
+    "library_of",
+    "namespace_of",
+    "norm",
+    "scalars",
+    "to_host",
+]
+
+#: An array of any supported library (NumPy, CuPy, torch, array-api-strict).
+Array = Any
+
+# Columns per block when float32 rows are multiplied in float64: large enough to
+# keep BLAS busy, small enough that the float64 copies stay in cache.
+_BLOCK = 16384
+
+
+def namespace_of(*arrays: Array) -> Any:
+    """Return the array-API namespace that all of `arrays` belong to.
+
+    Raises ``TypeError`` for arrays of two libraries: data is never moved from one
+    library to another behind the caller's back.
+    """
+    return array_namespace(*arrays)
+
+
+def is_array(value: object) -> bool:
+    """Tell whether `value` is an array of a supported library (a list is not)."""
+    return bool(is_array_api_obj(value))
+
+
+def device_of(x: Array) -> Any:
+    """Return the device that `x` lives on."""
+    return device(x)
+
+
+def library_of(x: Array) -> str:
+    """Return the name of the array library of `x`, for messages and results."""
+    name = str(getattr(namespace_of(x), "__name__", "array"))
+    return name.removeprefix("array_api_compat.")
+
+
+def eps_of(x: Array) -> float:
+    """Return the machine epsilon of the floating-point type of `x`."""
+    return float(namespace_of(x).finfo(x.dtype).eps)
+
+
+def as_vector(x0: Any) -> Array:
+    """Return a fresh one-dimensional floating-point copy of `x0`.
+
+    Lists, tuples and Python numbers become NumPy arrays (here, once); arrays of
+    any library keep library, device and floating-point type; integers and
+    booleans become the library's float64.
+
+    Raises
+    ------
+    ValueError
+        When `x0` is empty, complex or has more than one dimension.
+    """
+    if not is_array(x0):
+        x0 = np.asarray(x0)
+    if is_torch_array(x0):
+        x0 = x0.detach()  # the solver's own arithmetic must not be recorded
+    xp = namespace_of(x0)
+    if x0.dtype == getattr(np, "object_", None):
+        x0 = x0.astype(np.float64)
+    if x0.ndim > 1:
+        raise ValueError(
+            f"'x0' must only have one dimension; got shape {tuple(x0.shape)}. "
+            "Flatten it with reshape(-1), or see negopt.neural.flatten for trees."
+        )
+    x0 = xp.reshape(x0, (-1,)) if x0.ndim == 0 else x0
+    if x0.shape[0] == 0:
+        raise ValueError("'x0' is empty; pass a vector with at least one entry.")
+    if xp.isdtype(x0.dtype, "complex floating"):
+        raise ValueError(
+            f"'x0' has the complex type {x0.dtype}; negopt minimises over real vectors: "
+            "stack real and imaginary parts."
+        )
+    if not xp.isdtype(x0.dtype, "real floating") or xp.finfo(x0.dtype).bits < 32:
+        x0 = xp.astype(x0, xp.float64)
+    elif xp.finfo(x0.dtype).bits > 64:  # NumPy's long double has no compiled kernels
+        x0 = xp.astype(x0, xp.float64)
+    return xp.asarray(x0, copy=True)
+
+
+def convert_like(value: Any, like: Array, name: str) -> Array:
+    """Return `value`, an array the caller's function produced, as an array like `like`.
+
+    The result is always a copy: callers may hand out one buffer again and again.
+
+    Parameters
+    ----------
+    value : array or nested list
+        What the user's function returned.
+    like : array
+        Gives library, device and floating-point type.
+    name : str
+        The argument to blame in messages (``"jac"``, ``"hessp"`` ...).
+    """
+    xp = namespace_of(like)
+    if is_numpy_array(like):
+        if is_cupy_array(value):
+            raise TypeError(_foreign(name, value, like))
+        out = np.asarray(value)
+        if out.dtype.kind == "c":
+            raise TypeError(f"{name} returned complex values; it must return real numbers.")
+        return np.array(out, dtype=like.dtype)
+    if not is_array(value):
+        return xp.asarray(value, dtype=like.dtype, device=device_of(like))
+    try:
+        namespace_of(like, value)
+    except TypeError:
+        raise TypeError(_foreign(name, value, like)) from None
+    if is_torch_array(value):
+        value = value.detach()
+    return xp.asarray(xp.astype(value, like.dtype), copy=True)
+
+
+def _foreign(name: str, value: Any, like: Array) -> str:
+    return (
+        f"{name} returned a {library_of(value)} array but x0 is a {library_of(like)} array; "
+        f"return {library_of(like)} arrays (negopt never moves data between libraries)."
+    )
+
+
+def scalars(*values: Any) -> tuple[float, ...]:
+    """Turn zero-dimensional arrays into Python floats with one device read.
+
+    On NumPy this is a plain conversion; elsewhere the values are stacked on the
+    device, in float64, and fetched together.
+    """
+    if all(isinstance(v, (float, int, np.generic)) or is_numpy_array(v) for v in values):
+        return tuple(float(v) for v in values)
+    first = next(v for v in values if is_array(v) and not is_numpy_array(v))
+    xp, where = namespace_of(first), device_of(first)
+    stacked = xp.stack(
+        [
+            xp.astype(xp.reshape(v, ()), xp.float64)
+            if is_array(v)
+            else xp.asarray(float(v), dtype=xp.float64, device=where)
+            for v in values
+        ]
+    )
+    return tuple(to_host(stacked).tolist())
+
+
+def to_host(x: Array) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Copy a small array to the host as float64 NumPy (explicit, never implied)."""
+    if is_numpy_array(x):
+        return np.asarray(x, dtype=np.float64)
+    if is_cupy_array(x):
+        return np.asarray(x.get(), dtype=np.float64)
+    if is_torch_array(x):
+        return np.asarray(x.detach().cpu().numpy(), dtype=np.float64)
+    xp = namespace_of(x)
+    cpu = xp.__array_namespace_info__().default_device()
+    return np.asarray(to_device(x, cpu), dtype=np.float64)
+
+
+def from_host(values: Any, like: Array) -> Array:
+    """Copy small host values to the library, device and type of `like`."""
+    if is_numpy_array(like):
+        return np.asarray(values, dtype=like.dtype)
+    xp = namespace_of(like)
+    values = np.asarray(values, dtype=np.float64)
+    return xp.astype(xp.asarray(values, device=device_of(like)), like.dtype)
+
+
+def dot(x: Array, y: Array) -> Any:
+    """Return ``x'y`` as a zero-dimensional array, accumulated in float64.
+
+    Scalars that decide (slopes, curvatures, reductions) are float64 whatever the
+    type of the vectors.
+    """
+    xp = namespace_of(x, y)
+    if x.dtype == xp.float64:
+        return x @ y
+    return xp.sum(x * y, dtype=xp.float64)
+
+
+def norm(x: Array) -> float:
+    """Return the Euclidean norm of `x`, safe against overflow and underflow."""
+    xp = namespace_of(x)
+    square, largest = scalars(dot(x, x), xp.max(xp.abs(x)))
+    if 1e-280 < square < math.inf:
+        return math.sqrt(square)
+    if not math.isfinite(largest) or largest == 0.0:
+        return largest
+    scaled = x / largest
+    return largest * math.sqrt(scalars(dot(scaled, scaled))[0])
+
+
+def all_finite(x: Array) -> bool:
+    """Tell whether every entry of `x` is finite (one device read)."""
+    xp = namespace_of(x)
+    return math.isfinite(scalars(xp.max(xp.abs(x)))[0])
+
+
+def float64_rows_dot(rows: Array, vectors: Array) -> np.ndarray[Any, np.dtype[np.float64]]:
+    """Return ``rows @ vectors`` on the host, formed in float64.
+
+    Parameters
+    ----------
+    rows : array, shape (k, n)
+    vectors : array, shape (n,) or (n, p)
+
+    Notes
+    -----
+    N.B. float32 Gram entries are not accurate enough for a Cholesky factor (its
+    orthogonality is lost at a column separation of 1e-3), so float32 rows are
+    widened block by block: no float64 copy of the whole memory is ever held.
+    """
+    xp = namespace_of(rows, vectors)
+    if rows.dtype == xp.float64:
+        return to_host(rows @ vectors)
+    n = rows.shape[1]
+    total = None
+    for start in range(0, n, _BLOCK):
+        left = xp.astype(rows[:, start : start + _BLOCK], xp.float64)
+        right = xp.astype(vectors[start : start + _BLOCK, ...], xp.float64)
+        part = left @ right
+        total = part if total is None else total + part
+    return to_host(total)

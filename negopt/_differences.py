@@ -1,0 +1,110 @@
+"""Finite differences: gradients from values, Hessian products from gradients."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from negopt._array import Array, eps_of, from_host, namespace_of, norm, to_host
+
+__all__ = ["SCHEMES", "difference_cost", "difference_gradient", "difference_product"]
+
+#: Evaluations per variable of each scheme, and the exponent of eps in its step.
+SCHEMES: dict[str, tuple[int, float]] = {
+    "2-point": (1, 1.0 / 2.0),
+    "3-point": (2, 1.0 / 3.0),
+    "cs": (1, 1.0 / 2.0),
+}
+
+
+def difference_cost(scheme: str, n: int) -> int:
+    """Return how many evaluations of f one gradient takes."""
+    return SCHEMES[scheme][0] * n
+
+
+def difference_gradient(
+    value: Callable[[Array], Any],
+    x: Array,
+    f: float,
+    scheme: str,
+    relative_step: Any = None,
+    absolute_step: Any = None,
+) -> Array:
+    """Return the gradient of `value` at `x` by differences.
+
+    Parameters
+    ----------
+    value : callable
+        Returns a Python float (a complex one for ``"cs"``).
+    x : array, shape (n,)
+    f : float
+        ``value(x)``, so that it is not evaluated again.
+    scheme : {"2-point", "3-point", "cs"}
+    relative_step : float or array, optional
+        Step as a share of ``|x|``; the default is ``eps^(1/2)`` of the type of `x`
+        (``eps^(1/3)`` for ``"3-point"``) times ``max(1, |x|)``, as in SciPy.
+    absolute_step : float or array, optional
+        Step itself; wins over `relative_step`.
+    """
+    host = to_host(x)
+    n = host.shape[0]
+    sign = np.where(host >= 0.0, 1.0, -1.0)
+    default = eps_of(x) ** SCHEMES[scheme][1] * np.maximum(1.0, np.abs(host))
+    if absolute_step is not None:
+        step = np.broadcast_to(np.abs(to_host_value(absolute_step)), (n,))
+    elif relative_step is not None:
+        step = np.abs(np.broadcast_to(to_host_value(relative_step), (n,)) * host)
+        step = np.where(step > 0.0, step, default)
+    else:
+        step = default
+    out = np.empty(n)
+    if scheme == "cs":
+        return from_host(_complex_step(value, x, step, out), x)
+    xp = namespace_of(x)
+    for i in range(n):
+        ahead = xp.asarray(x, copy=True)
+        ahead[i] = float(host[i] + sign[i] * step[i])
+        h = float(to_host(ahead[i : i + 1])[0]) - host[i]  # the step that x can represent
+        if scheme == "2-point":
+            out[i] = (value(ahead) - f) / h
+        else:
+            behind = xp.asarray(x, copy=True)
+            behind[i] = float(host[i] - h)
+            out[i] = (value(ahead) - value(behind)) / (2.0 * h)
+    return from_host(out, x)
+
+
+def to_host_value(step: Any) -> Any:
+    """Return a user's step, a number or an array of any library, as NumPy."""
+    return np.asarray(to_host(step) if hasattr(step, "shape") else step, dtype=np.float64)
+
+
+def _complex_step(
+    value: Callable[[Array], Any], x: Array, step: Any, out: np.ndarray[Any, Any]
+) -> np.ndarray[Any, Any]:
+    xp = namespace_of(x)
+    for i in range(out.shape[0]):
+        point = xp.astype(x, xp.complex128)
+        point[i] = complex(float(to_host(x[i : i + 1])[0]), float(step[i]))
+        out[i] = complex(value(point)).imag / float(step[i])
+    return out
+
+
+def difference_product(
+    gradient: Callable[[Array], Array], x: Array, g: Array, v: Array, step: float
+) -> Array:
+    """Return ``H(x) v`` from one more gradient, at ``x + step v / ||v||``.
+
+    Falls back to the other side when the gradient there is not finite.
+    """
+    length = norm(v)
+    if length == 0.0 or not math.isfinite(length):
+        return 0.0 * v
+    for h in (step, -step):
+        product = (gradient(x + (h / length) * v) - g) * (length / h)
+        if math.isfinite(norm(product)):
+            return product
+    return product

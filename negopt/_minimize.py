@@ -1,0 +1,516 @@
+"""`minimize`: validate, build the objective and the solver, loop, wrap the result."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import inspect
+import math
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from negopt._array import Array, as_vector, from_host, is_array, library_of, namespace_of, to_host
+from negopt._objective import Objective
+from negopt._options import RunOptions, collect, option_table, warn_unknown
+from negopt._report import FIELDS, HEADER, format_row, logger, logging_to_screen, row
+from negopt._solver import Solver
+from negopt._types import Iterate, State, Status
+from negopt.methods import METHODS, Method, choose
+
+__all__ = [
+    "lqn_tr",
+    "lsr1_tr",
+    "lsr1_wolfe_pm",
+    "minimize",
+    "newton_krylov",
+    "sfn_series",
+    "show_options",
+    "sr1_wolfe_pm",
+]
+
+
+def minimize(
+    fun: Any,
+    x0: Any,
+    args: tuple[Any, ...] = (),
+    method: str | Callable[..., Any] | Method | None = None,
+    jac: Any = None,
+    hess: Any = None,
+    hessp: Callable[..., Any] | None = None,
+    bounds: Any = None,
+    constraints: Any = (),
+    tol: float | None = None,
+    callback: Callable[..., Any] | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> Any:
+    """Minimise a smooth function of one or more variables, without stopping at saddles.
+
+    A drop-in for `scipy.optimize.minimize`: same signature, same result class.
+
+    Parameters
+    ----------
+    fun : callable or object
+        ``fun(x, *args) -> float`` with x of shape (n,); or an objective object with
+        ``fun(x)``, ``grad(x)`` and optionally ``fun_and_grad(x)`` and
+        ``hessp(x) -> callable``, so that work is shared between them.
+    x0 : array_like, shape (n,)
+        Starting point, never changed.  Its library (NumPy, CuPy, torch ...), device
+        and floating-point type are those of every array handed to `fun` and returned.
+    args : tuple, optional
+        Extra arguments of `fun`, `jac`, `hess` and `hessp`.
+    method : str, callable or Method, optional
+        One of negopt's (see ``negopt.METHODS``); any of SciPy's names or a callable
+        goes to SciPy unchanged.  None takes ``"newton-krylov"`` when second
+        derivatives are given, else ``"sr1-wolfe-pm"`` for n <= 100 and ``"lqn-tr"``
+        above; with bounds or constraints it does what SciPy does.
+    jac : callable, True, {"2-point", "3-point", "cs"}, optional
+        Gradient ``jac(x, *args) -> (n,)``; True when `fun` returns ``(f, g)``.  None
+        takes forward differences, and says so in ``res.jac_source``.
+    hess : callable or HessianUpdateStrategy, optional
+        ``hess(x, *args)`` -> array, sparse matrix or LinearOperator of shape (n, n).
+    hessp : callable, optional
+        ``hessp(x, p, *args) -> (n,)``.  With neither, gradient differences are used
+        where a method or the second-order check needs products.
+    bounds, constraints : optional
+        Only with SciPy's methods.
+    tol : float, optional
+        Sets ``gtol``, the bound on the gradient norm.
+    callback : callable, optional
+        ``callback(intermediate_result)`` or ``callback(xk)``, by SciPy's rule (the name of
+        the parameter).  Raise ``StopIteration`` to stop; the best point is returned.
+    options : dict, optional
+        `negopt.show_options` lists them.  Common to all methods: ``gtol``, ``maxiter``,
+        ``maxfun``, ``maxtime``, ``ftarget``, ``certify``, ``state``, ``record``, ``disp``.
+
+    Returns
+    -------
+    OptimizeResult
+        SciPy's class, with ``x``, ``fun``, ``jac`` of one and the same point, ``success``,
+        ``status`` (`negopt.Status`), ``message``, ``nit``, ``nfev``, ``njev``, ``nhev``;
+        further ``min_curvature`` and ``curvature_status`` of the second-order check,
+        ``state`` to go on from, ``method``, and counts of escapes, rejected and non-finite
+        trials and negative steps.
+
+    Raises
+    ------
+    ValueError
+        f or g not finite at x0; an argument out of range; bounds or constraints with a
+        method of negopt.
+    TypeError
+        Arrays of two libraries.
+
+    Warns
+    -----
+    OptimizeWarning
+        For an unknown option, with the nearest names.
+    RuntimeWarning
+        For derivatives that the method does not use.
+
+    Notes
+    -----
+    **Guarantee**: ``success=True`` with ``curvature_status="positive"`` is never reported
+    where the check found negative curvature (``tests/guarantees/test_saddle_escape.py``);
+    the point returned is the lowest finite one seen, whatever ended the run
+    (``tests/test_minimize.py``).
+
+    References
+    ----------
+    Nocedal and Wright (2006), Numerical Optimization, doi:10.1007/978-0-387-40065-5.
+
+    Examples
+    --------
+    >>> import negopt
+    >>> f = lambda x: x[0] ** 4 / 4 - x[0] ** 2 / 2 + x[1] ** 2 / 2
+    >>> g = lambda x: [x[0] ** 3 - x[0], x[1]]
+    >>> res = negopt.minimize(f, [0.0, 1.0], jac=g)  # starts on the saddle's stable manifold
+    >>> res.success, res.curvature_status, round(float(res.fun), 6)
+    (True, 'positive', -0.25)
+    """
+    options = {} if options is None else dict(options)
+    constrained = bounds is not None or (not isinstance(constraints, dict) and len(constraints) > 0)
+    constrained = constrained or isinstance(constraints, dict)
+    row_ = _own_method(method, constrained)
+    if row_ is None:
+        from scipy.optimize import minimize as scipy_minimize
+
+        return scipy_minimize(
+            fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol, callback, options
+        )
+    if constrained:
+        raise ValueError(
+            f"method {row_ if isinstance(row_, str) else row_.name!r} is unconstrained and cannot "
+            "use bounds or constraints; take one of SciPy's methods ('L-BFGS-B', 'trust-constr', "
+            "'SLSQP'), or substitute variables (softplus for x > 0, sigmoid for an interval)."
+        )
+    return _solve(fun, x0, args, row_, jac, hess, hessp, tol, callback, options, stacklevel=3)
+
+
+def _own_method(method: Any, constrained: bool) -> str | Method | None:
+    """Return the own method that is meant ("" for the default), or None for SciPy's."""
+    if method is None:
+        return None if constrained else ""
+    if isinstance(method, Method):
+        return method
+    if isinstance(method, _MethodCallable):
+        return method.name
+    if isinstance(method, str) and method.lower() in METHODS:
+        return method.lower()
+    if callable(method) or (isinstance(method, str) and method.lower() in _SCIPY_METHODS):
+        return None
+    import difflib
+
+    known = [*METHODS, *_SCIPY_METHODS]
+    near = difflib.get_close_matches(str(method).lower(), known, n=3)
+    hint = f" Did you mean {', '.join(map(repr, near))}?" if near else ""
+    raise ValueError(
+        f"Unknown solver {method!r}.{hint} negopt's are {', '.join(METHODS)}; "
+        "SciPy's names are passed on."
+    )
+
+
+_SCIPY_METHODS = (
+    "nelder-mead",
+    "powell",
+    "cg",
+    "bfgs",
+    "newton-cg",
+    "l-bfgs-b",
+    "tnc",
+    "cobyla",
+    "cobyqa",
+    "slsqp",
+    "trust-constr",
+    "dogleg",
+    "trust-ncg",
+    "trust-exact",
+    "trust-krylov",
+)
+
+
+def _solve(
+    fun: Any,
+    x0: Any,
+    args: Any,
+    method: str | Method,
+    jac: Any,
+    hess: Any,
+    hessp: Any,
+    tol: float | None,
+    callback: Callable[..., Any] | None,
+    options: dict[str, Any],
+    stacklevel: int,
+) -> Any:
+    """Run one of negopt's methods."""
+    start = as_vector(x0)
+    if not isinstance(args, tuple):
+        args = (args,)
+    if tol is not None:
+        options.setdefault("gtol", tol)
+    given = hess is not None or hessp is not None or hasattr(fun, "hessp")
+    if not isinstance(method, Method):
+        method = METHODS[method or choose(int(start.shape[0]), has_products=given)]
+    known = method.option_names() | {f.name for f in dataclasses.fields(RunOptions)}
+    warn_unknown(options, known, method.name, stacklevel + 2)
+    method = method.with_options(options)
+    run = RunOptions(**collect(RunOptions, options))
+    if method.needs == "jac" and (hess is not None or hessp is not None) and not run.certify:
+        warnings.warn(
+            f"Method {method.name} does not use Hessian information (hess, hessp); with "
+            "certify=True the second-order check would.",
+            RuntimeWarning,
+            stacklevel=stacklevel,
+        )
+    if hess is not None and hessp is not None:
+        hess = None  # products are what is needed
+    objective = Objective(
+        fun,
+        start,
+        args,
+        jac,
+        hess,
+        hessp,
+        maxfun=math.inf if run.maxfun is None else float(run.maxfun),
+        maxtime=math.inf if run.maxtime is None else float(run.maxtime),
+        relative_step=run.finite_diff_rel_step,
+        absolute_step=run.eps,
+    )
+    solver = Solver(method, objective, run)
+    with logging_to_screen(bool(run.disp)):
+        if run.state is None:
+            state = solver.init()
+        else:
+            state = solver.resume(_adopt(run.state, method, start))
+        allvecs = _loop(solver, state, callback)
+    return _wrap(solver, state, allvecs)
+
+
+def _adopt(state: Any, method: Method, start: Array) -> State:
+    """Return a copy of `state` in the library, device and type of x0."""
+    if not isinstance(state, State):
+        raise ValueError(
+            f"options['state'] is a {type(state).__name__}; pass res.state of an earlier run or "
+            "negopt.checkpoint.load(path)."
+        )
+    if state.method != method.name:
+        raise ValueError(
+            f"options['state'] is from method {state.method!r}; go on with that method, not "
+            f"{method.name!r}."
+        )
+    if state.iterate.x.shape != start.shape:
+        raise ValueError(
+            f"options['state'] has {state.iterate.x.shape[0]} variables but x0 has "
+            f"{start.shape[0]}."
+        )
+    moved: State = _like(state, start)
+    return moved
+
+
+def _like(value: Any, start: Array) -> Any:
+    """Copy a tree of state, moving device arrays (not host matrices) to `start`'s library."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.replace(
+            value,
+            **{
+                f.name: getattr(value, f.name)
+                if f.name == "gram" and isinstance(value.gram, np.ndarray)
+                else _like(getattr(value, f.name), start)
+                for f in dataclasses.fields(value)
+                if f.init
+            },
+        ) if not hasattr(value, "gram") else dataclasses.replace(
+            value,
+            **{
+                f.name: np.array(value.gram)
+                if f.name == "gram"
+                else _like(getattr(value, f.name), start)
+                for f in dataclasses.fields(value)
+            },
+        )
+    if is_array(value):
+        if library_of(value) == library_of(start):
+            xp = namespace_of(start)
+            return xp.astype(xp.asarray(value, copy=True), start.dtype)
+        return from_host(to_host(value), start)
+    return copy.deepcopy(value)
+
+
+def _loop(
+    solver: Solver, state: State, callback: Callable[..., Any] | None
+) -> list[Array] | None:
+    """Step until a status is set; report each iteration."""
+    run = solver.run
+    notify = _notifier(callback)
+    allvecs = [state.iterate.x] if run.return_all else None
+    if run.record and state.history is None:
+        state.history = {name: [] for name in FIELDS}
+        _record(state, row(state, None, math.nan))
+    if run.disp:
+        logger.info("negopt %s, n = %d\n%s", solver.method.name, solver.objective.n, HEADER)
+        logger.info(format_row(row(state, None, math.nan)))
+    while state.status is None:
+        solver.step(state)
+        if run.disp or run.record:
+            figures = row(state, solver.outcome, solver.step_norm)
+            if run.disp:
+                logger.info(format_row(figures))
+            if run.record:
+                _record(state, figures)
+        if allvecs is not None:
+            allvecs.append(state.iterate.x)
+        if notify is not None:
+            try:
+                notify(solver, state)
+            except StopIteration:
+                state.status = Status.CALLBACK
+                state.message = "`callback` raised `StopIteration`."
+            except KeyboardInterrupt:
+                state.status = Status.INTERRUPTED
+                state.message = (
+                    "Interrupted in the callback; this is the best point so far. Go on from here "
+                    "with options={'state': res.state}."
+                )
+    if run.disp:
+        logger.info("%s", state.message)
+    return allvecs
+
+
+def _record(state: State, figures: dict[str, float]) -> None:
+    if state.history is not None:
+        for name in FIELDS:
+            state.history[name].append(float(figures[name]))
+
+
+def _notifier(callback: Callable[..., Any] | None) -> Callable[[Solver, State], None] | None:
+    """Return a function that calls `callback` by SciPy's rule."""
+    if callback is None:
+        return None
+    if not callable(callback):
+        raise TypeError(f"callback={callback!r} is not callable.")
+    try:
+        names = set(inspect.signature(callback).parameters)
+    except (TypeError, ValueError):
+        names = set()
+    wants_result = names == {"intermediate_result"}
+
+    def notify(solver: Solver, state: State) -> None:
+        x = namespace_of(state.iterate.x).asarray(state.iterate.x, copy=True)
+        if wants_result:
+            callback(intermediate_result=_intermediate(solver, state, x))
+        else:
+            callback(x)
+
+    return notify
+
+
+def _intermediate(solver: Solver, state: State, x: Array) -> Any:
+    from scipy.optimize import OptimizeResult
+
+    outcome, counters = solver.outcome, state.counters
+    g = namespace_of(x).asarray(state.iterate.g, copy=True)
+    result = OptimizeResult(
+        x=x,
+        fun=state.iterate.f,
+        jac=g,
+        nit=state.k,
+        nfev=counters.nfev,
+        njev=counters.njev,
+        nhev=counters.nhev,
+        step_norm=solver.step_norm,
+        time=state.elapsed,
+        min_curvature=state.certificate.min_curvature,
+    )
+    if outcome is not None:
+        result.rho = outcome.rho
+        result.accepted = outcome.accepted
+        if math.isfinite(outcome.radius):
+            result.tr_radius = outcome.radius
+        if math.isfinite(outcome.step_size):
+            result.step_size = outcome.step_size
+    return result
+
+
+def _wrap(solver: Solver, state: State, allvecs: list[Array] | None) -> Any:
+    """Return SciPy's result class for the final state."""
+    from scipy.optimize import OptimizeResult
+
+    point: Iterate = solver.finish(state)
+    xp = namespace_of(point.x)
+    status = state.status if state.status is not None else Status.LIMIT
+    counters = state.counters
+    result = OptimizeResult(
+        x=xp.asarray(point.x, copy=True),
+        fun=point.f,
+        jac=xp.asarray(point.g, copy=True),
+        success=status.success,
+        status=int(status),
+        message=state.message,
+        nit=state.k,
+        nfev=counters.nfev,
+        njev=counters.njev,
+        nhev=counters.nhev,
+        min_curvature=state.certificate.min_curvature,
+        curvature_status=state.certificate.status,
+        method=solver.method.name,
+        jac_source=solver.objective.gradient_source,
+        hess_source=solver.objective.product_source,
+        n_nonfinite=counters.n_nonfinite,
+        n_rejected=counters.n_rejected,
+        n_skipped=counters.n_skipped,
+        n_negative_steps=counters.n_negative_steps,
+        n_escapes=counters.n_escapes,
+        state=state,
+    )
+    if state.history is not None:
+        result.history = {name: np.asarray(values) for name, values in state.history.items()}
+    if allvecs is not None:
+        result.allvecs = allvecs
+    return result
+
+
+class _MethodCallable:
+    """One method under SciPy's custom-method protocol."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.__name__ = name.replace("-", "_")
+        self.__doc__ = (
+            f"Minimise with method {name!r}: {METHODS[name].summary}.\n\n"
+            "Use as ``scipy.optimize.minimize(..., method=negopt."
+            f"{self.__name__})``, also inside ``basinhopping``, or call it as\n"
+            "``method(fun, x0, args=(), jac=None, hess=None, hessp=None, callback=None, "
+            "**options)``."
+        )
+
+    def __call__(
+        self,
+        fun: Any,
+        x0: Any,
+        args: tuple[Any, ...] = (),
+        jac: Any = None,
+        hess: Any = None,
+        hessp: Any = None,
+        bounds: Any = None,
+        constraints: Any = (),
+        callback: Callable[..., Any] | None = None,
+        tol: float | None = None,
+        **options: Any,
+    ) -> Any:
+        if bounds is not None or (constraints is not None and len(constraints) > 0):
+            return minimize(fun, x0, method=self.name, bounds=bounds, constraints=constraints)
+        return _solve(
+            fun, x0, args, self.name, jac, hess, hessp, tol, callback, options, stacklevel=4
+        )
+
+    def __repr__(self) -> str:
+        return f"<negopt method {self.name!r}>"
+
+
+lqn_tr = _MethodCallable("lqn-tr")
+newton_krylov = _MethodCallable("newton-krylov")
+lsr1_tr = _MethodCallable("lsr1-tr")
+lsr1_wolfe_pm = _MethodCallable("lsr1-wolfe-pm")
+sr1_wolfe_pm = _MethodCallable("sr1-wolfe-pm")
+sfn_series = _MethodCallable("sfn-series")
+
+
+def show_options(method: str | None = None, disp: bool = True) -> str | None:
+    """Show the options of a method: name, default, meaning.
+
+    Parameters
+    ----------
+    method : str, optional
+        Name of one of negopt's methods; None shows all.  SciPy's names go to
+        `scipy.optimize.show_options`.
+    disp : bool, default True
+        Print the text; False returns it instead.
+
+    Returns
+    -------
+    str or None
+    """
+    if method is not None and str(method).lower() not in METHODS:
+        if str(method).lower() in _SCIPY_METHODS:
+            from scipy.optimize import show_options as scipy_show_options
+
+            text: str | None = scipy_show_options("minimize", method, disp)
+            return text
+        _own_method(method, False)
+    names = [str(method).lower()] if method is not None else list(METHODS)
+    lines = []
+    for name in names:
+        lines += [f"{name}: {METHODS[name].summary}", ""]
+        rows = option_table([*METHODS[name].parts])
+        lines += [f"  {n:<22} {d:<10} {doc}" for n, d, doc in rows]
+        lines += ["", "  common to all methods", ""]
+        lines += [f"  {n:<22} {d:<10} {doc}" for n, d, doc in option_table([RunOptions])]
+        lines.append("")
+    text = "\n".join(lines)
+    if not disp:
+        return text
+    import sys
+
+    sys.stdout.write(text + "\n")
+    return None

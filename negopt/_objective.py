@@ -1,0 +1,363 @@
+"""The only door to the user's functions: counting, budgets, finiteness, the best point."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+from negopt._array import (
+    Array,
+    convert_like,
+    dot,
+    eps_of,
+    is_array,
+    library_of,
+    namespace_of,
+    norm,
+    scalars,
+)
+from negopt._differences import SCHEMES, difference_cost, difference_gradient, difference_product
+from negopt._types import BudgetExhausted, Counters, Iterate
+
+__all__ = ["Objective"]
+
+
+class Objective:
+    """The user's function and derivatives behind one guarded door.
+
+    Parameters
+    ----------
+    fun : callable or object
+        ``fun(x, *args) -> float``, with ``jac=True`` ``-> (float, array)``; or an object
+        with ``fun``, ``grad``, and optionally ``fun_and_grad`` and ``hessp(x) -> callable``.
+    x0 : array, shape (n,)
+        Gives library, device and type of everything that is handed out.
+    args : tuple
+    jac : callable, bool, {"2-point", "3-point", "cs"} or None
+    hess : callable, HessianUpdateStrategy, str or None
+    hessp : callable or None
+        ``hessp(x, p, *args) -> array``.
+    maxfun : float
+        Evaluations of `fun` that may be made in this call.
+    maxtime : float
+        Seconds this call may take, checked before each evaluation.
+
+    Attributes
+    ----------
+    best : Iterate or None
+        Lowest finite point evaluated so far; its value and gradient belong together.
+    counters : Counters
+    gradient_source, product_source : str
+        Where gradients and Hessian products come from, for results and messages.
+    """
+
+    def __init__(
+        self,
+        fun: Any,
+        x0: Array,
+        args: tuple[Any, ...] = (),
+        jac: Any = None,
+        hess: Any = None,
+        hessp: Any = None,
+        *,
+        maxfun: float = math.inf,
+        maxtime: float = math.inf,
+        relative_step: Any = None,
+        absolute_step: Any = None,
+    ) -> None:
+        self.x0 = x0
+        self.n = int(x0.shape[0])
+        self.args = args
+        self.counters = Counters()
+        self.best: Iterate | None = None
+        self.maxfun = maxfun
+        self.maxtime = maxtime
+        self._spent = 0
+        self._begin = time.monotonic()
+        self._steps = (relative_step, absolute_step)
+        self._at: tuple[Iterate, Callable[[Array], Array]] | None = None
+        self._set_function(fun, jac)
+        self._set_products(fun, hess, hessp)
+
+    # --- what the user gave --------------------------------------------------------
+
+    def _set_function(self, fun: Any, jac: Any) -> None:
+        self._object: Any = None
+        self._both: Callable[..., Any] | None = None
+        self._gradient: Callable[..., Any] | None = None
+        self.scheme: str | None = None
+        if hasattr(fun, "fun") and hasattr(fun, "grad") and jac is None:
+            self._object = fun
+            self._value = fun.fun
+            self._gradient = fun.grad
+            self._both = getattr(fun, "fun_and_grad", None)
+            self.gradient_source = "grad"
+            return
+        if not callable(fun):
+            raise TypeError(
+                f"fun={fun!r} is neither callable nor an object with methods fun and grad."
+            )
+        self._value = fun
+        if jac is True:
+            self._both = fun
+            self.gradient_source = "fun"
+        elif callable(jac):
+            self._gradient = jac
+            self.gradient_source = "jac"
+        elif jac is None or jac is False or jac in SCHEMES:
+            self.scheme = jac if isinstance(jac, str) else "2-point"
+            self.gradient_source = f"differences of fun ({self.scheme})"
+        else:
+            raise ValueError(
+                f"jac={jac!r}: use a callable, True, '2-point', '3-point', 'cs' or None."
+            )
+
+    def _set_products(self, fun: Any, hess: Any, hessp: Any) -> None:
+        self._hess = self._hessp = self._strategy = None
+        if callable(hessp):
+            self._hessp = hessp
+            self.product_source = "hessp"
+        elif callable(hess):
+            self._hess = hess
+            self.product_source = "hess"
+        elif hasattr(hess, "initialize") and hasattr(hess, "dot"):
+            # A copy for this call alone: nested and repeated solves must not share it.
+            self._strategy = copy.deepcopy(hess)
+            self._strategy.initialize(self.n, "hess")
+            self.product_source = type(hess).__name__
+        elif hess is not None and hess not in SCHEMES:
+            raise ValueError(
+                f"hess={hess!r}: use a callable, a HessianUpdateStrategy, '2-point', '3-point', "
+                "'cs' or None."
+            )
+        elif self._object is not None and hasattr(fun, "hessp"):
+            self.product_source = "object"
+        else:
+            self.product_source = "differences of the gradient"
+
+    @property
+    def exact_products(self) -> bool:
+        """Whether the user gave second derivatives."""
+        return self.product_source in ("hessp", "hess", "object")
+
+    @property
+    def product_noise(self) -> float:
+        """Relative error that a Hessian product may have from where it comes."""
+        eps = eps_of(self.x0)
+        if self.exact_products:
+            return eps
+        return eps**0.25 if self.scheme is not None else eps**0.5
+
+    # --- budgets -------------------------------------------------------------------
+
+    @property
+    def evaluation_cost(self) -> int:
+        """Calls of fun that one value with its gradient takes."""
+        return 1 + (difference_cost(self.scheme, self.n) if self.scheme else 0)
+
+    def _require(self, calls: int) -> None:
+        if self._spent + calls > self.maxfun:
+            raise BudgetExhausted(
+                f"maxfun={self.maxfun:g} evaluations are used up "
+                f"({self._spent} made, the next step needs {calls}); raise maxfun, or go on from "
+                "here with options={'state': res.state}"
+            )
+        elapsed = time.monotonic() - self._begin
+        if elapsed > self.maxtime:
+            raise BudgetExhausted(
+                f"maxtime={self.maxtime:g} s is used up ({elapsed:.3g} s); raise maxtime, or go on "
+                "from here with options={'state': res.state}"
+            )
+
+    def _count_fun(self) -> None:
+        self.counters.nfev += 1
+        self._spent += 1
+
+    # --- values and gradients ------------------------------------------------------
+
+    def at(self, x: Array, *, bar: float = math.inf) -> Iterate:
+        """Evaluate f and g at `x`.
+
+        Parameters
+        ----------
+        x : array, shape (n,)
+        bar : float, default inf
+            When f exceeds it, the gradient may be left out (then ``gmax`` is nan).
+
+        Returns
+        -------
+        Iterate
+            Not finite when f or any entry of g is not.
+
+        Raises
+        ------
+        BudgetExhausted
+            When a budget does not allow the evaluation; nothing was evaluated then.
+        """
+        self._require(self.evaluation_cost)
+        if self._both is not None:
+            self._count_fun()
+            self.counters.njev += 1
+            pair = self._both(self._hand_out(x), *self.args)
+            try:
+                raw, gradient = pair
+            except (TypeError, ValueError):
+                raise ValueError(
+                    "with jac=True fun must return the pair (value, gradient); "
+                    f"it returned {type(pair).__name__}."
+                ) from None
+            f = self._as_value(raw)
+            g = self._as_gradient(gradient)
+        else:
+            f = self._call_value(x)
+            if not math.isfinite(f) or f > bar:
+                if not math.isfinite(f):
+                    self.counters.n_nonfinite += 1
+                nan = namespace_of(x).full_like(x, math.nan)
+                return Iterate(x, f, nan, math.nan, math.nan)
+            g = self._call_gradient(x, f)
+        square, gmax = scalars(dot(g, g), namespace_of(g).max(namespace_of(g).abs(g)))
+        gnorm = math.sqrt(square) if 1e-280 < square < math.inf else norm(g)
+        point = Iterate(x, f, g, gnorm, gmax)
+        if not point.finite:
+            self.counters.n_nonfinite += 1
+        elif (
+            self.best is None
+            or f < self.best.f
+            or (f == self.best.f and gmax < self.best.gmax)
+        ):
+            self.best = point
+        return point
+
+    def gradient(self, x: Array) -> Array:
+        """Evaluate the gradient alone (for differences of gradients)."""
+        if self._gradient is not None:
+            self._require(0)
+            return self._call_gradient(x, math.nan)
+        return self.at(x).g
+
+    def _hand_out(self, x: Array) -> Array:
+        return namespace_of(x).asarray(x, copy=True)
+
+    def _call_value(self, x: Array) -> float:
+        self._count_fun()
+        return self._as_value(self._value(self._hand_out(x), *self.args))
+
+    def _call_gradient(self, x: Array, f: float) -> Array:
+        self.counters.njev += 1
+        if self._gradient is not None:
+            return self._as_gradient(self._gradient(self._hand_out(x), *self.args))
+        if self.scheme is None:  # pragma: no cover - _both is used instead
+            raise RuntimeError("no gradient")
+        value = self._complex_value if self.scheme == "cs" else self._call_value
+        return difference_gradient(value, x, f, self.scheme, *self._steps)
+
+    def _complex_value(self, x: Array) -> complex:
+        self._count_fun()
+        return complex(self._value(x, *self.args))
+
+    @staticmethod
+    def _as_value(value: Any) -> float:
+        if is_array(value):
+            if value.shape not in ((), (1,)) and math.prod(value.shape) != 1:
+                raise ValueError(
+                    "The user-provided objective function must return a scalar value; "
+                    f"fun returned an array of shape {tuple(value.shape)}."
+                )
+            if namespace_of(value).isdtype(value.dtype, "complex floating"):
+                raise TypeError("fun returned a complex value; it must return a real number.")
+            return scalars(namespace_of(value).reshape(value, ()))[0]
+        try:
+            return float(value)
+        except (TypeError, ValueError):
+            size = getattr(value, "__len__", None)
+            if size is not None and not isinstance(value, str) and len(value) == 1:
+                return float(value[0])
+            raise ValueError(
+                "The user-provided objective function must return a scalar value; "
+                f"fun returned {type(value).__name__}."
+            ) from None
+
+    def _as_gradient(self, value: Any) -> Array:
+        name = "fun (jac=True)" if self.gradient_source == "fun" else self.gradient_source
+        return self._as_vector(value, name)
+
+    def _as_vector(self, value: Any, name: str) -> Array:
+        g = convert_like(value, self.x0, name)
+        if g.shape != self.x0.shape:
+            if math.prod(g.shape) != self.n:
+                raise ValueError(
+                    f"{name} returned shape {tuple(g.shape)}; it must return {self.n} entries, "
+                    f"the shape of x0 {tuple(self.x0.shape)}."
+                )
+            g = namespace_of(g).reshape(g, (self.n,))
+        return g
+
+    # --- Hessian products ------------------------------------------------------------
+
+    def products(self, iterate: Iterate) -> Callable[[Array], Array]:
+        """Return ``v -> H(x) v`` at `iterate`; the linearisation is shared by all v."""
+        if self._at is not None and self._at[0] is iterate:
+            return self._at[1]
+        product = self._make_product(iterate)
+        self._at = (iterate, product)
+        return product
+
+    def _make_product(self, iterate: Iterate) -> Callable[[Array], Array]:
+        if self._hessp is not None:
+            hessp = self._hessp
+            return lambda v: self._product(
+                hessp(self._hand_out(iterate.x), self._hand_out(v), *self.args)
+            )
+        if self._hess is not None:
+            return self._matrix_product(iterate)
+        if self._strategy is not None:
+            strategy = self._strategy
+            return lambda v: self._as_vector(strategy.dot(v), "hess.dot")
+        if self.product_source == "object":
+            linear: list[Callable[[Array], Array]] = []
+
+            def product(v: Array) -> Array:
+                if not linear:
+                    linear.append(self._object.hessp(self._hand_out(iterate.x), *self.args))
+                return self._product(linear[0](self._hand_out(v)))
+
+            return product
+        exponent = 0.25 if self.scheme is not None else 0.5
+        step = max(eps_of(iterate.x) ** exponent, 1e-6) * (1.0 + norm(iterate.x))
+        return lambda v: difference_product(self.gradient, iterate.x, iterate.g, v, step)
+
+    def _product(self, value: Any) -> Array:
+        self.counters.nhev += 1
+        self._require(0)
+        return self._as_vector(value, "hessp")
+
+    def _matrix_product(self, iterate: Iterate) -> Callable[[Array], Array]:
+        matrix: list[Any] = []
+
+        def product(v: Array) -> Array:
+            if not matrix:
+                self._require(0)
+                self.counters.nhev += 1
+                h = self._hess(self._hand_out(iterate.x), *self.args)  # type: ignore[misc]
+                if not hasattr(h, "shape"):
+                    h = convert_like(h, iterate.x, "hess")
+                if tuple(h.shape) != (self.n, self.n):
+                    raise ValueError(
+                        f"hess returned shape {tuple(h.shape)}; it must be ({self.n}, {self.n})."
+                    )
+                if is_array(h) and library_of(h) != library_of(iterate.x):
+                    h = convert_like(h, iterate.x, "hess")
+                matrix.append(h)
+            return self._as_vector(matrix[0] @ v, "hess")
+
+        return product
+
+    def learn(self, s: Array, y: Array) -> None:
+        """Hand an accepted pair to a HessianUpdateStrategy, when the user gave one."""
+        if self._strategy is not None:
+            self._strategy.update(s, y)
+            self._at = None

@@ -1,0 +1,124 @@
+"""``options=`` to the fields of the rules; unknown names warn with the nearest ones."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import numbers
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+__all__ = ["RunOptions", "collect", "option_table", "warn_unknown"]
+
+
+def _doc(text: str) -> dict[str, str]:
+    return {"doc": text}
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Options that every method has, with the same name and meaning.
+
+    Each is described once, in the ``doc`` of its field; `negopt.show_options` prints them.
+    """
+
+    gtol: float | None = field(
+        default=None,
+        metadata=_doc("stop when norm(g) <= gtol; None takes max(1e-5, sqrt(eps of the dtype))"),
+    )
+    grtol: float = field(default=0.0, metadata=_doc("also stop when norm(g) <= grtol * norm(g0)"))
+    norm: float = field(default=math.inf, metadata=_doc("order of the norm in the gradient test"))
+    xrtol: float = field(
+        default=0.0, metadata=_doc("stop when ||s|| <= xrtol * ||x|| in an accepted step; 0: never")
+    )
+    maxiter: int | None = field(
+        default=None, metadata=_doc("iterations of this call; None takes max(1000, 200 n)")
+    )
+    maxfun: float | None = field(
+        default=None, metadata=_doc("evaluations of fun in this call, never exceeded")
+    )
+    maxtime: float | None = field(
+        default=None, metadata=_doc("seconds of this call, checked between evaluations")
+    )
+    ftarget: float = field(default=-math.inf, metadata=_doc("stop with success when f <= ftarget"))
+    certify: bool = field(
+        default=True, metadata=_doc("look for negative curvature before reporting a minimum")
+    )
+    certify_products: int = field(
+        default=20, metadata=_doc("most Hessian products of one second-order check")
+    )
+    max_escapes: int = field(default=20, metadata=_doc("most escapes from saddles in a run"))
+    rng: Any = field(
+        default=0,
+        metadata=_doc("seed or numpy Generator of the random probes; the same seed, the same run"),
+    )
+    state: Any = field(default=None, metadata=_doc("res.state of an earlier run, to go on from"))
+    disp: bool = field(default=False, metadata=_doc("log one line an iteration ('negopt' logger)"))
+    record: bool = field(default=False, metadata=_doc("keep res.history, arrays of scalars"))
+    return_all: bool = field(default=False, metadata=_doc("keep res.allvecs, the iterates"))
+    eps: Any = field(default=None, metadata=_doc("absolute step of gradient differences"))
+    finite_diff_rel_step: Any = field(
+        default=None, metadata=_doc("relative step of gradient differences")
+    )
+
+    def __post_init__(self) -> None:
+        for name in ("gtol", "grtol", "xrtol"):
+            value = getattr(self, name)
+            if value is not None and not (_is_real(value) and value >= 0.0):
+                raise ValueError(f"{name}={value!r}: must be a number >= 0.")
+        for name in ("maxiter", "maxfun", "maxtime"):
+            value = getattr(self, name)
+            if value is not None and not (_is_real(value) and value >= 0):
+                raise ValueError(f"{name}={value!r}: must be a number >= 0, or None.")
+        if self.maxfun is not None and self.maxfun < 1:
+            raise ValueError(f"maxfun={self.maxfun!r}: at least one evaluation is needed.")
+        if not _is_real(self.norm) or not self.norm > 0:
+            raise ValueError(f"norm={self.norm!r}: must be a positive order, such as 2 or inf.")
+        if not _is_real(self.ftarget):
+            raise ValueError(f"ftarget={self.ftarget!r}: must be a number.")
+        for name in ("certify_products", "max_escapes"):
+            value = getattr(self, name)
+            if not isinstance(value, numbers.Integral) or value < 0:
+                raise ValueError(f"{name}={value!r}: must be an integer >= 0.")
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not math.isnan(float(value))
+
+
+def collect(cls: type, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the entries of `options` that are fields of the dataclass `cls`."""
+    names = {f.name for f in dataclasses.fields(cls)}
+    return {key: value for key, value in options.items() if key in names}
+
+
+def warn_unknown(
+    options: Mapping[str, Any], known: set[str], method: str, stacklevel: int
+) -> None:
+    """Warn (SciPy's ``OptimizeWarning``) of each name that no rule owns."""
+    for name in options:
+        if name in known:
+            continue
+        from scipy.optimize import OptimizeWarning
+
+        near = difflib.get_close_matches(name, sorted(known), n=3, cutoff=0.5)
+        hint = f" Did you mean {', '.join(map(repr, near))}?" if near else ""
+        warnings.warn(
+            f"Unknown solver option {name!r} for method {method!r}.{hint} "
+            f"negopt.show_options({method!r}) lists all.",
+            OptimizeWarning,
+            stacklevel=stacklevel,
+        )
+
+
+def option_table(parts: list[Any]) -> list[tuple[str, str, str]]:
+    """Return rows (name, default, what it is) for rules and `RunOptions`."""
+    rows = []
+    for part in parts:
+        for f in dataclasses.fields(part):
+            default = getattr(part, f.name) if not isinstance(part, type) else f.default
+            rows.append((f.name, repr(default), str(f.metadata.get("doc", ""))))
+    return rows

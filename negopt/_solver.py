@@ -1,0 +1,255 @@
+"""The only loop body: one step of any method, and what a stationary point leads to."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from typing import Any
+
+import numpy as np
+
+from negopt._array import dot, namespace_of, scalars
+from negopt._certify import certify, escape
+from negopt._objective import Objective
+from negopt._options import RunOptions
+from negopt._stopping import Limits, precision_message, stop
+from negopt._types import BudgetExhausted, Certificate, Iterate, Outcome, State, Status
+from negopt.methods import Method
+
+__all__ = ["Solver"]
+
+
+class Solver:
+    """Runs one method on one objective, a step at a time.
+
+    Parameters
+    ----------
+    method : Method
+        With its options already handed to its rules.
+    objective : Objective
+    run : RunOptions
+    limits : Limits or None
+        Set by `init` or `resume`.
+    """
+
+    def __init__(self, method: Method, objective: Objective, run: RunOptions) -> None:
+        self.method = method
+        self.objective = objective
+        self.run = run
+        self.rng = np.random.default_rng(run.rng)
+        self.limits: Limits | None = None
+        self.outcome: Outcome | None = None
+        self.step_norm = math.nan
+        self._clock = time.monotonic()
+
+    def init(self) -> State:
+        """Evaluate the start and return the first state.
+
+        Raises
+        ------
+        ValueError
+            When f or g is not finite at x0.
+        """
+        objective = self.objective
+        try:
+            start = objective.at(objective.x0)
+        except BudgetExhausted as error:
+            raise ValueError(
+                f"the budget does not allow one evaluation at x0: {error.message}."
+            ) from None
+        if not math.isfinite(start.f):
+            raise ValueError(
+                f"fun(x0) = {start.f}: f must be finite at x0; choose another starting point."
+            )
+        if not start.finite:
+            raise ValueError(
+                f"the gradient at x0 from {objective.gradient_source} is not finite "
+                f"(max|g| = {start.gmax}); check jac, or choose another starting point."
+            )
+        state = State(
+            method=self.method.name,
+            iterate=start,
+            best=start,
+            memory=self.method.curvature.init(start.x),
+            globalize=self.method.globalize.init(start),
+            counters=objective.counters,
+        )
+        self._set_limits(state, start.f, start)
+        self._check_stop(state)
+        return state
+
+    def resume(self, state: State) -> State:
+        """Go on from `state`, which is already a copy of the caller's."""
+        self.objective.counters = state.counters
+        self.objective.best = state.best
+        if state.rng_state:
+            self.rng.bit_generator.state = state.rng_state
+        state.status, state.message = None, ""
+        self._elapsed_before = state.elapsed
+        self._set_limits(state, state.iterate.f, state.iterate)
+        self._check_stop(state)
+        return state
+
+    _elapsed_before = 0.0
+
+    def _set_limits(self, state: State, f0: float, start: Iterate) -> None:
+        run = self.run
+        gtol = run.gtol
+        eps = float(namespace_of(start.x).finfo(start.x.dtype).eps)
+        if gtol is None:
+            gtol = max(1e-5, math.sqrt(eps))
+        n = int(start.x.shape[0])
+        maxiter = max(1000, 200 * n) if run.maxiter is None else int(run.maxiter)
+        from negopt._stopping import gradient_measure
+
+        self.limits = Limits(
+            gtol=max(float(gtol), run.grtol * gradient_measure(start, run.norm)),
+            order=float(run.norm),
+            xrtol=run.xrtol,
+            ftarget=float(run.ftarget),
+            maxiter=state.k + maxiter,
+            f0=f0,
+        )
+
+    # --- one step --------------------------------------------------------------------
+
+    def step(self, state: State) -> State:
+        """Take one iteration; sets ``state.status`` when the run is over."""
+        try:
+            self._advance(state)
+            self._check_stop(state)
+        except BudgetExhausted as error:
+            state.status = Status.LIMIT
+            state.message = f"{error.message}."
+        state.best = self.objective.best or state.best
+        state.elapsed = self._elapsed_before + time.monotonic() - self._clock
+        return state
+
+    def _advance(self, state: State) -> None:
+        method, objective, here = self.method, self.objective, state.iterate
+        operator = method.curvature.operator(state.memory, objective, here)
+        outcome = method.globalize.advance(
+            state.globalize, objective, here, operator, method.step, self.rng
+        )
+        self.outcome, self.step_norm = outcome, math.nan
+        state.k += 1
+        state.counters.n_rejected += max(outcome.trials - int(outcome.accepted), 0)
+        trial = outcome.trial
+        if outcome.valid and trial is not None and outcome.s is not None:
+            self.step_norm = math.sqrt(scalars(dot(outcome.s, outcome.s))[0])
+            if trial.finite:
+                self._learn(state, outcome.s, trial.g - here.g, accepted=outcome.accepted)
+        if outcome.accepted and trial is not None:
+            state.iterate = trial
+            state.resets = 0
+            if outcome.step_size < 0.0:
+                state.counters.n_negative_steps += 1
+        elif outcome.stuck:
+            self._stuck(state, outcome)
+
+    def _learn(self, state: State, s: Any, y: Any, *, accepted: bool) -> None:
+        if not self.method.curvature.update(state.memory, s, y):
+            state.counters.n_skipped += 1
+        if accepted:
+            self.objective.learn(s, y)
+
+    def _stuck(self, state: State, outcome: Outcome) -> None:
+        """Forget the model once and start afresh from here; then give up with the reason."""
+        assert self.limits is not None
+        had_memory = self.method.curvature.reset(state.memory)
+        if had_memory and state.resets == 0:
+            state.resets = 1
+            state.globalize = self.method.globalize.init(state.iterate)
+            return
+        if outcome.trial is not None and not outcome.valid:
+            state.status = Status.NONFINITE
+            state.message = (
+                f"Only non-finite values around the best point: {outcome.reason}; "
+                f"{state.counters.n_nonfinite} trials were not finite. Restrict the domain of "
+                "fun (return a large finite value outside it), or scale the variables."
+            )
+            return
+        state.status = Status.PRECISION
+        state.message = precision_message(state.iterate, self.limits, outcome.reason)
+
+    # --- the end, and what looks like it ----------------------------------------------
+
+    def _check_stop(self, state: State) -> None:
+        assert self.limits is not None
+        if state.status is not None:
+            return
+        verdict = stop(state.iterate, self.limits, state.k, self.outcome)
+        if verdict is None:
+            return
+        state.status, state.message = verdict
+        if state.status is Status.CONVERGED:
+            self._second_order(state)
+
+    def _second_order(self, state: State) -> None:
+        """Check the curvature; leave a saddle downhill or say that it is one."""
+        run, here = self.run, state.iterate
+        if not run.certify or run.certify_products == 0:
+            state.certificate = Certificate()
+            state.message += "; the curvature was not checked (certify=False)."
+            return
+        try:
+            certificate = certify(self.objective, here, self.rng, run.certify_products)
+            state.certificate = certificate
+            if certificate.status in ("negative", "flat"):
+                self._leave(state, certificate)
+        except BudgetExhausted as error:
+            if state.certificate.status != "negative":
+                state.certificate = Certificate()
+                state.message += f"; the curvature was not checked: {error.message}."
+                return
+            state.status = Status.LIMIT
+            state.message = f"Stationary point with negative curvature, and {error.message}."
+            return
+        if state.status is Status.CONVERGED:
+            if certificate.status == "not checked":
+                state.message += "; the curvature could not be checked (products not finite)."
+            else:
+                state.message += (
+                    f"; smallest curvature found {certificate.min_curvature:.3g} "
+                    f"({certificate.status})."
+                )
+
+    def _leave(self, state: State, certificate: Certificate) -> None:
+        run, here = self.run, state.iterate
+        lower = None
+        if state.counters.n_escapes < run.max_escapes:
+            lower = escape(self.objective, here, certificate)
+        if lower is None:
+            if certificate.status == "negative":
+                state.status = Status.SADDLE
+                state.message = (
+                    f"Stationary point with negative curvature {certificate.min_curvature:.3g} "
+                    f"(scale {certificate.max_curvature:.3g}): it is a saddle or a maximum, and "
+                    f"no lower point was found along it after {state.counters.n_escapes} escapes "
+                    f"(max_escapes = {run.max_escapes}). Start elsewhere, or raise max_escapes."
+                )
+            return
+        s = lower.x - here.x
+        self._learn(state, s, lower.g - here.g, accepted=True)
+        distance = math.sqrt(scalars(dot(s, s))[0])
+        self.method.globalize.escaped(state.globalize, lower, distance)
+        state.iterate = lower
+        state.counters.n_escapes += 1
+        state.certificate = dataclasses.replace(certificate, direction=None)
+        state.status, state.message = None, ""
+
+    def finish(self, state: State) -> Iterate:
+        """Return the point to report and complete the state."""
+        best = self.objective.best or state.iterate
+        state.best = best
+        state.rng_state = dict(self.rng.bit_generator.state)
+        state.certificate.direction = None
+        if state.status in (Status.CONVERGED, Status.SADDLE) and self.limits is not None:
+            # The verdict is about the iterate; a value lower by rounding alone does not
+            # replace it unless it is stationary too.
+            if stop(best, self.limits, -1, None) is None:
+                return state.iterate
+            if state.status is Status.SADDLE or best.f >= state.iterate.f:
+                return state.iterate
+        return best

@@ -1,0 +1,106 @@
+"""Every stopping test, in order, in one function."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from negopt._array import eps_of, namespace_of, scalars
+from negopt._types import Iterate, Outcome, Status
+
+__all__ = ["Limits", "gradient_measure", "stop"]
+
+#: f below this multiple of max(1, |f0|) is taken for minus infinity.
+UNBOUNDED = 1e30
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """The numbers that the tests compare with.
+
+    Attributes
+    ----------
+    gtol : float
+        Already the larger of the absolute and the relative tolerance.
+    order : float
+        Order of the gradient norm.
+    xrtol, ftarget : float
+    maxiter : int
+        Last iteration of this call, counted from the start of the run.
+    f0 : float
+        Value at the first point.
+    """
+
+    gtol: float
+    order: float
+    xrtol: float
+    ftarget: float
+    maxiter: int
+    f0: float
+
+
+def gradient_measure(iterate: Iterate, order: float) -> float:
+    """Return the norm of the gradient that is compared with gtol."""
+    if order == math.inf:
+        return iterate.gmax
+    if order == 2:
+        return iterate.gnorm
+    xp = namespace_of(iterate.g)
+    if iterate.gmax == 0.0:
+        return 0.0
+    scaled = xp.abs(iterate.g) / iterate.gmax
+    return float(iterate.gmax * scalars(xp.sum(scaled**order))[0] ** (1.0 / order))
+
+
+def stop(
+    iterate: Iterate, limits: Limits, k: int, outcome: Outcome | None
+) -> tuple[Status, str] | None:
+    """Return status and message when the run is over, else None.
+
+    A stationary point is reported as ``CONVERGED`` here; the caller checks its curvature.
+    """
+    size = gradient_measure(iterate, limits.order)
+    name = "max|g|" if limits.order == math.inf else f"|g|_{limits.order:g}"
+    if iterate.f <= limits.ftarget:
+        return Status.TARGET, (
+            f"Target reached: f = {iterate.f:.6g} <= ftarget = {limits.ftarget:.6g}."
+        )
+    if size <= limits.gtol:
+        return Status.CONVERGED, (
+            f"Optimization terminated successfully: {name} = {size:.3g} <= gtol = {limits.gtol:.3g}"
+        )
+    if iterate.f < -UNBOUNDED * max(1.0, abs(limits.f0)):
+        return Status.UNBOUNDED, (
+            f"The objective seems unbounded below: f = {iterate.f:.3g} from f(x0) = "
+            f"{limits.f0:.3g}; check its sign, or add a term that grows."
+        )
+    if limits.xrtol > 0.0 and outcome is not None and outcome.accepted:
+        xp = namespace_of(iterate.x)
+        step, x = scalars(xp.max(xp.abs(outcome.s)), xp.max(xp.abs(iterate.x)))
+        if step <= limits.xrtol * x:
+            return Status.CONVERGED, (
+                f"Optimization terminated successfully: the step {step:.3g} is at most "
+                f"xrtol = {limits.xrtol:.3g} of max|x| = {x:.3g}"
+            )
+    if k >= limits.maxiter:
+        return Status.LIMIT, (
+            f"Maximum number of iterations has been exceeded (maxiter = {limits.maxiter}); "
+            f"{name} = {size:.3g} > gtol = {limits.gtol:.3g}. Raise maxiter, or go on from here "
+            "with options={'state': res.state}."
+        )
+    return None
+
+
+def precision_message(iterate: Iterate, limits: Limits, reason: str) -> str:
+    """Say why no progress is possible, with the numbers and what to try."""
+    size = gradient_measure(iterate, limits.order)
+    eps = eps_of(iterate.x)
+    hint = "check the gradient with scipy.optimize.check_grad"
+    if eps > 1e-10:
+        hint = "x0 is float32: pass float64, or gtol=1e-3"
+    elif size < 1e3 * limits.gtol:
+        hint = f"f resolves about {eps * max(abs(iterate.f), 1e-300):.1g} here: raise gtol"
+    return (
+        f"No further decrease is possible at this precision: {reason}; gradient norm {size:.3g} > "
+        f"gtol = {limits.gtol:.3g}. If that is not small enough, {hint}."
+    )

@@ -1,0 +1,334 @@
+"""The data that travels between the parts: points, steps, outcomes, states, statuses.
+
+Every type here is data only.  A state holds arrays, numbers and strings, never a
+module, a callable or the objective, so that it can be copied, saved and resumed.
+"""
+
+from __future__ import annotations
+
+import enum
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from negopt._array import Array
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+__all__ = [
+    "BudgetExhausted",
+    "Certificate",
+    "Counters",
+    "Curvature",
+    "Globalization",
+    "Iterate",
+    "KrylovOperator",
+    "Operator",
+    "Oracle",
+    "Outcome",
+    "Products",
+    "State",
+    "Status",
+    "Step",
+    "StepRule",
+]
+
+
+class Status(enum.IntEnum):
+    """Why a run ended; one list for all methods.
+
+    The integer is ``res.status``; ``res.message`` adds the numbers that were
+    compared and what to do.
+    """
+
+    #: ``max|g| <= gtol`` and, when it was checked, no negative curvature.
+    CONVERGED = 0
+    #: A budget of this call was used up: ``maxiter``, ``maxfun`` or ``maxtime``.
+    LIMIT = 1
+    #: No further decrease is possible at this precision.
+    PRECISION = 2
+    #: Only non-finite values around the best point.
+    NONFINITE = 3
+    #: Stationary point with negative curvature; the escapes did not lower f.
+    SADDLE = 4
+    #: ``fun <= ftarget``.
+    TARGET = 5
+    #: The objective falls without bound along the steps taken.
+    UNBOUNDED = 6
+    #: A ``KeyboardInterrupt`` was raised in the callback.
+    INTERRUPTED = 98
+    #: The callback raised ``StopIteration``.
+    CALLBACK = 99
+
+    @property
+    def success(self) -> bool:
+        """Whether the run reached what it was asked for."""
+        return self in (Status.CONVERGED, Status.TARGET)
+
+
+class BudgetExhausted(Exception):
+    """Raised by the objective before an evaluation that a budget forbids."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+@dataclass(frozen=True, slots=True)
+class Iterate:
+    """A point with its value and gradient, always consistent with each other.
+
+    Attributes
+    ----------
+    x : array, shape (n,)
+    f : float
+    g : array, shape (n,)
+        Gradient at `x`.
+    gnorm : float
+        Euclidean norm of `g`.
+    gmax : float
+        Largest absolute entry of `g`.
+    """
+
+    x: Array
+    f: float
+    g: Array
+    gnorm: float
+    gmax: float
+
+    @property
+    def finite(self) -> bool:
+        """Whether f and every entry of g are finite."""
+        return math.isfinite(self.f) and math.isfinite(self.gmax)
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A proposed displacement and what the model says of it.
+
+    Attributes
+    ----------
+    s : array, shape (n,)
+    slope : float
+        ``g's``.
+    quadratic : float
+        ``s'Bs``.
+    norm : float
+        Length of `s` in the norm of the trust region.
+    on_boundary : bool
+        Whether the bound was active.
+    """
+
+    s: Array
+    slope: float
+    quadratic: float
+    norm: float
+    on_boundary: bool = False
+
+    @property
+    def predicted_decrease(self) -> float:
+        """Decrease of the quadratic model, ``-(g's + s'Bs/2)``."""
+        return -(self.slope + 0.5 * self.quadratic)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What one globalised step came to: facts, no decisions.
+
+    Attributes
+    ----------
+    trial : Iterate or None
+        The last point tried; None when not even one could be formed.
+    s : array or None
+        ``trial.x - iterate.x`` as it was rounded.
+    accepted, valid : bool
+        An invalid trial (non-finite f or g) is not the same as a rejected one.
+    stuck : bool
+        The rule can make no progress from here with this model.
+    """
+
+    trial: Iterate | None = None
+    s: Array | None = None
+    accepted: bool = False
+    valid: bool = True
+    stuck: bool = False
+    trials: int = 0
+    rho: float = math.nan
+    step_size: float = math.nan
+    radius: float = math.nan
+    reason: str = ""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a run has cost so far (totals, continued when a state is resumed)."""
+
+    nfev: int = 0
+    njev: int = 0
+    nhev: int = 0
+    n_nonfinite: int = 0
+    n_skipped: int = 0
+    n_rejected: int = 0
+    n_negative_steps: int = 0
+    n_escapes: int = 0
+
+
+@dataclass(slots=True)
+class Certificate:
+    """Result of the second-order check at a stationary point.
+
+    Attributes
+    ----------
+    status : {"not checked", "positive", "flat", "negative"}
+    min_curvature : float
+        Smallest Rayleigh quotient ``d'Hd / d'd`` that was found; nan when not checked.
+    max_curvature : float
+        Largest absolute Ritz value: the scale that `min_curvature` is judged against.
+    products : int
+        Hessian products that the check used.
+    direction : array, shape (n,), or None
+        Unit vector that has `min_curvature`.
+    """
+
+    status: str = "not checked"
+    min_curvature: float = math.nan
+    max_curvature: float = math.nan
+    products: int = 0
+    direction: Array | None = None
+
+
+@dataclass(slots=True)
+class State:
+    """Everything that a run needs to go on: arrays and numbers, nothing else.
+
+    ``res.state`` of a run is its last state; pass it back as
+    ``options={"state": res.state}`` or keep it with `negopt.checkpoint`.
+    """
+
+    VERSION: ClassVar[int] = 1
+
+    method: str
+    iterate: Iterate
+    best: Iterate
+    memory: Any
+    globalize: Any
+    k: int = 0
+    resets: int = 0
+    counters: Counters = field(default_factory=Counters)
+    certificate: Certificate = field(default_factory=Certificate)
+    rng_state: dict[str, Any] = field(default_factory=dict)
+    elapsed: float = 0.0
+    status: Status | None = None
+    message: str = ""
+    history: dict[str, list[float]] | None = None
+
+
+class Operator(Protocol):
+    """What is believed about the Hessian at one point."""
+
+    #: True when a rejected trial still teaches the model something, so that the same
+    #: operator must not be asked twice.
+    learns: bool
+
+    def matvec(self, v: Array) -> Array:
+        """Return ``B v``."""
+        ...
+
+
+class KrylovOperator(Protocol):
+    """An operator that a Krylov step rule may keep its basis in.
+
+    Attributes
+    ----------
+    basis : object
+        None until a step rule built one here; a rejected step re-uses it.
+    memory : object
+        What outlives the point, with a field ``scale``.
+    """
+
+    basis: Any
+    memory: Any
+
+    def matvec(self, v: Array) -> Array:
+        """Return ``H v`` (one product)."""
+        ...
+
+
+class Oracle(Protocol):
+    """The objective as the globalisations see it."""
+
+    def at(self, x: Array, *, bar: float = math.inf) -> Iterate:
+        """Evaluate f and g at `x`; above `bar` the gradient may be left out (nan)."""
+        ...
+
+
+class Products(Protocol):
+    """The objective as curvature rules see it: a source of Hessian products."""
+
+    def products(self, iterate: Iterate) -> Callable[[Array], Array]:
+        """Return ``v -> H(x) v`` at one point."""
+        ...
+
+
+class Curvature(Protocol):
+    """A rule that says what is believed about the Hessian."""
+
+    def init(self, x0: Array) -> Any:
+        """Return a fresh memory."""
+        ...
+
+    def operator(self, memory: Any, objective: Any, iterate: Iterate) -> Any:
+        """Return the operator at `iterate`."""
+        ...
+
+    def update(self, memory: Any, s: Array, y: Array) -> bool:
+        """Store a pair; return whether the model changed."""
+        ...
+
+    def reset(self, memory: Any) -> bool:
+        """Forget everything; return False when there was nothing to forget."""
+        ...
+
+
+class StepRule(Protocol):
+    """A rule that turns an operator and a bound into a step."""
+
+    def propose(
+        self, iterate: Iterate, operator: Any, bound: float | None, rng: Generator
+    ) -> Step:
+        """Return the step from `iterate`."""
+        ...
+
+
+class Globalization(Protocol):
+    """A rule that says how far to go and whether a trial is accepted."""
+
+    def init(self, iterate: Iterate) -> Any:
+        """Return a fresh state."""
+        ...
+
+    def advance(
+        self,
+        state: Any,
+        objective: Oracle,
+        iterate: Iterate,
+        operator: Any,
+        step_rule: StepRule,
+        rng: Generator,
+    ) -> Outcome:
+        """Try to move once; updates `state` in place."""
+        ...
+
+    def escaped(self, state: Any, iterate: Iterate, distance: float) -> None:
+        """Adapt `state` after a step of length `distance` along negative curvature."""
+        ...
+
+
+def __getattr__(name: str) -> Any:
+    if name == "OptimizeResult":  # SciPy's own class, imported when it is first asked for
+        from scipy.optimize import OptimizeResult
+
+        return OptimizeResult
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,184 @@
+"""Limited memory through inner products: stored pairs, and ``B = gamma I + Z' K Z``.
+
+The rows of Z are the last m pairs (s, y).  All small algebra runs on their Gram
+matrix in float64 on the host; vectors of n entries are read in streaming passes
+only: one for the products with a new pair, one for the products with g, one to
+form the step.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from negopt import kernels
+from negopt._array import Array, device_of, dot, float64_rows_dot, from_host, namespace_of, scalars
+
+__all__ = ["CompactOperator", "PairMemory", "new_pair_memory", "store_pair"]
+
+FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+
+#: A direction is dropped from the basis below this share (squared) of its row's length.
+DROP = 1e-11
+
+
+@dataclass(slots=True)
+class PairMemory:
+    """The last m displacement-gradient pairs.
+
+    Attributes
+    ----------
+    rows : array, shape (2m, n)
+        Row 2i is s and row 2i+1 is y of slot i.
+    gram : ndarray, shape (2m, 2m), float64
+        Inner products of the rows.
+    order : list of int
+        Occupied slots, oldest first.
+    curvatures : list of float
+        ``y'y / s'y`` of recent pairs with ``s'y > 0``, newest last.
+    """
+
+    rows: Array
+    gram: FloatArray
+    order: list[int] = field(default_factory=list)
+    curvatures: list[float] = field(default_factory=list)
+
+
+def new_pair_memory(x0: Array, memory: int) -> PairMemory:
+    """Return an empty memory for `memory` pairs of vectors like `x0`."""
+    xp = namespace_of(x0)
+    rows = xp.zeros((2 * memory, x0.shape[0]), dtype=x0.dtype, device=device_of(x0))
+    return PairMemory(rows, np.zeros((2 * memory, 2 * memory)))
+
+
+def store_pair(memory: PairMemory, s: Array, y: Array, remember: int) -> bool:
+    """Store (s, y) in place of the oldest pair; return whether it was usable.
+
+    There is no test on the sign of ``s'y``: negative curvature is information.
+    Only a pair that is not finite, or whose s is zero, is turned away.
+    """
+    xp = namespace_of(s)
+    ss, yy, sy = scalars(dot(s, s), dot(y, y), dot(s, y))
+    if not (ss > 0.0 and math.isfinite(ss) and math.isfinite(yy) and math.isfinite(sy)):
+        return False
+    capacity = memory.gram.shape[0] // 2
+    slot = len(memory.order) if len(memory.order) < capacity else memory.order.pop(0)
+    memory.rows[2 * slot, :] = s
+    memory.rows[2 * slot + 1, :] = y
+    memory.order.append(slot)
+    used = 2 * len(memory.order)
+    products = float64_rows_dot(memory.rows[:used, :], xp.stack([s, y], axis=1))
+    memory.gram[:used, 2 * slot : 2 * slot + 2] = products
+    memory.gram[2 * slot : 2 * slot + 2, :used] = products.T
+    if sy > 0.0 and math.isfinite(yy / sy):
+        memory.curvatures.append(yy / sy)
+        del memory.curvatures[:-remember]
+    return True
+
+
+class CompactOperator:
+    """``B = gamma I + Q T Q'`` in an orthonormal basis Q of the stored pairs.
+
+    Q is never formed: ``Q = Z_kept' R^-1`` with R from a Cholesky factorisation of
+    the scaled Gram matrix, newest pair first.
+    """
+
+    learns = True
+
+    def __init__(
+        self, memory: PairMemory, gamma: float, rule: int, skip: float, like: Array
+    ) -> None:
+        self.gamma = gamma
+        self.n = int(like.shape[0])
+        count = len(memory.order)
+        index = np.array(
+            [i for slot in memory.order for i in (2 * slot, 2 * slot + 1)], dtype=np.int64
+        )
+        self.rows = memory.rows[: 2 * count, :]
+        gram = np.ascontiguousarray(memory.gram[np.ix_(index, index)])
+        core = np.empty_like(gram)
+        self.used = np.zeros(count, dtype=np.int64)
+        kernels.pair_model(gram, gamma, rule, skip, core, self.used)
+        factor = np.empty_like(gram)
+        kept = np.zeros(2 * count, dtype=np.int64)
+        k = int(kernels.basis_factor(gram, DROP, factor, kept))
+        k = min(k, self.n)
+        self.k = k
+        self._factor = factor
+        self._kept = kept
+        self._rows_kept = index[kept[:k]]
+        small = factor[:k] @ core @ factor[:k].T
+        self.small = 0.5 * (small + small.T)  #: T, shape (k, k)
+        self._eigen: tuple[FloatArray, FloatArray] | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether the basis spans the whole space."""
+        return self.k >= self.n
+
+    @property
+    def eigen(self) -> tuple[FloatArray, FloatArray]:
+        """Eigenvalues of B inside the basis, ascending, and their vectors."""
+        if self._eigen is None:
+            values, vectors = np.linalg.eigh(self.small)
+            self._eigen = values + self.gamma, vectors
+        return self._eigen
+
+    def project(self, v: Array) -> FloatArray:
+        """Return ``Q'v``."""
+        if self.k == 0:
+            return np.zeros(0)
+        products = float64_rows_dot(self.rows, v)[self._rows_kept]
+        return np.asarray(
+            kernels.solve_kept(self._factor, self._kept, self.k, products, True), dtype=np.float64
+        )
+
+    def expand(self, w: FloatArray, scale: float, v: Array) -> Array:
+        """Return ``scale v + Q w``."""
+        if self.k == 0:
+            return scale * v
+        inside = kernels.solve_kept(self._factor, self._kept, self.k, w, False)
+        weights = np.zeros(self.rows.shape[0])
+        weights[self._rows_kept] = inside
+        xp = namespace_of(v)
+        part = xp.matmul(from_host(weights, v), self.rows)
+        return part if scale == 0.0 else scale * v + part
+
+    def split(self, v: Array, vnorm: float) -> tuple[FloatArray, float]:
+        """Return ``Q'v`` and the length of the part of `v` outside the basis."""
+        inside = self.project(v)
+        if self.full:
+            return inside, 0.0
+        square = vnorm * vnorm - float(inside @ inside)
+        if square > 1e-6 * vnorm * vnorm:
+            return inside, math.sqrt(square)
+        # N.B. the difference has cancelled: form the outside part and measure it.
+        outside = self.expand(-inside, 1.0, v)
+        again = self.project(outside)
+        outside = self.expand(-again, 1.0, outside)
+        length = math.sqrt(max(scalars(dot(outside, outside))[0], 0.0))
+        # What is left below the rounding of v is not a direction of v.
+        return inside + again, length if length > 1e-13 * vnorm else 0.0
+
+    def matvec(self, v: Array) -> Array:
+        """Return ``B v``."""
+        return self.expand(self.small @ self.project(v), self.gamma, v)
+
+    def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
+        """Return ``B^-1 v``, or ``|B|^-1 v``, eigenvalues kept `floor` away from zero.
+
+        `floor` is relative to the largest absolute eigenvalue of B.
+        """
+        inside = self.project(v)
+        values, vectors = self.eigen
+        largest = max(abs(self.gamma), float(np.max(np.abs(values), initial=0.0)))
+        size = np.maximum(np.abs(values), floor * largest)
+        signed = size if absolute else np.where(values < 0.0, -size, size)
+        outside = max(abs(self.gamma), floor * largest)
+        if not absolute and self.gamma < 0.0:
+            outside = -outside
+        w = vectors @ ((vectors.T @ inside) / signed)
+        return self.expand(w - inside / outside, 1.0 / outside, v)

@@ -1,0 +1,120 @@
+"""Limited-memory SR1: ``B = gamma I + Psi M Psi'``, indefinite where it was measured so."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from negopt import kernels
+from negopt._array import Array
+from negopt._types import Iterate
+from negopt.curvature.compact import CompactOperator, PairMemory, new_pair_memory, store_pair
+
+__all__ = ["LSR1"]
+
+GAMMA_RULES = ("max", "mean", "last")
+
+
+def check_memory(maxcor: Any) -> None:
+    """Refuse a memory size that is not a positive integer."""
+    if not isinstance(maxcor, int) or isinstance(maxcor, bool) or maxcor < 1:
+        raise ValueError(f"maxcor={maxcor!r}: the number of stored pairs must be an integer >= 1.")
+
+
+def check_gamma(gamma: Any) -> None:
+    """Refuse an initial scaling that is neither a rule nor a positive number."""
+    if isinstance(gamma, str):
+        if gamma not in GAMMA_RULES:
+            raise ValueError(f"gamma={gamma!r}: use one of {GAMMA_RULES} or a positive number.")
+    elif not (isinstance(gamma, (int, float)) and gamma > 0 and math.isfinite(gamma)):
+        raise ValueError(f"gamma={gamma!r}: use one of {GAMMA_RULES} or a positive number.")
+
+
+def initial_scaling(memory: PairMemory, gamma: str | float) -> float:
+    """Return gamma of ``B_0 = gamma I``.
+
+    ``"max"`` is the largest ``y'y / s'y`` among the remembered positive pairs: with
+    gamma above the largest curvature the model of a convex quadratic has no false
+    negative eigenvalue.  ``"mean"`` is their geometric mean, ``"last"`` the newest,
+    doubled because ``y'y / s'y`` itself makes B exactly singular after one update.
+    Before any positive pair: ``||y|| / ||s||`` of the newest pair, else 1.
+    """
+    if not isinstance(gamma, str):
+        return float(gamma)
+    if memory.curvatures:
+        if gamma == "max":
+            value = max(memory.curvatures)
+        elif gamma == "mean":
+            value = math.exp(sum(map(math.log, memory.curvatures)) / len(memory.curvatures))
+        else:
+            value = 2.0 * memory.curvatures[-1]
+    elif memory.order:
+        newest = 2 * memory.order[-1]
+        ratio = memory.gram[newest + 1, newest + 1] / memory.gram[newest, newest]
+        value = math.sqrt(ratio)
+    else:
+        value = 1.0
+    return min(max(value, 1e-10), 1e12) if value > 0.0 else 1.0
+
+
+@dataclass(frozen=True)
+class LSR1:
+    """Limited-memory symmetric rank-one model.
+
+    Every finite pair is kept, those of rejected steps too, and whatever the sign of
+    ``s'y``.  An update is skipped when ``|s'(y - Bs)| < skip ||s|| ||y - Bs||``.
+
+    Parameters
+    ----------
+    maxcor : int, default 10
+        Number of pairs m.  Memory held: 2m vectors of n entries.
+    gamma : {"max", "mean", "last"} or float, default "max"
+        Scaling of the initial matrix; ``1.0`` is that of Ramamurthy and Duffy (2016).
+    skip : float, default 1e-8
+        Skip threshold of Nocedal and Wright (2006), eq. 6.26.
+    remember : int, default 20
+        How many positive curvatures the rules "max" and "mean" look back on.
+
+    References
+    ----------
+    Byrd, Nocedal and Schnabel (1994), Mathematical Programming 63, 129-156,
+    doi:10.1007/BF01582063.
+    """
+
+    maxcor: int = field(default=10, metadata={"doc": "number of stored pairs m"})
+    gamma: str | float = field(
+        default="max", metadata={"doc": "initial matrix: 'max', 'mean', 'last' or a number"}
+    )
+    skip: float = field(default=1e-8, metadata={"doc": "relative threshold that skips an update"})
+    remember: int = field(
+        default=20, metadata={"doc": "positive curvatures that 'max' and 'mean' look back on"}
+    )
+
+    def __post_init__(self) -> None:
+        check_memory(self.maxcor)
+        check_gamma(self.gamma)
+        if not 0.0 <= self.skip < 1.0:
+            raise ValueError(f"skip={self.skip!r}: must lie in [0, 1); 1e-8 is the default.")
+        if self.remember < 1:
+            raise ValueError(f"remember={self.remember!r}: must be an integer >= 1.")
+
+    def init(self, x0: Array) -> PairMemory:
+        """Return an empty memory."""
+        return new_pair_memory(x0, self.maxcor)
+
+    def operator(self, memory: PairMemory, objective: Any, iterate: Iterate) -> CompactOperator:
+        """Return the model of the stored pairs."""
+        gamma = initial_scaling(memory, self.gamma)
+        return CompactOperator(memory, gamma, kernels.SR1_PAIRS, self.skip, iterate.x)
+
+    def update(self, memory: PairMemory, s: Array, y: Array) -> bool:
+        """Store the pair."""
+        return store_pair(memory, s, y, self.remember)
+
+    def reset(self, memory: PairMemory) -> bool:
+        """Forget all pairs."""
+        had = bool(memory.order)
+        memory.order.clear()
+        memory.curvatures.clear()
+        return had

@@ -1,0 +1,119 @@
+"""Dense SR1 on the inverse Hessian, kept indefinite where it was measured so."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from negopt._array import Array, device_of, dot, namespace_of, scalars, to_host
+from negopt._types import Iterate
+
+__all__ = ["SR1", "DenseInverse", "InverseMemory"]
+
+
+@dataclass(slots=True)
+class InverseMemory:
+    """The inverse model H, shape (n, n), or None before the first pair."""
+
+    matrix: Array | None = None
+    pairs: int = 0
+
+
+class DenseInverse:
+    """An operator known through its inverse H."""
+
+    learns = True
+
+    def __init__(self, memory: InverseMemory) -> None:
+        self.matrix = memory.matrix
+
+    def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
+        """Return ``H v``, or ``|H| v`` by an eigendecomposition on the host's copy."""
+        if self.matrix is None:
+            return 1.0 * v
+        if not absolute:
+            return self.matrix @ v
+        xp = namespace_of(v)
+        if hasattr(xp, "linalg"):
+            values, vectors = xp.linalg.eigh(self.matrix)
+            largest = scalars(xp.max(xp.abs(values)))[0]
+            size = xp.where(
+                xp.abs(values) > floor * largest, xp.abs(values), xp.ones_like(values) * floor * largest
+            )
+            return vectors @ (size * (xp.matrix_transpose(vectors) @ v))
+        raise TypeError(f"{xp.__name__} has no linalg extension; use on_ascent='mirror'.")
+
+
+@dataclass(frozen=True)
+class SR1:
+    """Symmetric rank-one updates of the dense inverse Hessian.
+
+    Parameters
+    ----------
+    h0 : {"scaled", "identity"}, default "scaled"
+        After the first step H is set to ``0.9 s'y/y'y`` times the identity
+        (``||s||/||y||`` when ``s'y <= 0``).  N.B. exactly ``s'y/y'y`` would make the
+        first denominator zero.  ``"identity"`` is the setting of Shea and Schmidt.
+    skip : float, default 1e-12
+        Skip when ``|v'y| < skip ||v|| ||y||`` with ``v = s - Hy``.  The customary 1e-8
+        skips for ever on badly scaled problems (Powell's).
+
+    References
+    ----------
+    Conn, Gould and Toint (1991), Mathematical Programming 50, 177-195,
+    doi:10.1007/BF01594934.
+    """
+
+    h0: str = field(default="scaled", metadata={"doc": "'scaled' or 'identity'"})
+    skip: float = field(default=1e-12, metadata={"doc": "relative threshold that skips an update"})
+
+    def __post_init__(self) -> None:
+        if self.h0 not in ("scaled", "identity"):
+            raise ValueError(f"h0={self.h0!r}: use 'scaled' or 'identity'.")
+        if not 0.0 <= self.skip < 1.0:
+            raise ValueError(f"skip={self.skip!r}: must lie in [0, 1); 1e-12 is the default.")
+
+    def init(self, x0: Array) -> InverseMemory:
+        """Return an empty memory."""
+        return InverseMemory()
+
+    def operator(self, memory: InverseMemory, objective: Any, iterate: Iterate) -> DenseInverse:
+        """Return the operator of the current inverse."""
+        return DenseInverse(memory)
+
+    def update(self, memory: InverseMemory, s: Array, y: Array) -> bool:
+        """Apply the update ``H + v v' / v'y``; return False when it was skipped."""
+        xp = namespace_of(s)
+        ss, yy, sy = scalars(dot(s, s), dot(y, y), dot(s, y))
+        if not (0.0 < ss < math.inf and 0.0 < yy < math.inf and math.isfinite(sy)):
+            return False
+        if memory.matrix is None:
+            scale = 1.0
+            if self.h0 == "scaled":
+                scale = 0.9 * sy / yy if sy > 1e-12 * math.sqrt(ss * yy) else math.sqrt(ss / yy)
+            eye = xp.eye(s.shape[0], dtype=s.dtype, device=device_of(s))
+            memory.matrix = scale * eye
+        v = s - memory.matrix @ y
+        vv, vy = scalars(dot(v, v), dot(v, y))
+        if abs(vy) < self.skip * math.sqrt(vv * yy) or vy == 0.0:
+            return False
+        if math.sqrt(vv) <= 1e-12 * math.sqrt(ss) or not math.isfinite(vv / vy):
+            return False
+        memory.matrix = memory.matrix + v[:, None] * (v / vy)[None, :]
+        memory.pairs += 1
+        return True
+
+    def reset(self, memory: InverseMemory) -> bool:
+        """Forget the matrix."""
+        had = memory.matrix is not None
+        memory.matrix = None
+        memory.pairs = 0
+        return had
+
+
+def host_matrix(memory: InverseMemory, n: int) -> Any:
+    """Return H on the host, for results and tests."""
+    import numpy as np
+
+    return np.eye(n) if memory.matrix is None else to_host(memory.matrix)

@@ -1,0 +1,44 @@
+"""The reduction ratio, formed in one place and guarded against rounding."""
+
+from __future__ import annotations
+
+import math
+
+from negopt._array import dot, eps_of, scalars
+from negopt._types import Iterate, Step
+
+__all__ = ["reduction_ratio", "rounding_of"]
+
+
+def rounding_of(iterate: Iterate) -> float:
+    """Return the change of f that is rounding noise at `iterate`."""
+    return 10.0 * eps_of(iterate.x) * abs(iterate.f)
+
+
+def reduction_ratio(iterate: Iterate, trial: Iterate, step: Step) -> float:
+    """Return actual over predicted decrease.
+
+    Where the difference of two function values is mostly rounding, the actual
+    decrease is taken from the gradients at both ends, ``-(g's + g_+'s)/2``, which
+    keeps its digits; the two agree to third order in the step.
+
+    Returns
+    -------
+    float
+        nan when the model predicts no decrease.
+
+    References
+    ----------
+    Conn, Gould and Toint (2000), Trust-Region Methods, section 17.4.2,
+    doi:10.1137/1.9780898719857.
+    """
+    predicted = step.predicted_decrease
+    if not (math.isfinite(predicted) and predicted > 0.0):
+        return math.nan
+    actual = iterate.f - trial.f
+    noise = 1e3 * rounding_of(iterate)
+    if (abs(actual) <= noise or predicted <= noise) and math.isfinite(trial.gmax):
+        end_slope = scalars(dot(trial.g, step.s))[0]
+        if abs(actual) <= noise:
+            actual = -0.5 * (step.slope + end_slope)
+    return actual / predicted

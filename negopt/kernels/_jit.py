@@ -1,0 +1,33 @@
+"""Compile with Numba when it is there and wanted; otherwise leave the function alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def jit_disabled() -> bool:
+    """Tell whether ``NEGOPT_DISABLE_JIT`` asks for plain Python."""
+    return os.environ.get("NEGOPT_DISABLE_JIT", "0").lower() not in ("", "0", "false")
+
+
+def jit(function: F) -> F:
+    """Return `function` compiled in nopython mode, or unchanged without Numba.
+
+    No ``fastmath``: it would break the tests for NaN.  The compiled code is cached
+    on disk; N.B. Numba raises ``RuntimeError`` here when neither the package's
+    folder nor a home folder can be written, and then compiles for this process only.
+    """
+    if jit_disabled():
+        return function
+    try:
+        import numba
+    except ImportError:
+        return function
+    try:
+        return numba.njit(cache=True, nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+    except RuntimeError:
+        return numba.njit(nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]

@@ -1,0 +1,1 @@
+"""From a Hessian operator and a bound to a step."""

@@ -1,0 +1,81 @@
+"""Quasi-Newton directions of an indefinite model, for searches along both signs."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from numpy.random import Generator
+
+from negopt._array import Array, dot, scalars
+from negopt._types import Iterate, Step
+
+__all__ = ["Signed"]
+
+
+@dataclass(frozen=True)
+class Signed:
+    """The direction ``d = -B^-1 g``, whatever its slope.
+
+    Since ``g'd = -d'Bd``, an ascent direction means that the *model* is concave along
+    d; a search along ``-d`` with the mirrored Wolfe conditions then uses it.
+
+    Parameters
+    ----------
+    flip : {"direction", "eigen"}, default "direction"
+        ``"direction"`` keeps d and lets the search take a negative step when d
+        ascends; ``"eigen"`` flips each negative eigenvalue instead (``-|B|^-1 g``),
+        which always descends.
+    angle : float, default 1e-8
+        When ``|g'd| <= angle ||g|| ||d||``, d is tilted towards -g until the bound
+        holds (after its sign was fixed), because convergence needs an angle that is
+        bounded away from 90 degrees uniformly.
+    floor : float, default 1e-15
+        Absolute eigenvalues are kept above this share of the largest.
+
+    Notes
+    -----
+    **Guarantee**: the returned d satisfies ``|g'd| >= angle ||g|| ||d||``; with a Wolfe
+    search the sum of ``cos^2 ||g||^2`` is bounded (Zoutendijk), so g tends to zero
+    (``tests/guarantees/test_zoutendijk.py``).
+
+    References
+    ----------
+    Nocedal and Wright (2006), Numerical Optimization, theorem 3.2,
+    doi:10.1007/978-0-387-40065-5.
+    """
+
+    flip: str = field(default="direction", metadata={"doc": "'direction' or 'eigen'"})
+    angle: float = field(default=1e-8, metadata={"doc": "least |cos| of the angle with -g"})
+    floor: float = field(default=1e-15, metadata={"doc": "relative floor of |eigenvalues|"})
+
+    def __post_init__(self) -> None:
+        if self.flip not in ("direction", "eigen"):
+            raise ValueError(f"flip={self.flip!r}: use 'direction' or 'eigen'.")
+        if not 0.0 <= self.angle < 0.5:
+            raise ValueError(f"angle={self.angle!r}: must lie in [0, 0.5); 1e-8 is the default.")
+        if not 0.0 < self.floor < 1.0:
+            raise ValueError(f"floor={self.floor!r}: must lie in (0, 1); 1e-15 is the default.")
+
+    def propose(
+        self, iterate: Iterate, operator: Any, bound: float | None, rng: Generator
+    ) -> Step:
+        """Return the direction as a step of length factor 1."""
+        g = iterate.g
+        d = -operator.solve(g, absolute=self.flip == "eigen", floor=self.floor)
+        slope, square = scalars(dot(g, d), dot(d, d))
+        length = math.sqrt(square) if square >= 0.0 else math.nan
+        if not (math.isfinite(slope) and 0.0 < length < math.inf):
+            return self._step(-1.0 * g, -(iterate.gnorm**2), iterate.gnorm)
+        least = self.angle * iterate.gnorm * length
+        if abs(slope) <= least:
+            sign = -1.0 if slope > 0.0 else 1.0
+            d = sign * d - (2.0 * self.angle * length / iterate.gnorm) * g
+            slope, square = scalars(dot(g, d), dot(d, d))
+            length = math.sqrt(square)
+        return self._step(d, slope, length)
+
+    @staticmethod
+    def _step(d: Array, slope: float, length: float) -> Step:
+        return Step(d, slope, -slope, length)
