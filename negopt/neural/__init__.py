@@ -1,0 +1,24 @@
+"""Train networks: flat parameters, an embedded network, losses, and data readers."""
+
+from negopt.neural.data import Dataset, load_ionosphere, read_csv, read_libsvm, read_table
+from negopt.neural.flat import Layout, flatten
+from negopt.neural.flat_objective import FlatObjective
+from negopt.neural.mlp import MLP
+from negopt.neural.objective import MLPObjective
+from negopt.neural.preprocess import binary_labels, class_labels, standardize
+
+__all__ = [
+    "MLP",
+    "Dataset",
+    "FlatObjective",
+    "Layout",
+    "MLPObjective",
+    "binary_labels",
+    "class_labels",
+    "flatten",
+    "load_ionosphere",
+    "read_csv",
+    "read_libsvm",
+    "read_table",
+    "standardize",
+]
