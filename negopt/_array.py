@@ -96,7 +96,7 @@ def as_vector(x0: Any) -> Array:
     if is_torch_array(x0):
         x0 = x0.detach()  # the solver's own arithmetic must not be recorded
     xp = namespace_of(x0)
-    if x0.dtype == getattr(np, "object_", None):
+    if is_numpy_array(x0) and x0.dtype == np.object_:
         x0 = x0.astype(np.float64)
     if x0.ndim > 1:
         raise ValueError(

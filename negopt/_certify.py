@@ -9,7 +9,16 @@ from typing import Protocol
 import numpy as np
 from numpy.random import Generator
 
-from negopt._array import Array, dot, eps_of, from_host, namespace_of, norm, scalars
+from negopt._array import (
+    Array,
+    dot,
+    eps_of,
+    float64_rows_dot,
+    from_host,
+    namespace_of,
+    norm,
+    scalars,
+)
 from negopt._lanczos import LanczosBasis
 from negopt._types import Certificate, Iterate
 
@@ -24,7 +33,10 @@ SETTLE = 8
 class CertifiedObjective(Protocol):
     """What the check needs of the objective."""
 
-    product_noise: float
+    @property
+    def product_noise(self) -> float:
+        """Relative error of a product."""
+        ...
 
     def at(self, x: Array, *, bar: float = math.inf) -> Iterate:
         """Evaluate f and g."""
@@ -37,7 +49,7 @@ class CertifiedObjective(Protocol):
 
 def certify(
     objective: CertifiedObjective, iterate: Iterate, rng: Generator, limit: int
-) -> Certificate:
+) -> tuple[Certificate, Array | None]:
     """Look for negative curvature by Lanczos from random probes.
 
     Parameters
@@ -53,10 +65,13 @@ def certify(
 
     Returns
     -------
-    Certificate
+    certificate : Certificate
         ``"negative"`` is a proof (the direction is there); ``"positive"`` says that
         the lowest Ritz value was positive when it had settled or the products were
         used up; ``"flat"`` that it was zero within the accuracy of the products.
+    newton : array, shape (n,), or None
+        ``-H^-1 g`` when the products have shown the whole of H, positive definite:
+        a last step that costs no further product.
 
     Notes
     -----
@@ -102,7 +117,7 @@ def certify(
             break
         blocks.append(basis)
     if found is None:
-        return Certificate(products=result.products)
+        return Certificate(products=result.products), None
     tolerance = max(1e-5, 10.0 * objective.product_noise) * result.max_curvature
     if result.min_curvature < -tolerance:
         result.status = "negative"
@@ -111,7 +126,18 @@ def certify(
     else:
         result.status = "positive"
     result.direction = found / norm(found)
-    return result
+    if result.status == "positive" and sum(block.k for block in blocks) == n:
+        return result, _newton(iterate, blocks)
+    return result, None
+
+
+def _newton(iterate: Iterate, blocks: list[LanczosBasis]) -> Array:
+    """Return ``-H^-1 g`` from invariant spaces that together are the whole space."""
+    step = 0.0 * iterate.g
+    for block in blocks:
+        inside = float64_rows_dot(block.rows[: block.k, :], iterate.g)
+        step = step - block.combine(np.linalg.solve(block.matrix(), inside))
+    return step
 
 
 def _outside(v: Array, blocks: list[LanczosBasis]) -> Array | None:

@@ -134,7 +134,9 @@ def minimize(
     constrained = constrained or isinstance(constraints, dict)
     row_ = _own_method(method, constrained)
     if row_ is None:
-        from scipy.optimize import minimize as scipy_minimize
+        # N.B. not `scipy.optimize.minimize`: whoever puts this function there, as a drop-in,
+        # would make it call itself.
+        from scipy.optimize._minimize import minimize as scipy_minimize
 
         return scipy_minimize(
             fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol, callback, options
@@ -244,7 +246,12 @@ def _solve(
         else:
             state = solver.resume(_adopt(run.state, method, start))
         allvecs = _loop(solver, state, callback)
-    return _wrap(solver, state, allvecs)
+    result = _wrap(solver, state, allvecs)
+    if run.disp and not result.success:
+        from scipy.optimize import OptimizeWarning
+
+        warnings.warn(result.message, OptimizeWarning, stacklevel=stacklevel)
+    return result
 
 
 def _adopt(state: Any, method: Method, start: Array) -> State:
@@ -269,26 +276,15 @@ def _adopt(state: Any, method: Method, start: Array) -> State:
 
 
 def _like(value: Any, start: Array) -> Any:
-    """Copy a tree of state, moving device arrays (not host matrices) to `start`'s library."""
+    """Copy a tree of state, its device arrays moved to the library of `start`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.replace(
-            value,
-            **{
-                f.name: getattr(value, f.name)
-                if f.name == "gram" and isinstance(value.gram, np.ndarray)
-                else _like(getattr(value, f.name), start)
-                for f in dataclasses.fields(value)
-                if f.init
-            },
-        ) if not hasattr(value, "gram") else dataclasses.replace(
-            value,
-            **{
-                f.name: np.array(value.gram)
-                if f.name == "gram"
-                else _like(getattr(value, f.name), start)
-                for f in dataclasses.fields(value)
-            },
-        )
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        moved = {
+            # N.B. inner products stay on the host in float64 whatever x0 is.
+            name: np.array(part) if name == "gram" else _like(part, start)
+            for name, part in fields.items()
+        }
+        return dataclasses.replace(value, **moved)
     if is_array(value):
         if library_of(value) == library_of(start):
             xp = namespace_of(start)
@@ -297,9 +293,7 @@ def _like(value: Any, start: Array) -> Any:
     return copy.deepcopy(value)
 
 
-def _loop(
-    solver: Solver, state: State, callback: Callable[..., Any] | None
-) -> list[Array] | None:
+def _loop(solver: Solver, state: State, callback: Callable[..., Any] | None) -> list[Array] | None:
     """Step until a status is set; report each iteration."""
     run = solver.run
     notify = _notifier(callback)

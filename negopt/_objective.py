@@ -224,11 +224,7 @@ class Objective:
         point = Iterate(x, f, g, gnorm, gmax)
         if not point.finite:
             self.counters.n_nonfinite += 1
-        elif (
-            self.best is None
-            or f < self.best.f
-            or (f == self.best.f and gmax < self.best.gmax)
-        ):
+        elif self.best is None or f < self.best.f or (f == self.best.f and gmax < self.best.gmax):
             self.best = point
         return point
 
@@ -275,7 +271,8 @@ class Objective:
         except (TypeError, ValueError):
             size = getattr(value, "__len__", None)
             if size is not None and not isinstance(value, str) and len(value) == 1:
-                return float(value[0])
+                first: float = float(value[0])
+                return first
             raise ValueError(
                 "The user-provided objective function must return a scalar value; "
                 f"fun returned {type(value).__name__}."

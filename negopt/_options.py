@@ -11,7 +11,44 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["RunOptions", "collect", "option_table", "warn_unknown"]
+__all__ = [
+    "RunOptions",
+    "check_choice",
+    "check_integer",
+    "check_number",
+    "collect",
+    "option_table",
+    "warn_unknown",
+]
+
+
+def check_integer(name: str, value: Any, least: int = 1) -> None:
+    """Raise ``ValueError`` unless `value` is an integer of at least `least`."""
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
+        raise ValueError(f"{name}={value!r}: must be an integer >= {least}.")
+
+
+def check_number(
+    name: str,
+    value: Any,
+    low: float = 0.0,
+    high: float = math.inf,
+    *,
+    open_low: bool = False,
+    open_high: bool = False,
+) -> None:
+    """Raise ``ValueError`` unless `value` is a number between `low` and `high`."""
+    good = _is_real(value) and low <= value <= high
+    good = good and not (open_low and value == low) and not (open_high and value == high)
+    if not good:
+        left, right = "(" if open_low else "[", ")" if open_high or high == math.inf else "]"
+        raise ValueError(f"{name}={value!r}: must be a number in {left}{low:g}, {high:g}{right}.")
+
+
+def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
+    """Raise ``ValueError`` unless `value` is one of `choices`."""
+    if value not in choices:
+        raise ValueError(f"{name}={value!r}: use one of {', '.join(map(repr, choices))}.")
 
 
 def _doc(text: str) -> dict[str, str]:
@@ -66,23 +103,18 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         for name in ("gtol", "grtol", "xrtol"):
-            value = getattr(self, name)
-            if value is not None and not (_is_real(value) and value >= 0.0):
-                raise ValueError(f"{name}={value!r}: must be a number >= 0.")
+            if getattr(self, name) is not None:
+                check_number(name, getattr(self, name))
         for name in ("maxiter", "maxfun", "maxtime"):
             value = getattr(self, name)
-            if value is not None and not (_is_real(value) and value >= 0):
-                raise ValueError(f"{name}={value!r}: must be a number >= 0, or None.")
+            if value is not None and not _is_real(value):
+                raise ValueError(f"{name}={value!r}: must be a number, or None.")
         if self.maxfun is not None and self.maxfun < 1:
             raise ValueError(f"maxfun={self.maxfun!r}: at least one evaluation is needed.")
-        if not _is_real(self.norm) or not self.norm > 0:
-            raise ValueError(f"norm={self.norm!r}: must be a positive order, such as 2 or inf.")
-        if not _is_real(self.ftarget):
-            raise ValueError(f"ftarget={self.ftarget!r}: must be a number.")
-        for name in ("certify_products", "max_escapes"):
-            value = getattr(self, name)
-            if not isinstance(value, numbers.Integral) or value < 0:
-                raise ValueError(f"{name}={value!r}: must be an integer >= 0.")
+        check_number("norm", self.norm, open_low=True)
+        check_number("ftarget", self.ftarget, -math.inf)
+        check_integer("certify_products", self.certify_products, 0)
+        check_integer("max_escapes", self.max_escapes, 0)
 
 
 def _is_real(value: Any) -> bool:
@@ -95,9 +127,7 @@ def collect(cls: type, options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in options.items() if key in names}
 
 
-def warn_unknown(
-    options: Mapping[str, Any], known: set[str], method: str, stacklevel: int
-) -> None:
+def warn_unknown(options: Mapping[str, Any], known: set[str], method: str, stacklevel: int) -> None:
     """Warn (SciPy's ``OptimizeWarning``) of each name that no rule owns."""
     for name in options:
         if name in known:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -62,7 +63,7 @@ def format_row(figures: dict[str, Any]) -> str:
 
     def cell(name: str, width: int, digits: int) -> str:
         value = figures[name]
-        return " " * (width - 1) + "-" if value != value else f"{value:{width}.{digits}e}"
+        return " " * (width - 1) + "-" if math.isnan(value) else f"{value:{width}.{digits}e}"
 
     return (
         f"{figures['nit']:6d} {figures['fun']:16.8e} {cell('grad_norm', 10, 2)} "

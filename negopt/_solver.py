@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from negopt._array import dot, namespace_of, scalars
+from negopt._array import Array, dot, namespace_of, scalars
 from negopt._certify import certify, escape
 from negopt._objective import Objective
 from negopt._options import RunOptions
-from negopt._stopping import Limits, precision_message, stop
+from negopt._stopping import Limits, gradient_measure, precision_message, stop
 from negopt._types import BudgetExhausted, Certificate, Iterate, Outcome, State, Status
+from negopt.globalize.ratio import rounding_of
 from negopt.methods import Method
 
 __all__ = ["Solver"]
@@ -100,9 +101,8 @@ class Solver:
         if gtol is None:
             gtol = max(1e-5, math.sqrt(eps))
         n = int(start.x.shape[0])
-        maxiter = max(1000, 200 * n) if run.maxiter is None else int(run.maxiter)
-        from negopt._stopping import gradient_measure
-
+        # A negative limit is a limit of none, as in SciPy.
+        maxiter = max(1000, 200 * n) if run.maxiter is None else max(int(run.maxiter), 0)
         self.limits = Limits(
             gtol=max(float(gtol), run.grtol * gradient_measure(start, run.norm)),
             order=float(run.norm),
@@ -138,7 +138,7 @@ class Solver:
         trial = outcome.trial
         if outcome.valid and trial is not None and outcome.s is not None:
             self.step_norm = math.sqrt(scalars(dot(outcome.s, outcome.s))[0])
-            if trial.finite:
+            if trial.finite and outcome.informative:
                 self._learn(state, outcome.s, trial.g - here.g, accepted=outcome.accepted)
         if outcome.accepted and trial is not None:
             state.iterate = trial
@@ -194,8 +194,10 @@ class Solver:
             state.message += "; the curvature was not checked (certify=False)."
             return
         try:
-            certificate = certify(self.objective, here, self.rng, run.certify_products)
+            certificate, newton = certify(self.objective, here, self.rng, run.certify_products)
             state.certificate = certificate
+            if newton is not None:
+                self._polish(state, newton)
             if certificate.status in ("negative", "flat"):
                 self._leave(state, certificate)
         except BudgetExhausted as error:
@@ -214,6 +216,15 @@ class Solver:
                     f"; smallest curvature found {certificate.min_curvature:.3g} "
                     f"({certificate.status})."
                 )
+
+    def _polish(self, state: State, newton: Array) -> None:
+        """Take the Newton step that a complete check has paid for, when it is an improvement."""
+        here = state.iterate
+        trial = self.objective.at(here.x + newton)
+        if trial.finite and trial.f <= here.f + rounding_of(here) and trial.gmax < here.gmax:
+            state.iterate = trial
+            verdict = stop(trial, self.limits, state.k, None) if self.limits else None
+            state.status, state.message = verdict or (state.status, state.message)
 
     def _leave(self, state: State, certificate: Certificate) -> None:
         run, here = self.run, state.iterate

@@ -145,6 +145,8 @@ class Outcome:
         ``trial.x - iterate.x`` as it was rounded.
     accepted, valid : bool
         An invalid trial (non-finite f or g) is not the same as a rejected one.
+    informative : bool
+        Whether the pair of the trial says something about the Hessian at hand.
     stuck : bool
         The rule can make no progress from here with this model.
     """
@@ -153,6 +155,7 @@ class Outcome:
     s: Array | None = None
     accepted: bool = False
     valid: bool = True
+    informative: bool = True
     stuck: bool = False
     trials: int = 0
     rho: float = math.nan
@@ -199,7 +202,7 @@ class Certificate:
     direction: Array | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class State:
     """Everything that a run needs to go on: arrays and numbers, nothing else.
 
@@ -223,6 +226,10 @@ class State:
     status: Status | None = None
     message: str = ""
     history: dict[str, list[float]] | None = None
+
+    def __repr__(self) -> str:
+        """Return a short form: a result prints its state."""
+        return f"<State of {self.method!r} after {self.k} iterations, f = {self.iterate.f:.6g}>"
 
 
 class Operator(Protocol):
@@ -295,9 +302,7 @@ class Curvature(Protocol):
 class StepRule(Protocol):
     """A rule that turns an operator and a bound into a step."""
 
-    def propose(
-        self, iterate: Iterate, operator: Any, bound: float | None, rng: Generator
-    ) -> Step:
+    def propose(self, iterate: Iterate, operator: Any, bound: float | None, rng: Generator) -> Step:
         """Return the step from `iterate`."""
         ...
 

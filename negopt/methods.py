@@ -64,9 +64,7 @@ class Method:
 
     def with_options(self, options: Mapping[str, Any]) -> Method:
         """Return the method with each named option handed to the rule that owns it."""
-        changed = [
-            dataclasses.replace(part, **collect(type(part), options)) for part in self.parts
-        ]
+        changed = [dataclasses.replace(part, **collect(type(part), options)) for part in self.parts]
         return dataclasses.replace(
             self, curvature=changed[0], step=changed[1], globalize=changed[2]
         )
@@ -87,7 +85,7 @@ _ROWS = (
         "newton-krylov",
         HessianProducts(),
         KrylovTrustRegion(),
-        TrustRegion(shrink=0.25),
+        TrustRegion(),
         needs="hessp",
         summary="Lanczos trust region with the basis re-used (default, Hessian products)",
         guarantee="global convergence to stationary points",

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from negopt import kernels
-from negopt._array import Array
 from negopt._types import Iterate
 from negopt.curvature.compact import CompactOperator, PairMemory
 from negopt.curvature.lsr1 import LSR1, initial_scaling
@@ -30,13 +29,17 @@ class HybridPairs(LSR1):
         Scaling of the initial matrix: the geometric mean of ``y'y / s'y``.
     skip : float, default 1e-8
         Threshold for the SR1 updates.
-    remember : int, default 20
-        How many positive curvatures the rules "max" and "mean" look back on.
+    remember : int, default 4
+        How many positive curvatures the rules "max" and "mean" look back on: the scaling
+        follows the curvature met lately, not that of the whole memory.
     """
 
     maxcor: int = field(default=20, metadata={"doc": "number of stored pairs m"})
     gamma: str | float = field(
         default="mean", metadata={"doc": "initial matrix: 'max', 'mean', 'last' or a number"}
+    )
+    remember: int = field(
+        default=4, metadata={"doc": "positive curvatures that 'max' and 'mean' look back on"}
     )
 
     def operator(self, memory: PairMemory, objective: Any, iterate: Iterate) -> CompactOperator:

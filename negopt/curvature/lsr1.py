@@ -8,27 +8,13 @@ from typing import Any
 
 from negopt import kernels
 from negopt._array import Array
+from negopt._options import check_choice, check_integer, check_number
 from negopt._types import Iterate
 from negopt.curvature.compact import CompactOperator, PairMemory, new_pair_memory, store_pair
 
 __all__ = ["LSR1"]
 
 GAMMA_RULES = ("max", "mean", "last")
-
-
-def check_memory(maxcor: Any) -> None:
-    """Refuse a memory size that is not a positive integer."""
-    if not isinstance(maxcor, int) or isinstance(maxcor, bool) or maxcor < 1:
-        raise ValueError(f"maxcor={maxcor!r}: the number of stored pairs must be an integer >= 1.")
-
-
-def check_gamma(gamma: Any) -> None:
-    """Refuse an initial scaling that is neither a rule nor a positive number."""
-    if isinstance(gamma, str):
-        if gamma not in GAMMA_RULES:
-            raise ValueError(f"gamma={gamma!r}: use one of {GAMMA_RULES} or a positive number.")
-    elif not (isinstance(gamma, (int, float)) and gamma > 0 and math.isfinite(gamma)):
-        raise ValueError(f"gamma={gamma!r}: use one of {GAMMA_RULES} or a positive number.")
 
 
 def initial_scaling(memory: PairMemory, gamma: str | float) -> float:
@@ -92,12 +78,13 @@ class LSR1:
     )
 
     def __post_init__(self) -> None:
-        check_memory(self.maxcor)
-        check_gamma(self.gamma)
-        if not 0.0 <= self.skip < 1.0:
-            raise ValueError(f"skip={self.skip!r}: must lie in [0, 1); 1e-8 is the default.")
-        if self.remember < 1:
-            raise ValueError(f"remember={self.remember!r}: must be an integer >= 1.")
+        check_integer("maxcor", self.maxcor)
+        if isinstance(self.gamma, str):
+            check_choice("gamma", self.gamma, GAMMA_RULES)
+        else:
+            check_number("gamma", self.gamma, open_low=True, open_high=True)
+        check_number("skip", self.skip, 0.0, 1.0, open_high=True)
+        check_integer("remember", self.remember)
 
     def init(self, x0: Array) -> PairMemory:
         """Return an empty memory."""

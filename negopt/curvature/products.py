@@ -56,7 +56,9 @@ class HessianProducts:
         """Return an empty memory."""
         return ProductMemory()
 
-    def operator(self, memory: ProductMemory, objective: Products, iterate: Iterate) -> ProductOperator:
+    def operator(
+        self, memory: ProductMemory, objective: Products, iterate: Iterate
+    ) -> ProductOperator:
         """Return the products at `iterate`."""
         return ProductOperator(objective.products(iterate), memory)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from negopt._array import Array, device_of, dot, namespace_of, scalars, to_host
+from negopt._options import check_choice, check_number
 from negopt._types import Iterate
 
 __all__ = ["SR1", "DenseInverse", "InverseMemory"]
@@ -39,7 +40,9 @@ class DenseInverse:
             values, vectors = xp.linalg.eigh(self.matrix)
             largest = scalars(xp.max(xp.abs(values)))[0]
             size = xp.where(
-                xp.abs(values) > floor * largest, xp.abs(values), xp.ones_like(values) * floor * largest
+                xp.abs(values) > floor * largest,
+                xp.abs(values),
+                xp.ones_like(values) * floor * largest,
             )
             return vectors @ (size * (xp.matrix_transpose(vectors) @ v))
         raise TypeError(f"{xp.__name__} has no linalg extension; use on_ascent='mirror'.")
@@ -69,10 +72,8 @@ class SR1:
     skip: float = field(default=1e-12, metadata={"doc": "relative threshold that skips an update"})
 
     def __post_init__(self) -> None:
-        if self.h0 not in ("scaled", "identity"):
-            raise ValueError(f"h0={self.h0!r}: use 'scaled' or 'identity'.")
-        if not 0.0 <= self.skip < 1.0:
-            raise ValueError(f"skip={self.skip!r}: must lie in [0, 1); 1e-12 is the default.")
+        check_choice("h0", self.h0, ("scaled", "identity"))
+        check_number("skip", self.skip, 0.0, 1.0, open_high=True)
 
     def init(self, x0: Array) -> InverseMemory:
         """Return an empty memory."""

@@ -9,6 +9,7 @@ from typing import Any
 from numpy.random import Generator
 
 from negopt._array import dot, eps_of, scalars
+from negopt._options import check_number
 from negopt._types import Iterate, Oracle, Outcome, StepRule
 from negopt.globalize.ratio import reduction_ratio, rounding_of
 
@@ -54,12 +55,10 @@ class AdaptiveDamping:
     eta: float = field(default=1e-4, metadata={"doc": "least ratio of an accepted step"})
 
     def __post_init__(self) -> None:
-        if not (self.damping >= 0.0 and math.isfinite(self.damping)):
-            raise ValueError(f"damping={self.damping!r}: must be a finite number >= 0.")
-        if self.min_damping is not None and not self.min_damping >= 0.0:
-            raise ValueError(f"min_damping={self.min_damping!r}: must be >= 0.")
-        if not 0.0 <= self.eta < 0.25:
-            raise ValueError(f"eta={self.eta!r}: must lie in [0, 0.25).")
+        check_number("damping", self.damping, open_high=True)
+        if self.min_damping is not None:
+            check_number("min_damping", self.min_damping, open_high=True)
+        check_number("eta", self.eta, 0.0, 0.25, open_high=True)
 
     def init(self, iterate: Iterate) -> Damping:
         """Return the first damping."""
@@ -98,7 +97,7 @@ class AdaptiveDamping:
             trial = objective.at(x, bar=bar)
             out.trials += 1
             out.trial, out.s = trial, s
-            out.valid = trial.finite or math.isfinite(trial.f) and trial.f > bar
+            out.valid = trial.finite or (math.isfinite(trial.f) and trial.f > bar)
             if out.valid:
                 out.rho = reduction_ratio(iterate, trial, step)
                 out.accepted = out.rho > self.eta

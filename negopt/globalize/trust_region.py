@@ -9,18 +9,33 @@ from typing import Any
 from numpy.random import Generator
 
 from negopt._array import dot, eps_of, norm, scalars
-from negopt._types import Iterate, Oracle, Outcome, StepRule
+from negopt._options import check_number
+from negopt._types import Iterate, Oracle, Outcome, Step, StepRule
 from negopt.globalize.ratio import reduction_ratio, rounding_of
 
 __all__ = ["Radius", "TrustRegion"]
 
+#: A trial whose ratio is below this lies so far outside the region where f resembles its
+#: model that its pair would only spoil the scaling of the next one.
+WORTHLESS = -30.0
+
 
 @dataclass(slots=True)
 class Radius:
-    """State of the trust region."""
+    """State of the trust region.
+
+    Attributes
+    ----------
+    radius : float
+    free : bool
+        No step has failed yet: the radius is still looking for the scale of the problem.
+    started : bool
+        A step has been accepted.
+    """
 
     radius: float
-    rejected: int = 0
+    free: bool = True
+    started: bool = False
 
 
 @dataclass(frozen=True)
@@ -30,15 +45,18 @@ class TrustRegion:
     Parameters
     ----------
     initial_trust_radius : float or None, default None
-        First radius; None takes ``min(1, ||g||)``.
+        First radius; None takes 1 whatever the scale of f, as SciPy's trust regions do.
     max_trust_radius : float, default inf
         The radius never grows beyond it.
     eta : float, default 1e-4
         A step is accepted when actual / predicted decrease exceeds it.
-    shrink : float, default 0.5
-        Factor on ``min(radius, ||s||)`` after a ratio below 0.1.
+    shrink : float, default 0.25
+        Largest factor on ``min(radius, ||s||)`` after a ratio below 0.1; the parabola
+        through both values and the slope may ask for less, down to 0.1.
     grow : float, default 2.0
         Factor on the radius after a ratio above 0.75 with ``||s|| > 0.8 radius``.
+    first_grow : float, default 100.0
+        The same until a first step fails: the way up from a radius that was a guess.
 
     Notes
     -----
@@ -54,42 +72,39 @@ class TrustRegion:
     """
 
     initial_trust_radius: float | None = field(
-        default=None, metadata={"doc": "first radius; None takes min(1, ||g||)"}
+        default=None, metadata={"doc": "first radius; None takes 1"}
     )
     max_trust_radius: float = field(default=math.inf, metadata={"doc": "largest radius"})
     eta: float = field(default=1e-4, metadata={"doc": "least ratio of an accepted step"})
-    shrink: float = field(default=0.5, metadata={"doc": "factor after a poor step"})
+    shrink: float = field(default=0.25, metadata={"doc": "factor after a poor step"})
     grow: float = field(default=2.0, metadata={"doc": "factor after a good boundary step"})
+    first_grow: float = field(default=100.0, metadata={"doc": "the same until a first step fails"})
 
     def __post_init__(self) -> None:
         first = self.initial_trust_radius
-        if first is not None and not (first > 0.0 and math.isfinite(first)):
-            raise ValueError(f"initial_trust_radius={first!r}: must be positive and finite.")
-        if not self.max_trust_radius > 0.0:
-            raise ValueError(f"max_trust_radius={self.max_trust_radius!r}: must be positive.")
+        if first is not None:
+            check_number("initial_trust_radius", first, open_low=True, open_high=True)
+        check_number("max_trust_radius", self.max_trust_radius, open_low=True)
         if first is not None and first >= self.max_trust_radius:
             raise ValueError(
                 f"initial_trust_radius={first!r}: must be less than "
                 f"max_trust_radius={self.max_trust_radius!r}."
             )
-        if not 0.0 <= self.eta < 0.25:
-            raise ValueError(f"eta={self.eta!r}: must lie in [0, 0.25).")
-        if not 0.0 < self.shrink < 1.0:
-            raise ValueError(f"shrink={self.shrink!r}: must lie in (0, 1).")
-        if not self.grow > 1.0:
-            raise ValueError(f"grow={self.grow!r}: must exceed 1.")
+        check_number("eta", self.eta, 0.0, 0.25, open_high=True)
+        check_number("shrink", self.shrink, 0.0, 1.0, open_low=True, open_high=True)
+        check_number("grow", self.grow, 1.0, open_low=True)
+        check_number("first_grow", self.first_grow, 1.0, open_low=True)
 
     def init(self, iterate: Iterate) -> Radius:
         """Return the first radius."""
         first = self.initial_trust_radius
         if first is None:
-            first = min(1.0, iterate.gnorm) if iterate.gnorm > 0.0 else 1.0
+            first = 1.0
         return Radius(min(first, self.max_trust_radius))
 
     def escaped(self, state: Radius, iterate: Iterate, distance: float) -> None:
         """Trust at least the distance that an escape from a saddle has just covered."""
         state.radius = min(max(state.radius, distance), self.max_trust_radius)
-        state.rejected = 0
 
     def advance(
         self,
@@ -119,17 +134,17 @@ class TrustRegion:
             trial = objective.at(x, bar=bar)
             out.trials += 1
             out.trial, out.s = trial, s
-            out.valid = trial.finite or math.isfinite(trial.f) and trial.f > bar
+            out.valid = trial.finite or (math.isfinite(trial.f) and trial.f > bar)
             if not out.valid:
                 state.radius = 0.1 * step.norm
             else:
                 out.rho = reduction_ratio(iterate, trial, step)
-                self._resize(state, step.norm, out.rho)
+                out.informative = out.rho > WORTHLESS
+                self._resize(state, step, iterate, trial, out.rho)
                 out.accepted = out.rho > self.eta
             if out.accepted:
-                state.rejected = 0
+                state.started = True
                 return out
-            state.rejected += 1
             if state.radius <= smallest:
                 out.stuck = True
                 out.reason = f"the radius {state.radius:.3g} is below the spacing of x"
@@ -137,8 +152,20 @@ class TrustRegion:
             if operator.learns:
                 return out
 
-    def _resize(self, state: Radius, length: float, rho: float) -> None:
+    def _resize(
+        self, state: Radius, step: Step, iterate: Iterate, trial: Iterate, rho: float
+    ) -> None:
+        """Set the next radius."""
         if not rho >= 0.1:  # nan too
-            state.radius = self.shrink * min(state.radius, length)
-        elif rho > 0.75 and length > 0.8 * state.radius:
-            state.radius = min(self.grow * state.radius, self.max_trust_radius)
+            factor = self.shrink
+            bend = trial.f - iterate.f - step.slope
+            if math.isfinite(bend) and bend > 0.0 > step.slope:
+                # Minimiser of the parabola through both values and the slope at 0.  At the
+                # start, where the unit radius is only a guess, it may jump down any distance.
+                floor = 0.1 if state.started else 1e-6
+                factor = min(max(-0.5 * step.slope / bend, floor), self.shrink)
+            state.radius = factor * min(state.radius, step.norm)
+            state.free = False
+        elif rho > 0.75 and step.norm > 0.8 * state.radius:
+            grow = self.first_grow if state.free else self.grow
+            state.radius = min(grow * state.radius, self.max_trust_radius)

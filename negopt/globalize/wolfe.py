@@ -12,7 +12,17 @@ import numpy as np
 from numpy.random import Generator
 
 from negopt import kernels
-from negopt._array import Array, as_vector, convert_like, dot, eps_of, scalars
+from negopt._array import (
+    Array,
+    as_vector,
+    convert_like,
+    dot,
+    eps_of,
+    namespace_of,
+    norm,
+    scalars,
+)
+from negopt._options import check_choice, check_integer, check_number
 from negopt._types import Iterate, Oracle, Outcome, StepRule
 
 __all__ = ["SearchLength", "WolfeSearch", "line_search_wolfe_pm"]
@@ -39,9 +49,7 @@ def signed_search(
     """
     sign = -1.0 if slope > 0.0 else 1.0
     work = np.zeros(kernels.SEARCH_WORK)
-    kernels.search_start(
-        work, f0, -abs(slope), first, c1, c2, strong, noise, limit, alpha_max
-    )
+    kernels.search_start(work, f0, -abs(slope), first, c1, c2, strong, noise, limit, alpha_max)
     task = kernels.EVALUATE
     while task == kernels.EVALUATE:
         f, d = evaluate(sign * float(work[kernels.ALPHA]), sign * float(work[kernels.BEST]))
@@ -102,12 +110,9 @@ class WolfeSearch:
     def __post_init__(self) -> None:
         if not 0.0 < self.c1 < self.c2 < 1.0:
             raise ValueError(f"'c1' and 'c2' do not satisfy 0 < c1 < c2 < 1: {self.c1}, {self.c2}.")
-        if self.wolfe not in ("weak", "strong"):
-            raise ValueError(f"wolfe={self.wolfe!r}: use 'weak' or 'strong'.")
-        if self.maxls < 1:
-            raise ValueError(f"maxls={self.maxls!r}: must be an integer >= 1.")
-        if not self.expand > 1.0:
-            raise ValueError(f"expand={self.expand!r}: must exceed 1.")
+        check_choice("wolfe", self.wolfe, ("weak", "strong"))
+        check_integer("maxls", self.maxls)
+        check_number("expand", self.expand, 1.0, open_low=True)
 
     def init(self, iterate: Iterate) -> SearchLength:
         """Return the state before the first search."""
@@ -135,9 +140,14 @@ class WolfeSearch:
             first = min(1.0, self.expand * state.length / step.norm)
         out = Outcome()
         trials: dict[float, Iterate] = {}
+        near = 1e-8 * norm(iterate.x)
+        xp = namespace_of(d)
 
         def evaluate(alpha: float, best: float) -> tuple[float, float]:
-            trial = objective.at(iterate.x + alpha * d)
+            x = iterate.x + alpha * d
+            if abs(alpha) * step.norm <= near and bool(xp.all(x == iterate.x)):
+                return math.inf, math.nan  # x cannot resolve the step: nothing to evaluate
+            trial = objective.at(x)
             out.trials += 1
             out.trial, out.valid = trial, trial.finite
             if not trial.finite:
@@ -295,7 +305,7 @@ def line_search_wolfe_pm(
         first = min(1.0, 1.01 * 2.0 * (float(old_old_fval) - f0) / abs(slope))
     seen: dict[float, tuple[float, float, Array, Array]] = {}
 
-    def evaluate(alpha: float, best: float) -> tuple[float, float]:
+    def evaluate(alpha: float, _best: float) -> tuple[float, float]:
         at = x + alpha * p
         fa = value(at)
         if not math.isfinite(fa):

@@ -215,9 +215,11 @@ def trust_region_step(
         gap = values[i] - low_value
         if gap + probe > 0.0:
             step[i] = -parts[i] / (gap + probe)
+            total += step[i] * step[i]
         else:
             step[i] = 0.0
-        total += step[i] * step[i]
+            if parts[i] != 0.0:
+                total = math.inf
     if math.sqrt(total) <= radius and low_value <= tiny:
         # Hard case: no shift reaches the boundary; go there along the lowest direction.
         total = 0.0
@@ -234,12 +236,12 @@ def trust_region_step(
         step[low_index] = -rest if parts[low_index] > 0.0 else rest
         return -low_value, HARD, low_index
     low = floor
-    high = floor
+    square = 0.0
     for i in range(k):
         gap = values[i] - low_value
         low = max(low, abs(parts[i]) / radius - gap)
-        high += (parts[i] / largest) ** 2
-    high = max(low, largest * math.sqrt(high - floor) / radius)
+        square += (parts[i] / largest) ** 2
+    high = max(low, largest * math.sqrt(square) / radius)
     t = low
     for _ in range(200):
         total = 0.0
@@ -371,7 +373,9 @@ def basis_factor(gram: FloatArray, drop: float, factor: FloatArray, kept: IntArr
 
 
 @jit
-def solve_kept(factor: FloatArray, kept: IntArray, k: int, w: FloatArray, transposed: bool) -> FloatArray:
+def solve_kept(
+    factor: FloatArray, kept: IntArray, k: int, w: FloatArray, transposed: bool
+) -> FloatArray:
     """Solve with the triangle ``factor[:k, kept[:k]]`` or its transpose."""
     out = w.copy()
     if transposed:

@@ -11,6 +11,7 @@ from numpy.random import Generator
 from negopt import kernels
 from negopt._array import dot, norm, scalars
 from negopt._lanczos import LanczosBasis
+from negopt._options import check_integer, check_number
 from negopt._types import Iterate, KrylovOperator, Step
 
 __all__ = ["KrylovTrustRegion"]
@@ -42,10 +43,8 @@ class KrylovTrustRegion:
     forcing: float = field(default=0.5, metadata={"doc": "relative residual of the inner solve"})
 
     def __post_init__(self) -> None:
-        if self.max_products < 1:
-            raise ValueError(f"max_products={self.max_products!r}: must be an integer >= 1.")
-        if not 0.0 < self.forcing < 1.0:
-            raise ValueError(f"forcing={self.forcing!r}: must lie in (0, 1); 0.5 is the default.")
+        check_integer("max_products", self.max_products)
+        check_number("forcing", self.forcing, 0.0, 1.0, open_low=True, open_high=True)
 
     def propose(
         self, iterate: Iterate, operator: KrylovOperator, bound: float | None, rng: Generator

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 
 from negopt._array import Array, dot, eps_of, norm, scalars
 from negopt._lanczos import LanczosBasis
+from negopt._options import check_choice, check_integer, check_number
 from negopt._types import Iterate, KrylovOperator, Step
 from negopt.steps.acceleration import wynn_epsilon
 
@@ -99,19 +101,14 @@ class SaddleFreeSeries:
     scaling: str = field(default="lanczos", metadata={"doc": "series V: 'lanczos' or 'source'"})
 
     def __post_init__(self) -> None:
-        if self.engine not in ("krylov", "binomial"):
-            raise ValueError(f"engine={self.engine!r}: use 'krylov' or 'binomial'.")
-        if not isinstance(self.terms, int) or self.terms < 1:
-            raise ValueError(f"terms={self.terms!r}: must be an integer >= 1.")
-        if self.accelerator not in ("wynn", "sablonniere", None):
-            raise ValueError(
-                f"accelerator={self.accelerator!r}: use 'wynn', 'sablonniere' or None."
-            )
-        if self.scaling not in ("lanczos", "source"):
-            raise ValueError(f"scaling={self.scaling!r}: use 'lanczos' or 'source'.")
-        if self.order < 0 or (
-            self.engine == "binomial" and self.accelerator and 2 * self.order + 1 > self.terms
-        ):
+        check_choice("engine", self.engine, ("krylov", "binomial"))
+        check_integer("terms", self.terms)
+        check_number("change", self.change)
+        check_choice("accelerator", self.accelerator, ("wynn", "sablonniere", None))
+        check_integer("order", self.order, 0)
+        check_choice("scaling", self.scaling, ("lanczos", "source"))
+        binomial = self.engine == "binomial" and self.accelerator is not None
+        if binomial and 2 * self.order + 1 > self.terms:
             raise ValueError(
                 f"order={self.order!r}: acceleration uses the last 2*order + 1 of "
                 f"terms={self.terms} partial sums; lower order or raise terms."
@@ -206,7 +203,10 @@ def _absolute_solve(basis: LanczosBasis, gnorm: float, damping: float) -> np.nda
     if largest == 0.0:  # no curvature at all inside the space: a unit gradient step
         return -gnorm * np.eye(basis.k)[0]
     floor = max(damping, eps_of(basis.rows)) * largest
-    return np.asarray(-gnorm * (right.T @ (right[:, 0] / (sizes + floor))))
+    weights: np.ndarray[Any, np.dtype[np.float64]] = -gnorm * (
+        right.T @ (right[:, 0] / (sizes + floor))
+    )
+    return weights
 
 
 def _steepest(iterate: Iterate, curvature: float) -> Step:

@@ -9,6 +9,7 @@ from typing import Any
 from numpy.random import Generator
 
 from negopt._array import Array, dot, scalars
+from negopt._options import check_choice, check_number
 from negopt._types import Iterate, Step
 
 __all__ = ["Signed"]
@@ -51,16 +52,11 @@ class Signed:
     floor: float = field(default=1e-15, metadata={"doc": "relative floor of |eigenvalues|"})
 
     def __post_init__(self) -> None:
-        if self.flip not in ("direction", "eigen"):
-            raise ValueError(f"flip={self.flip!r}: use 'direction' or 'eigen'.")
-        if not 0.0 <= self.angle < 0.5:
-            raise ValueError(f"angle={self.angle!r}: must lie in [0, 0.5); 1e-8 is the default.")
-        if not 0.0 < self.floor < 1.0:
-            raise ValueError(f"floor={self.floor!r}: must lie in (0, 1); 1e-15 is the default.")
+        check_choice("flip", self.flip, ("direction", "eigen"))
+        check_number("angle", self.angle, 0.0, 0.5, open_high=True)
+        check_number("floor", self.floor, 0.0, 1.0, open_low=True, open_high=True)
 
-    def propose(
-        self, iterate: Iterate, operator: Any, bound: float | None, rng: Generator
-    ) -> Step:
+    def propose(self, iterate: Iterate, operator: Any, bound: float | None, rng: Generator) -> Step:
         """Return the direction as a step of length factor 1."""
         g = iterate.g
         d = -operator.solve(g, absolute=self.flip == "eigen", floor=self.floor)

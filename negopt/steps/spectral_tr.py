@@ -10,6 +10,7 @@ from numpy.random import Generator
 
 from negopt import kernels
 from negopt._array import Array, dot, from_host, namespace_of, norm, scalars
+from negopt._options import check_choice
 from negopt._types import Iterate, Step
 
 __all__ = ["SpectralOperator", "SpectralTrustRegion"]
@@ -74,8 +75,7 @@ class SpectralTrustRegion:
     model: str = field(default="signed", metadata={"doc": "'signed' or 'absolute' eigenvalues"})
 
     def __post_init__(self) -> None:
-        if self.model not in ("signed", "absolute"):
-            raise ValueError(f"model={self.model!r}: use 'signed' or 'absolute'.")
+        check_choice("model", self.model, ("signed", "absolute"))
 
     def propose(
         self, iterate: Iterate, operator: SpectralOperator, bound: float | None, rng: Generator
@@ -99,7 +99,7 @@ class SpectralTrustRegion:
             values = np.append(values, gamma)
             parts = np.append(parts, outside)
         small = np.empty_like(parts)
-        sigma, case, index = kernels.trust_region_step(
+        _, case, index = kernels.trust_region_step(
             np.ascontiguousarray(values), np.ascontiguousarray(parts), bound, small
         )
         quadratic = float(values @ (small * small))

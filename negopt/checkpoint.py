@@ -1,0 +1,178 @@
+"""Keep a run on disk: `State` <-> one versioned ``.npz`` file, without pickle."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from negopt._array import is_array, to_host
+from negopt._types import Certificate, Counters, Iterate, State, Status
+from negopt.curvature.compact import PairMemory
+from negopt.curvature.products import ProductMemory
+from negopt.curvature.sr1 import InverseMemory
+from negopt.globalize.damping import Damping
+from negopt.globalize.trust_region import Radius
+from negopt.globalize.wolfe import SearchLength
+
+__all__ = ["load", "save"]
+
+#: Raised whenever a file written before could no longer be read as it was meant.
+FORMAT = 1
+
+_TYPES: dict[str, type] = {
+    cls.__name__: cls
+    for cls in (
+        State,
+        Iterate,
+        Counters,
+        Certificate,
+        PairMemory,
+        InverseMemory,
+        ProductMemory,
+        Radius,
+        SearchLength,
+        Damping,
+    )
+}
+
+
+def save(path: str | os.PathLike[str], state: State) -> None:
+    """Write `state` to `path`, whole or not at all.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The name is used as it is; ``.npz`` is customary.
+    state : State
+        ``res.state`` of a run (or the result itself).
+
+    Raises
+    ------
+    TypeError
+        When `state` is not a state, or holds something that is not data (the state of
+        a user's own method with unknown classes).
+    OSError
+        When the file cannot be written; an older file at `path` is then untouched.
+
+    Notes
+    -----
+    The file is written beside `path`, flushed to disk, and renamed over it.  Arrays
+    are stored on the host in their own type; the structure is JSON.
+
+    **Guarantee**: ``load(path)`` continues bit for bit as `state` would
+    (``tests/test_checkpoint.py``).
+    """
+    state = getattr(state, "state", state)
+    if not isinstance(state, State):
+        raise TypeError(f"state is a {type(state).__name__}; pass res.state.")
+    arrays: dict[str, Any] = {}
+    tree = _encode(state, "state", arrays)
+    header = json.dumps({"format": FORMAT, "tree": tree})
+    target = Path(path)
+    folder = target.parent if str(target.parent) else Path()
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=folder)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, __header__=np.frombuffer(header.encode(), dtype=np.uint8), **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def load(path: str | os.PathLike[str]) -> State:
+    """Read a state back; its arrays are NumPy's until a run moves them to x0's library.
+
+    Parameters
+    ----------
+    path : str or path-like
+
+    Returns
+    -------
+    State
+        For ``minimize(..., options={"state": state})``.
+
+    Raises
+    ------
+    ValueError
+        When the file is not a checkpoint of negopt, is damaged, or of a later format.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in file.files}
+        header = json.loads(arrays.pop("__header__").tobytes().decode())
+        version = int(header["format"])
+    except OSError:
+        raise
+    except Exception as error:
+        raise ValueError(f"{os.fspath(path)!r} is not a negopt checkpoint ({error}).") from error
+    if version > FORMAT:
+        raise ValueError(
+            f"{os.fspath(path)!r} has checkpoint format {version}; this negopt reads up to "
+            f"{FORMAT}: update negopt."
+        )
+    try:
+        state = _decode(header["tree"], arrays)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"{os.fspath(path)!r} is a damaged checkpoint ({error!r}).") from error
+    if not isinstance(state, State):
+        raise ValueError(f"{os.fspath(path)!r} holds a {type(state).__name__}, not a state.")
+    return state
+
+
+def _encode(value: Any, name: str, arrays: dict[str, Any]) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        kind = type(value).__name__
+        if _TYPES.get(kind) is not type(value):
+            raise TypeError(f"{name} is a {kind}, which checkpoints do not know.")
+        fields = dataclasses.fields(value)
+        return {
+            "type": kind,
+            "fields": {
+                f.name: _encode(getattr(value, f.name), f"{name}.{f.name}", arrays) for f in fields
+            },
+        }
+    if isinstance(value, Status):
+        return {"status": int(value)}
+    if is_array(value) and not isinstance(value, np.generic):
+        kept = value if isinstance(value, np.ndarray) else _host_in_type(value)
+        arrays[name] = kept
+        return {"array": name}
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {"dict": {k: _encode(v, f"{name}.{k}", arrays) for k, v in value.items()}}
+    if isinstance(value, (list, tuple)):
+        return {"list": [_encode(v, f"{name}.{i}", arrays) for i, v in enumerate(value)]}
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return value
+    raise TypeError(f"{name} is a {type(value).__name__}; a state holds arrays and numbers only.")
+
+
+def _host_in_type(value: Any) -> Any:
+    """Copy a device array to the host in its own precision (float64 holds float32 exactly)."""
+    narrow = "float32" in str(value.dtype)
+    return to_host(value).astype(np.float32 if narrow else np.float64)
+
+
+def _decode(tree: Any, arrays: dict[str, Any]) -> Any:
+    if isinstance(tree, dict):
+        if "type" in tree:
+            fields = {k: _decode(v, arrays) for k, v in tree["fields"].items()}
+            return _TYPES[tree["type"]](**fields)
+        if "array" in tree:
+            return arrays[tree["array"]]
+        if "status" in tree:
+            return Status(tree["status"])
+        if "dict" in tree:
+            return {k: _decode(v, arrays) for k, v in tree["dict"].items()}
+        return [_decode(v, arrays) for v in tree["list"]]
+    return tree

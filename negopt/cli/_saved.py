@@ -1,0 +1,127 @@
+"""The two files of a checkpoint: F holds the solver's state, F.json the recipe of the problem."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from negopt import checkpoint
+from negopt._types import State
+from negopt.cli._errors import UsageError, reason
+from negopt.cli._network import IONOSPHERE, NetworkSpec
+from negopt.methods import METHODS
+
+__all__ = ["Recipe", "read", "recipe_path", "write_recipe", "write_state"]
+
+#: Raised whenever a recipe written before could no longer be read as it was meant.
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How to build the problem again, and what was planned.
+
+    Attributes
+    ----------
+    network : NetworkSpec
+        With the data file's absolute path and sha256.
+    method : str
+    options : dict
+        Of the method; numbers, strings, booleans and None.
+    iterations : int
+        As many as were asked for at first.
+    until : int
+        Iteration at which the plan ends.
+    every : int
+        Iterations between two checkpoints.
+    """
+
+    network: NetworkSpec
+    method: str
+    options: dict[str, Any] = field(default_factory=dict)
+    iterations: int = 200
+    until: int = 200
+    every: int = 20
+
+
+def recipe_path(path: str) -> Path:
+    """Return the name of the recipe that belongs to the checkpoint `path`."""
+    return Path(f"{path}.json")
+
+
+def write_recipe(path: str, recipe: Recipe) -> None:
+    """Write the recipe beside the checkpoint `path`, whole or not at all."""
+    tree = dataclasses.asdict(recipe)
+    if recipe.network.data != IONOSPHERE or Path(IONOSPHERE).exists():
+        tree["network"]["data"] = str(Path(recipe.network.data).resolve())
+    text = json.dumps({"format": FORMAT, **tree}, indent=2) + "\n"
+    target = recipe_path(path)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                file.write(text)
+            Path(name).replace(target)
+        except BaseException:
+            Path(name).unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise UsageError(f"cannot write the checkpoint {path}: {reason(error)}") from error
+
+
+def write_state(path: str, state: State) -> None:
+    """Write the solver's state to `path`, whole or not at all."""
+    try:
+        checkpoint.save(path, state)
+    except OSError as error:
+        raise UsageError(f"cannot write the checkpoint {path}: {reason(error)}") from error
+
+
+def read(path: str) -> tuple[State, Recipe]:
+    """Read both files of a checkpoint.
+
+    Raises
+    ------
+    UsageError
+        When one is missing, damaged, of a later format, or they do not belong together.
+    """
+    try:
+        state = checkpoint.load(path)
+    except OSError as error:
+        raise UsageError(f"cannot read the checkpoint {path}: {reason(error)}") from error
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    recipe = _read_recipe(path)
+    if state.method != recipe.method:
+        raise UsageError(
+            f"{path} is a run of {state.method}, but {recipe_path(path)} is of {recipe.method}: "
+            "they do not belong together"
+        )
+    return state, recipe
+
+
+def _read_recipe(path: str) -> Recipe:
+    source = recipe_path(path)
+    try:
+        tree = json.loads(source.read_text(encoding="utf-8"))
+        version = tree.pop("format")
+        if version > FORMAT:
+            raise UsageError(f"{source} has format {version}; this negopt reads up to {FORMAT}")
+        network = tree.pop("network")
+        network["hidden"] = tuple(network["hidden"])
+        recipe = Recipe(network=NetworkSpec(**network), **tree)
+        known = recipe.method in METHODS
+    except OSError as error:
+        raise UsageError(
+            f"cannot read {source}, which says how to rebuild the problem: {reason(error)}"
+        ) from error
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise UsageError(f"{source} is not the recipe of a checkpoint: {reason(error)}") from error
+    if not known:
+        raise UsageError(f"{source}: {recipe.method!r} is not one of negopt's methods")
+    return recipe

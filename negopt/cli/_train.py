@@ -1,0 +1,264 @@
+"""``negopt train`` and ``negopt resume``: a network on a data file, with checkpoints."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import signal
+import threading
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from negopt._minimize import minimize
+from negopt._options import RunOptions, collect
+from negopt._types import State, Status
+from negopt.cli import _saved
+from negopt.cli._console import make_console
+from negopt.cli._errors import Interrupted, UsageError, nearest, reason
+from negopt.cli._methods import find_method
+from negopt.cli._network import NetworkSpec, Task, build, spec_from
+from negopt.cli._progress import Progress, make_progress
+from negopt.cli._report import report
+from negopt.methods import METHODS, choose
+
+__all__ = ["resume", "train"]
+
+ITERATIONS, EVERY = 200, 20
+#: Options of `minimize` that the command line sets itself,
+#: or that mean one call, which is a chunk here.
+_OURS = (
+    *("state", "maxiter", "rng", "disp", "record", "return_all"),
+    *("maxfun", "maxtime", "grtol", "eps", "finite_diff_rel_step"),
+)
+
+
+def train(options: Any) -> int:
+    """Train a network, from the start or from a checkpoint."""
+    if options.resume_from is not None:
+        return _train_further(options)
+    if options.data is None:
+        raise UsageError("train: give --data FILE, or --data ionosphere (see negopt train --help)")
+    path = options.checkpoint
+    if path is None and options.checkpoint_every is not None:
+        raise UsageError("train: --checkpoint-every needs --checkpoint F")
+    if path is not None:
+        _check_new(path, overwrite=options.overwrite)
+    spec = spec_from(options, test_fraction=0.2)
+    method = None if options.method is None else find_method(options.method).name
+    task = build(spec)
+    if method is None:
+        method = choose(task.objective.network.size, has_products=True)
+    iterations = options.iterations or ITERATIONS
+    recipe = _saved.Recipe(
+        network=task.spec,
+        method=method,
+        options=_method_options(method, options.option, options.gtol),
+        iterations=iterations,
+        until=iterations,
+        every=options.checkpoint_every or EVERY,
+    )
+    return _run(task, recipe, None, path)
+
+
+def resume(options: Any) -> int:
+    """Go on from a checkpoint."""
+    return _go_on(options.checkpoint, options.checkpoint, options.iterations, options.data)
+
+
+def _train_further(options: Any) -> int:
+    fixed = [f.name for f in dataclasses.fields(NetworkSpec)]
+    for name in (*fixed, "method", "gtol"):
+        if name != "data" and getattr(options, name, None) is not None:
+            flag = "no-standardize" if name == "standardize" else name.replace("_", "-")
+            raise UsageError(f"train: --{flag} is fixed by --resume-from {options.resume_from}")
+    if options.option:
+        raise UsageError(f"train: --option is fixed by --resume-from {options.resume_from}")
+    path = options.checkpoint or options.resume_from
+    if path != options.resume_from:
+        _check_new(path, overwrite=options.overwrite)
+    return _go_on(
+        options.resume_from, path, options.iterations, options.data, options.checkpoint_every
+    )
+
+
+def _go_on(
+    source: str, path: str, iterations: int | None, data: str | None, every: int | None = None
+) -> int:
+    state, recipe = _saved.read(source)
+    spec = recipe.network if data is None else dataclasses.replace(recipe.network, data=data)
+    task = build(spec)
+    if state.iterate.x.shape != task.x0.shape:
+        raise UsageError(
+            f"{source} has {state.iterate.x.shape[0]} parameters, but the network of "
+            f"{_saved.recipe_path(source)} has {task.x0.shape[0]}: they do not belong together"
+        )
+    until = recipe.until if iterations is None else state.k + iterations
+    if until <= state.k:
+        until = state.k + recipe.iterations
+    recipe = dataclasses.replace(
+        recipe, network=task.spec, until=until, every=every or recipe.every
+    )
+    return _run(task, recipe, state, path)
+
+
+def _check_new(path: str, *, overwrite: bool) -> None:
+    if Path(path).is_dir():
+        raise UsageError(f"--checkpoint {path} is a folder; name a file")
+    if not Path(path).parent.is_dir():
+        raise UsageError(f"--checkpoint {path}: the folder {Path(path).parent} does not exist")
+    if Path(path).exists() and not overwrite:
+        raise UsageError(
+            f"--checkpoint {path} exists; go on with `negopt resume {path}`, or add --overwrite"
+        )
+
+
+def _method_options(method: str, given: list[str], gtol: float | None) -> dict[str, Any]:
+    """Return ``--option NAME=VALUE`` and ``--gtol`` as the method's options."""
+    known = METHODS[method].option_names() | {f.name for f in dataclasses.fields(RunOptions)}
+    known -= set(_OURS)
+    options: dict[str, Any] = {} if gtol is None else {"gtol": gtol}
+    for item in given:
+        name, equals, text = item.partition("=")
+        if not equals:
+            raise UsageError(f"--option {item}: write NAME=VALUE")
+        if name not in known:
+            hint = nearest(name, known) or f" `negopt methods {method}` lists them."
+            raise UsageError(f"--option {item}: {method} has no option {name!r} here.{hint}")
+        try:
+            options[name] = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            options[name] = float(text) if text.lower() in ("inf", "-inf") else text
+    try:
+        METHODS[method].with_options(options)
+        RunOptions(**collect(RunOptions, options))
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"--option: {reason(error)}") from error
+    return options
+
+
+def _run(task: Task, recipe: _saved.Recipe, state: State | None, path: str | None) -> int:
+    """Run up to ``recipe.until`` in chunks of iterations, saving after each."""
+    console = make_console()
+    console.print(f"[bold]{recipe.method}[/] on {task.title}", soft_wrap=True)
+    saved: list[int] = []
+    first = 0 if state is None else state.k
+    if state is not None:
+        console.print(f"going on from iteration {first}", soft_wrap=True)
+    with (
+        _CtrlC() as ctrl_c,
+        make_progress(console, first, recipe.until) as progress,
+    ):
+        try:
+            result = _chunks(task, recipe, state, path, ctrl_c, progress, saved)
+        except KeyboardInterrupt:
+            raise Interrupted(_interrupted(path, saved, None)) from None
+        except ValueError as error:
+            raise UsageError(reason(error)) from error
+    report(console, task, result, path)
+    if result.status == Status.INTERRUPTED:
+        raise Interrupted(_interrupted(path, saved, result.state.k))
+    return 0
+
+
+def _chunks(
+    task: Task,
+    recipe: _saved.Recipe,
+    state: State | None,
+    path: str | None,
+    ctrl_c: _CtrlC,
+    progress: Progress,
+    saved: list[int],
+) -> Any:
+    """Return the last result; `saved` gets the iteration of every checkpoint.
+
+    A chunk goes on from the state of the one before, so the iterates are those of one run.
+    """
+
+    def step(chunk: int) -> Any:
+        return minimize(
+            task.objective,
+            task.x0,
+            method=recipe.method,
+            callback=_callback(progress, ctrl_c),
+            options={
+                **recipe.options,
+                "rng": recipe.network.seed,
+                "maxiter": chunk,
+                "state": state,
+            },
+        )
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if path is not None:
+            # Before any work: a run that cannot be saved should not begin.
+            if state is None:
+                result = step(0)
+                state = result.state
+            Path(path).unlink(missing_ok=True)
+            _saved.write_recipe(path, recipe)
+            _save(path, state, saved)
+        while True:
+            left = recipe.until - (0 if state is None else state.k)
+            result = step(left if path is None else min(left, recipe.every))
+            state = result.state
+            if path is not None:
+                _save(path, state, saved)
+            if result.status != Status.LIMIT or state.k >= recipe.until:
+                return result
+
+
+def _save(path: str, state: Any, saved: list[int]) -> None:
+    _saved.write_state(path, state)
+    saved.append(int(state.k))
+
+
+def _callback(progress: Progress, ctrl_c: _CtrlC) -> Callable[..., None]:
+    def callback(intermediate_result: Any) -> None:
+        progress.show(intermediate_result)
+        if ctrl_c.pressed:
+            raise KeyboardInterrupt
+
+    return callback
+
+
+def _interrupted(path: str | None, saved: list[int], k: int | None) -> str:
+    where = "interrupted" if k is None else f"interrupted after iteration {k}"
+    if path is None:
+        return f"{where}; nothing was saved (--checkpoint F keeps a run)"
+    if not saved:
+        return f"{where}; nothing was saved yet"
+    return (
+        f"{where}; the last checkpoint is {path} (iteration {saved[-1]}): "
+        f"go on with `negopt resume {path}`"
+    )
+
+
+class _CtrlC:
+    """The first Ctrl-C lets the iteration end, so that it can be saved; a second does not wait."""
+
+    def __init__(self) -> None:
+        self.pressed = False
+        self._before: Any = None
+
+    def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():
+            self._before = signal.signal(signal.SIGINT, self._press)
+        return self
+
+    def _press(self, number: int, frame: Any) -> None:
+        if self.pressed:
+            raise KeyboardInterrupt
+        self.pressed = True
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._before is not None:
+            signal.signal(signal.SIGINT, self._before)
