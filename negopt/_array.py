@@ -96,8 +96,10 @@ def as_vector(x0: Any) -> Array:
     if is_torch_array(x0):
         x0 = x0.detach()  # the solver's own arithmetic must not be recorded
     xp = namespace_of(x0)
-    if is_numpy_array(x0) and x0.dtype == np.object_:
-        x0 = x0.astype(np.float64)
+    if is_numpy_array(x0) and (x0.dtype == np.object_ or not x0.dtype.isnative):
+        # Objects are numbers or an error; a file's byte order is not the processor's.
+        native = np.float64 if x0.dtype == np.object_ else x0.dtype.newbyteorder("=")
+        x0 = x0.astype(native)
     if x0.ndim > 1:
         raise ValueError(
             f"'x0' must only have one dimension; got shape {tuple(x0.shape)}. "
@@ -251,8 +253,9 @@ def float64_rows_dot(rows: Array, vectors: Array) -> np.ndarray[Any, np.dtype[np
     n = rows.shape[1]
     total = None
     for start in range(0, n, _BLOCK):
-        left = xp.astype(rows[:, start : start + _BLOCK], xp.float64)
-        right = xp.astype(vectors[start : start + _BLOCK, ...], xp.float64)
+        end = min(start + _BLOCK, n)
+        left = xp.astype(rows[:, start:end], xp.float64)
+        right = xp.astype(vectors[start:end, ...], xp.float64)
         part = left @ right
         total = part if total is None else total + part
     return to_host(total)

@@ -140,7 +140,7 @@ METHODS: Mapping[str, Method] = MappingProxyType({row.name: row for row in _ROWS
 
 #: Up to this n the dense model is kept by default: its updates are cheap there and
 #: it needs fewer evaluations than a limited memory.
-DENSE_LIMIT = 100
+DENSE_LIMIT = 20
 
 
 def choose(n: int, *, has_products: bool) -> str:

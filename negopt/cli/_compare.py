@@ -9,7 +9,6 @@ from typing import Any
 from rich import box
 from rich.console import Console
 from rich.markup import escape
-from rich.measure import Measurement
 from rich.table import Table
 
 from negopt.cli._console import integer, make_console, power, seconds, short, value
@@ -142,8 +141,7 @@ def _show(console: Console, target: Target, rows: list[Row], gtol: float) -> Non
             seconds(row.seconds),
             integer(row.negative),
         )
-    natural = Measurement.get(console, console.options.update(width=200), table).maximum
-    console.print(table, width=natural, crop=False, no_wrap=True)
+    console.print(table)
     for note, names in _notes(rows, gtol).items():
         console.print(f"  {', '.join(names)}: {escape(note)}", style="dim", soft_wrap=True)
     console.print()

@@ -126,8 +126,8 @@ def _read(spec: NetworkSpec) -> tuple[Dataset, str]:
         return read_table(path, target=_column(spec.target)), digest
     except OSError as error:
         raise UsageError(f"cannot read the data file {spec.data}: {reason(error)}") from error
-    except ValueError as error:
-        raise UsageError(f"cannot read the data file {spec.data}: {reason(error)}") from error
+    except ValueError as error:  # it names the file and the line
+        raise UsageError(f"cannot read the data: {reason(error)}") from error
 
 
 def _column(target: str | None) -> int | str:

@@ -60,7 +60,7 @@ def train(options: Any) -> int:
         until=iterations,
         every=options.checkpoint_every or EVERY,
     )
-    return _run(task, recipe, None, path)
+    return _run(task, recipe, None, path, fresh=True)
 
 
 def resume(options: Any) -> int:
@@ -101,7 +101,7 @@ def _go_on(
     recipe = dataclasses.replace(
         recipe, network=task.spec, until=until, every=every or recipe.every
     )
-    return _run(task, recipe, state, path)
+    return _run(task, recipe, state, path, fresh=path != source)
 
 
 def _check_new(path: str, *, overwrite: bool) -> None:
@@ -139,7 +139,9 @@ def _method_options(method: str, given: list[str], gtol: float | None) -> dict[s
     return options
 
 
-def _run(task: Task, recipe: _saved.Recipe, state: State | None, path: str | None) -> int:
+def _run(
+    task: Task, recipe: _saved.Recipe, state: State | None, path: str | None, *, fresh: bool
+) -> int:
     """Run up to ``recipe.until`` in chunks of iterations, saving after each."""
     console = make_console()
     console.print(f"[bold]{recipe.method}[/] on {task.title}", soft_wrap=True)
@@ -152,7 +154,7 @@ def _run(task: Task, recipe: _saved.Recipe, state: State | None, path: str | Non
         make_progress(console, first, recipe.until) as progress,
     ):
         try:
-            result = _chunks(task, recipe, state, path, ctrl_c, progress, saved)
+            result = _chunks(task, recipe, state, path, ctrl_c, progress, saved, fresh=fresh)
         except KeyboardInterrupt:
             raise Interrupted(_interrupted(path, saved, None)) from None
         except ValueError as error:
@@ -171,6 +173,8 @@ def _chunks(
     ctrl_c: _CtrlC,
     progress: Progress,
     saved: list[int],
+    *,
+    fresh: bool,
 ) -> Any:
     """Return the last result; `saved` gets the iteration of every checkpoint.
 
@@ -198,7 +202,8 @@ def _chunks(
             if state is None:
                 result = step(0)
                 state = result.state
-            Path(path).unlink(missing_ok=True)
+            if fresh:  # a recipe must never stand beside the state of another run
+                Path(path).unlink(missing_ok=True)
             _saved.write_recipe(path, recipe)
             _save(path, state, saved)
         while True:

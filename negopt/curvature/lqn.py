@@ -44,5 +44,5 @@ class HybridPairs(LSR1):
 
     def operator(self, memory: PairMemory, objective: Any, iterate: Iterate) -> CompactOperator:
         """Return the model of the stored pairs."""
-        gamma = initial_scaling(memory, self.gamma)
+        gamma = initial_scaling(memory, self.gamma, iterate.gnorm)
         return CompactOperator(memory, gamma, kernels.HYBRID_PAIRS, self.skip, iterate.x)

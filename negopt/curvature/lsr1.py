@@ -17,14 +17,15 @@ __all__ = ["LSR1"]
 GAMMA_RULES = ("max", "mean", "last")
 
 
-def initial_scaling(memory: PairMemory, gamma: str | float) -> float:
+def initial_scaling(memory: PairMemory, gamma: str | float, gnorm: float) -> float:
     """Return gamma of ``B_0 = gamma I``.
 
     ``"max"`` is the largest ``y'y / s'y`` among the remembered positive pairs: with
     gamma above the largest curvature the model of a convex quadratic has no false
     negative eigenvalue.  ``"mean"`` is their geometric mean, ``"last"`` the newest,
     doubled because ``y'y / s'y`` itself makes B exactly singular after one update.
-    Before any positive pair: ``||y|| / ||s||`` of the newest pair, else 1.
+    Before any positive pair: ``||y|| / ||s||`` of the newest pair.  Before any pair:
+    ``||g||``, so that the first step has length 1 whatever the scale of f.
     """
     if not isinstance(gamma, str):
         return float(gamma)
@@ -40,8 +41,8 @@ def initial_scaling(memory: PairMemory, gamma: str | float) -> float:
         ratio = memory.gram[newest + 1, newest + 1] / memory.gram[newest, newest]
         value = math.sqrt(ratio)
     else:
-        value = 1.0
-    return min(max(value, 1e-10), 1e12) if value > 0.0 else 1.0
+        value = gnorm
+    return value if 0.0 < value < math.inf else 1.0
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class LSR1:
 
     def operator(self, memory: PairMemory, objective: Any, iterate: Iterate) -> CompactOperator:
         """Return the model of the stored pairs."""
-        gamma = initial_scaling(memory, self.gamma)
+        gamma = initial_scaling(memory, self.gamma, iterate.gnorm)
         return CompactOperator(memory, gamma, kernels.SR1_PAIRS, self.skip, iterate.x)
 
     def update(self, memory: PairMemory, s: Array, y: Array) -> bool:

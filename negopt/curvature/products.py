@@ -20,9 +20,12 @@ class ProductMemory:
     ----------
     scale : float
         The series' bound V on the square of the Hessian; 0 before the first step.
+    first_gnorm : float
+        Gradient norm that the accuracy of inner solves is measured against.
     """
 
     scale: float = 0.0
+    first_gnorm: float = 0.0
 
 
 @dataclass(slots=True)
@@ -67,6 +70,6 @@ class HessianProducts:
         return True
 
     def reset(self, memory: ProductMemory) -> bool:
-        """Forget the scale of the series; the products themselves have no memory."""
-        memory.scale = 0.0
+        """Forget the scales; the products themselves have no memory."""
+        memory.scale = memory.first_gnorm = 0.0
         return False

@@ -26,13 +26,14 @@ class DenseInverse:
 
     learns = True
 
-    def __init__(self, memory: InverseMemory) -> None:
+    def __init__(self, memory: InverseMemory, first: float) -> None:
         self.matrix = memory.matrix
+        self.first = first  #: H is this multiple of the identity before the first pair
 
     def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
         """Return ``H v``, or ``|H| v`` by an eigendecomposition on the host's copy."""
         if self.matrix is None:
-            return 1.0 * v
+            return self.first * v
         if not absolute:
             return self.matrix @ v
         xp = namespace_of(v)
@@ -81,7 +82,9 @@ class SR1:
 
     def operator(self, memory: InverseMemory, objective: Any, iterate: Iterate) -> DenseInverse:
         """Return the operator of the current inverse."""
-        return DenseInverse(memory)
+        # Without a pair, a step of length 1 whatever the scale of f.
+        unit = self.h0 == "scaled" and iterate.gnorm > 0.0
+        return DenseInverse(memory, 1.0 / iterate.gnorm if unit else 1.0)
 
     def update(self, memory: InverseMemory, s: Array, y: Array) -> bool:
         """Apply the update ``H + v v' / v'y``; return False when it was skipped."""

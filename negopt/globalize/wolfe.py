@@ -83,8 +83,8 @@ class WolfeSearch:
 
     Notes
     -----
-    1. The first trial of a run is ``min(1, 1/||g||)``, later ``min(1, expand
-       ||s_previous|| / ||d||)``.
+    1. The first trial of a run has length 1 at most, later ones at most ``expand`` times
+       that of the last step.
     2. A non-finite trial shrinks the step tenfold; where f only changes by rounding,
        Hager and Zhang's approximate condition decides.
     3. When the conditions cannot be met, the best point with sufficient decrease is
@@ -134,28 +134,34 @@ class WolfeSearch:
         """Search along the proposed direction."""
         step = step_rule.propose(iterate, operator, None, rng)
         d = step.s
-        if state.length == 0.0:
-            first = min(1.0, 1.0 / step.norm)
-        else:
-            first = min(1.0, self.expand * state.length / step.norm)
+        reach = self.expand * state.length if state.length > 0.0 else 1.0
+        first = min(1.0, reach / step.norm)
         out = Outcome()
         trials: dict[float, Iterate] = {}
+        known = {0.0: (math.inf, math.nan)}  # x itself is no trial
         near = 1e-8 * norm(iterate.x)
         xp = namespace_of(d)
 
         def evaluate(alpha: float, best: float) -> tuple[float, float]:
             x = iterate.x + alpha * d
-            if abs(alpha) * step.norm <= near and bool(xp.all(x == iterate.x)):
-                return math.inf, math.nan  # x cannot resolve the step: nothing to evaluate
+            for twin in known:
+                if abs(twin - alpha) * step.norm > near or bool(xp.any(x != iterate.x + twin * d)):
+                    continue
+                # x cannot resolve the two steps: the value is known already.
+                if twin in trials:
+                    trials[alpha] = trials[twin]
+                return known[twin]
             trial = objective.at(x)
             out.trials += 1
             out.trial, out.valid = trial, trial.finite
             if not trial.finite:
-                return math.inf, math.nan
+                known[alpha] = math.inf, math.nan
+                return known[alpha]
             for old in [a for a in trials if a != best]:
                 del trials[old]
             trials[alpha] = trial
-            return trial.f, scalars(dot(trial.g, d))[0]
+            known[alpha] = trial.f, scalars(dot(trial.g, d))[0]
+            return known[alpha]
 
         task, alpha = signed_search(
             evaluate,
@@ -169,7 +175,7 @@ class WolfeSearch:
             limit=self.maxls,
             alpha_max=1e20,
         )
-        if task == kernels.FAILED:
+        if task == kernels.FAILED or alpha not in trials:
             state.failures += 1
             out.stuck = True
             out.reason = f"the line search found no decrease in {out.trials} evaluations"

@@ -15,6 +15,7 @@ from negopt._options import check_integer, check_number
 from negopt._types import Iterate, KrylovOperator, Step
 
 __all__ = ["KrylovTrustRegion"]
+FC = 1.0
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,8 @@ class KrylovTrustRegion:
     max_products : int, default 100
         Most Hessian products in one basis; the basis holds that many vectors.
     forcing : float, default 0.5
-        Grow until the residual is below ``min(forcing, sqrt(||g||)) ||g||``.
+        Grow until the residual is below ``min(forcing, sqrt(||g|| / ||g||_max)) ||g||``, with
+        the largest gradient norm met so far: superlinear at the end, whatever the scale.
 
     Notes
     -----
@@ -59,7 +61,9 @@ class KrylovTrustRegion:
         if basis.k == 0:  # not even one product was finite: steepest descent to the boundary
             scale = bound / iterate.gnorm
             return Step(-scale * iterate.g, -scale * iterate.gnorm**2, 0.0, bound, True)
-        goal = min(self.forcing, math.sqrt(iterate.gnorm)) * iterate.gnorm
+        memory = operator.memory
+        memory.first_gnorm = max(memory.first_gnorm, iterate.gnorm)
+        goal = min(self.forcing, FC * math.sqrt(iterate.gnorm / memory.first_gnorm)) * iterate.gnorm
         while True:
             small, case, quadratic = _solve(basis, iterate.gnorm, bound)
             residual = basis.beta[-1] * abs(float(small[-1]))

@@ -1,0 +1,87 @@
+# A fresh machine needs Python 3.11 or newer and make. `make` alone lists what there is.
+# Every target builds what it needs in $(VENV) first, and again only when pyproject.toml changes.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+JOBS ?= auto
+
+# Small dense algebra is fastest on one BLAS thread, and times can be compared.
+export OPENBLAS_NUM_THREADS ?= 1
+export OMP_NUM_THREADS ?= 1
+# Larger data sets, if they lie beside the repository; tests that need them skip without.
+NEGOPT_DATA ?= $(wildcard $(CURDIR)/../shared/data)
+ifneq ($(NEGOPT_DATA),)
+export NEGOPT_DATA
+endif
+
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+SPEC := pyproject.toml setup.cfg
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test coverage lint format types layers docstrings review docs asv-smoke check-all clean
+
+help: ## list the targets
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "negopt needs Python 3.11 or newer; say which: make PYTHON=python3.12 ..." >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp for each set of extras: re-runs are quick, a changed pyproject.toml installs again.
+$(VENV)/.stamp-core: $(BIN)/python $(SPEC)
+	$(PIP) --editable .
+	@touch $@
+$(VENV)/.stamp-%: $(BIN)/python $(SPEC)
+	$(PIP) --editable '.[$*]'
+	@touch $@
+
+demo: $(VENV)/.stamp-core ## solve classical problems and train a network, beside SciPy
+	@echo; echo "== Classical problems: negopt beside SciPy"
+	$(BIN)/python -m negopt compare --problem rosenbrock,wood,strict_saddle,coupled_double_wells --methods lqn-tr,sr1-wolfe-pm,newton-krylov,L-BFGS-B,trust-krylov
+	@echo; echo "== A small network on real data (ionosphere, 351 radar returns, shipped with the package)"
+	$(BIN)/python -m negopt compare --data ionosphere --hidden 8 --loss logistic --methods lqn-tr,lsr1-wolfe-pm,newton-krylov,L-BFGS-B
+	$(BIN)/python -m negopt train --data ionosphere --hidden 8 --loss logistic --method lqn-tr --iterations 200
+
+test: $(VENV)/.stamp-test ## run the tests; the last line is the test runner's summary
+	$(BIN)/python -m pytest -n $(JOBS)
+
+coverage: $(VENV)/.stamp-test ## the tests with Numba switched off, so that kernels count; fails under 95 % of lines
+	rm -f .coverage .coverage.*
+	NEGOPT_DISABLE_JIT=1 $(BIN)/python -m pytest -n $(JOBS) --cov --cov-report=term
+
+lint: $(VENV)/.stamp-lint ## style, format, spelling
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell README.md CHANGELOG.md CONTRIBUTING.md docs negopt tests asv_benchmarks
+
+format: $(VENV)/.stamp-lint ## repair style and format
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(VENV)/.stamp-lint ## mypy --strict
+	$(BIN)/mypy --strict
+
+layers: $(VENV)/.stamp-lint ## imports go down only
+	$(BIN)/lint-imports
+
+docstrings: $(VENV)/.stamp-lint ## numpydoc validation of every public docstring
+	$(BIN)/numpydoc lint $$(find negopt -name '*.py')
+
+review: $(VENV)/.stamp-lint ## sp-repo-review and the schema of pyproject.toml
+	$(BIN)/validate-pyproject pyproject.toml
+	$(BIN)/sp-repo-review .
+
+docs: $(VENV)/.stamp-docs ## build the documentation; a warning is an error
+	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs docs/_build/html
+
+asv-smoke: $(VENV)/.stamp-bench ## every benchmark once, in this environment, without a network
+	@test -f ~/.asv-machine.json || $(BIN)/asv machine --config asv_benchmarks/asv.conf.json --yes >/dev/null
+	$(BIN)/asv run --config asv_benchmarks/asv.conf.json --quick --python=same --show-stderr
+
+check-all: lint types layers docstrings review docs coverage asv-smoke test ## everything that CI runs
+
+clean: ## remove the environment and all build products
+	rm -rf $(VENV) build dist *.egg-info docs/_build docs/generated asv_benchmarks/results asv_benchmarks/html \
+	  .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage .coverage.*

@@ -1,0 +1,1 @@
+"""Benchmarks of negopt, SciPy's methods beside its own; files mirror the package."""

@@ -1,0 +1,207 @@
+"""Every row's three parts keep the protocols that hold them together."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+import negopt
+from negopt._objective import Objective
+from negopt._types import Iterate, Outcome, Step
+
+
+@pytest.fixture
+def row(method):
+    """The method's row."""
+    return negopt.METHODS[method]
+
+
+@pytest.fixture
+def started(row, problem):
+    """Objective, first point, memory and operator."""
+    objective = Objective(
+        problem.fun, np.array(problem.x0), (), problem.grad, None, problem.hessp
+    )
+    here = objective.at(objective.x0)
+    memory = row.curvature.init(here.x)
+    return objective, here, memory
+
+
+def learn(row, problem, objective, here, memory, count=4) -> None:
+    """Feed a few pairs of the problem."""
+    rng = np.random.default_rng(0)
+    for _ in range(count):
+        s = 0.3 * rng.standard_normal(len(problem.x0))
+        row.curvature.update(memory, s, problem.grad(here.x + s) - here.g)
+
+
+def test_rules_are_frozen_and_documented(row) -> None:
+    for part in row.parts:
+        assert dataclasses.is_dataclass(part)
+        assert type(part).__dataclass_params__.frozen
+        assert type(part).__doc__
+        for f in dataclasses.fields(part):
+            assert f.metadata.get("doc"), (type(part).__name__, f.name)
+    names = [f.name for part in row.parts for f in dataclasses.fields(part)]
+    assert len(names) == len(set(names))  # one owner for each option
+    run = {f.name for f in dataclasses.fields(negopt._options.RunOptions)}
+    assert not run & set(names)
+
+
+def test_the_row_says_what_it_is(row, method) -> None:
+    assert row.name == method
+    assert row.needs in ("jac", "hessp")
+    assert row.summary
+    assert row.guarantee
+    assert row.reference
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        row.name = "other"
+
+
+def test_the_operator_offers_what_the_step_asks_for(row, started, problem) -> None:
+    objective, here, memory = started
+    rng = np.random.default_rng(1)
+    for taught in (False, True):
+        if taught:
+            learn(row, problem, objective, here, memory)
+        operator = row.curvature.operator(memory, objective, here)
+        assert isinstance(operator.learns, bool)
+        bound = {"TrustRegion": 0.7, "AdaptiveDamping": 0.01}.get(type(row.globalize).__name__)
+        step = row.step.propose(here, operator, bound, rng)
+        assert isinstance(step, Step)
+        assert step.s.shape == here.x.shape
+        assert step.s.dtype == here.x.dtype
+        assert math.isfinite(step.quadratic)
+        assert step.slope == pytest.approx(here.g @ step.s, rel=1e-6, abs=1e-9)
+        assert step.predicted_decrease == -(step.slope + 0.5 * step.quadratic)
+        if type(row.globalize).__name__ == "TrustRegion":
+            assert np.linalg.norm(step.s) <= 0.7 * (1 + 1e-10)
+            assert step.predicted_decrease > 0.0
+            # never below the Cauchy decrease of the same model
+            g, bg = here.g, operator.matvec(here.g)
+            curvature = g @ bg
+            t = 0.7 / np.linalg.norm(g)
+            if curvature > 0.0:
+                t = min(t, g @ g / curvature)
+            cauchy = t * (g @ g) - 0.5 * t * t * curvature
+            assert step.predicted_decrease >= cauchy * (1 - 1e-8)
+
+
+def test_matvec_is_linear_and_symmetric(row, started, problem) -> None:
+    objective, here, memory = started
+    learn(row, problem, objective, here, memory)
+    operator = row.curvature.operator(memory, objective, here)
+    if not hasattr(operator, "matvec"):
+        assert hasattr(operator, "solve")
+        apply = lambda v: operator.solve(v, absolute=False)  # noqa: E731
+    else:
+        apply = operator.matvec
+    n = len(problem.x0)
+    matrix = np.stack([apply(e) for e in np.eye(n)], axis=1)
+    scale = np.max(np.abs(matrix))
+    assert np.allclose(matrix, matrix.T, atol=1e-8 * scale)
+    v = np.linspace(-1.0, 2.0, n)
+    assert np.allclose(apply(v), matrix @ v, atol=1e-8 * scale)
+
+
+def test_the_newest_pair_obeys_the_secant_equation(row, started, problem) -> None:
+    objective, here, memory = started
+    if row.needs == "hessp":
+        pytest.skip("exact products")
+    rng = np.random.default_rng(2)
+    for _ in range(3):
+        s = 0.2 * rng.standard_normal(len(problem.x0))
+        y = problem.grad(here.x + s) - here.g
+        kept = row.curvature.update(memory, s, y)
+    assert kept
+    operator = row.curvature.operator(memory, objective, here)
+    if hasattr(operator, "matvec"):
+        assert np.allclose(operator.matvec(s), y, rtol=1e-6, atol=1e-6 * np.max(np.abs(y)))
+    else:
+        assert np.allclose(operator.solve(y, absolute=False), s, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("bad", ["s nan", "y nan", "y inf", "s zero"])
+def test_bad_pairs_change_nothing(row, started, problem, bad) -> None:
+    objective, here, memory = started
+    if row.needs == "hessp":
+        pytest.skip("exact products")
+    learn(row, problem, objective, here, memory)
+    n = len(problem.x0)
+
+    def image():
+        operator = row.curvature.operator(memory, objective, here)
+        v = np.linspace(1.0, 2.0, n)
+        return operator.solve(v, absolute=False)
+
+    before = image()
+    s = np.full(n, 0.0 if bad == "s zero" else np.nan if bad == "s nan" else 1.0)
+    y = np.full(n, {"y nan": np.nan, "y inf": np.inf}.get(bad, 1.0))
+    assert row.curvature.update(memory, s, y) is False
+    assert np.array_equal(image(), before)
+
+
+def test_reset_forgets(row, started, problem) -> None:
+    objective, here, memory = started
+    if row.needs == "hessp":
+        assert row.curvature.reset(memory) is False
+        return
+    fresh = row.curvature.operator(memory, objective, here).solve(here.g, absolute=False)
+    assert row.curvature.reset(memory) is False  # nothing to forget yet
+    learn(row, problem, objective, here, memory)
+    assert row.curvature.reset(memory) is True
+    again = row.curvature.operator(memory, objective, here).solve(here.g, absolute=False)
+    assert np.array_equal(fresh, again)
+
+
+def test_advance_reports_facts(row, started, problem) -> None:
+    objective, here, memory = started
+    rng = np.random.default_rng(0)
+    state = row.globalize.init(here)
+    for _ in range(5):
+        operator = row.curvature.operator(memory, objective, here)
+        spent = objective.counters.nfev
+        out = row.globalize.advance(state, objective, here, operator, row.step, rng)
+        assert isinstance(out, Outcome)
+        assert out.trials == objective.counters.nfev - spent
+        if out.accepted:
+            assert isinstance(out.trial, Iterate)
+            assert out.valid
+            assert out.trial.finite
+            assert np.array_equal(out.s, out.trial.x - here.x)
+            assert out.trial.f < here.f
+            row.curvature.update(memory, out.s, out.trial.g - here.g)
+            here = out.trial
+        elif not out.stuck:
+            assert out.rho <= row.globalize.eta
+    assert here.f < problem.fun(np.array(problem.x0))
+    row.globalize.escaped(state, here, 0.5)
+
+
+def test_states_hold_data_only(row, started) -> None:
+    objective, here, memory = started
+
+    def walk(value):
+        if dataclasses.is_dataclass(value):
+            for f in dataclasses.fields(value):
+                walk(getattr(value, f.name))
+        elif isinstance(value, (list, tuple)):
+            for v in value:
+                walk(v)
+        else:
+            assert value is None or isinstance(value, (bool, int, float, str, np.ndarray))
+
+    walk(memory)
+    walk(row.globalize.init(here))
+
+
+def test_a_users_own_row(problem) -> None:
+    base = negopt.METHODS["lsr1-tr"]
+    mine = dataclasses.replace(base, name="mine", curvature=type(base.curvature)(maxcor=3))
+    res = negopt.minimize(problem.fun, problem.x0, jac=problem.grad, method=mine)
+    assert res.success
+    assert res.method == "mine"
+    assert "mine" not in negopt.METHODS
