@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
-import inspect
 import math
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import numpy as np
-
-from negopt._array import Array, as_vector, from_host, is_array, library_of, namespace_of, to_host
+from negopt._array import Array, as_vector
 from negopt._objective import Objective
 from negopt._options import RunOptions, collect, option_table, warn_unknown
 from negopt._report import FIELDS, HEADER, format_row, logger, logging_to_screen, row
+from negopt._result import notifier, wrap
+from negopt._resume import adopt
 from negopt._solver import Solver
-from negopt._types import Iterate, State, Status
+from negopt._types import State, Status
 from negopt.methods import METHODS, Method, choose
 
 __all__ = [
@@ -244,9 +242,11 @@ def _solve(
         if run.state is None:
             state = solver.init()
         else:
-            state = solver.resume(_adopt(run.state, method, start))
+            state = solver.resume(adopt(run.state, method.name, start))
         allvecs = _loop(solver, state, callback)
-    result = _wrap(solver, state, allvecs)
+    result = wrap(state, solver.finish(state), objective)
+    if allvecs is not None:
+        result.allvecs = allvecs
     if run.disp and not result.success:
         from scipy.optimize import OptimizeWarning
 
@@ -254,49 +254,10 @@ def _solve(
     return result
 
 
-def _adopt(state: Any, method: Method, start: Array) -> State:
-    """Return a copy of `state` in the library, device and type of x0."""
-    if not isinstance(state, State):
-        raise ValueError(
-            f"options['state'] is a {type(state).__name__}; pass res.state of an earlier run or "
-            "negopt.checkpoint.load(path)."
-        )
-    if state.method != method.name:
-        raise ValueError(
-            f"options['state'] is from method {state.method!r}; go on with that method, not "
-            f"{method.name!r}."
-        )
-    if state.iterate.x.shape != start.shape:
-        raise ValueError(
-            f"options['state'] has {state.iterate.x.shape[0]} variables but x0 has "
-            f"{start.shape[0]}."
-        )
-    moved: State = _like(state, start)
-    return moved
-
-
-def _like(value: Any, start: Array) -> Any:
-    """Copy a tree of state, its device arrays moved to the library of `start`."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-        moved = {
-            # N.B. inner products stay on the host in float64 whatever x0 is.
-            name: np.array(part) if name == "gram" else _like(part, start)
-            for name, part in fields.items()
-        }
-        return dataclasses.replace(value, **moved)
-    if is_array(value):
-        if library_of(value) == library_of(start):
-            xp = namespace_of(start)
-            return xp.astype(xp.asarray(value, copy=True), start.dtype)
-        return from_host(to_host(value), start)
-    return copy.deepcopy(value)
-
-
 def _loop(solver: Solver, state: State, callback: Callable[..., Any] | None) -> list[Array] | None:
     """Step until a status is set; report each iteration."""
     run = solver.run
-    notify = _notifier(callback)
+    notify = notifier(callback)
     allvecs = [state.iterate.x] if run.return_all else None
     if run.record and state.history is None:
         state.history = {name: [] for name in FIELDS}
@@ -316,7 +277,7 @@ def _loop(solver: Solver, state: State, callback: Callable[..., Any] | None) -> 
             allvecs.append(state.iterate.x)
         if notify is not None:
             try:
-                notify(solver, state)
+                notify(state, solver.outcome, solver.step_norm)
             except StopIteration:
                 state.status = Status.CALLBACK
                 state.message = "`callback` raised `StopIteration`."
@@ -335,93 +296,6 @@ def _record(state: State, figures: dict[str, float]) -> None:
     if state.history is not None:
         for name in FIELDS:
             state.history[name].append(float(figures[name]))
-
-
-def _notifier(callback: Callable[..., Any] | None) -> Callable[[Solver, State], None] | None:
-    """Return a function that calls `callback` by SciPy's rule."""
-    if callback is None:
-        return None
-    if not callable(callback):
-        raise TypeError(f"callback={callback!r} is not callable.")
-    try:
-        names = set(inspect.signature(callback).parameters)
-    except (TypeError, ValueError):
-        names = set()
-    wants_result = names == {"intermediate_result"}
-
-    def notify(solver: Solver, state: State) -> None:
-        x = namespace_of(state.iterate.x).asarray(state.iterate.x, copy=True)
-        if wants_result:
-            callback(intermediate_result=_intermediate(solver, state, x))
-        else:
-            callback(x)
-
-    return notify
-
-
-def _intermediate(solver: Solver, state: State, x: Array) -> Any:
-    from scipy.optimize import OptimizeResult
-
-    outcome, counters = solver.outcome, state.counters
-    g = namespace_of(x).asarray(state.iterate.g, copy=True)
-    result = OptimizeResult(
-        x=x,
-        fun=state.iterate.f,
-        jac=g,
-        nit=state.k,
-        nfev=counters.nfev,
-        njev=counters.njev,
-        nhev=counters.nhev,
-        step_norm=solver.step_norm,
-        time=state.elapsed,
-        min_curvature=state.certificate.min_curvature,
-    )
-    if outcome is not None:
-        result.rho = outcome.rho
-        result.accepted = outcome.accepted
-        if math.isfinite(outcome.radius):
-            result.tr_radius = outcome.radius
-        if math.isfinite(outcome.step_size):
-            result.step_size = outcome.step_size
-    return result
-
-
-def _wrap(solver: Solver, state: State, allvecs: list[Array] | None) -> Any:
-    """Return SciPy's result class for the final state."""
-    from scipy.optimize import OptimizeResult
-
-    point: Iterate = solver.finish(state)
-    xp = namespace_of(point.x)
-    status = state.status if state.status is not None else Status.LIMIT
-    counters = state.counters
-    result = OptimizeResult(
-        x=xp.asarray(point.x, copy=True),
-        fun=point.f,
-        jac=xp.asarray(point.g, copy=True),
-        success=status.success,
-        status=int(status),
-        message=state.message,
-        nit=state.k,
-        nfev=counters.nfev,
-        njev=counters.njev,
-        nhev=counters.nhev,
-        min_curvature=state.certificate.min_curvature,
-        curvature_status=state.certificate.status,
-        method=solver.method.name,
-        jac_source=solver.objective.gradient_source,
-        hess_source=solver.objective.product_source,
-        n_nonfinite=counters.n_nonfinite,
-        n_rejected=counters.n_rejected,
-        n_skipped=counters.n_skipped,
-        n_negative_steps=counters.n_negative_steps,
-        n_escapes=counters.n_escapes,
-        state=state,
-    )
-    if state.history is not None:
-        result.history = {name: np.asarray(values) for name, values in state.history.items()}
-    if allvecs is not None:
-        result.allvecs = allvecs
-    return result
 
 
 class _MethodCallable:

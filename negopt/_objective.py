@@ -149,7 +149,7 @@ class Objective:
         eps = eps_of(self.x0)
         if self.exact_products:
             return eps
-        return eps**0.25 if self.scheme is not None else eps**0.5
+        return float(eps ** (0.25 if self.scheme is not None else 0.5))
 
     # --- budgets -------------------------------------------------------------------
 

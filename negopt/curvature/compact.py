@@ -15,7 +15,17 @@ from typing import Any
 import numpy as np
 
 from negopt import kernels
-from negopt._array import Array, device_of, dot, float64_rows_dot, from_host, namespace_of, scalars
+from negopt._array import (
+    Array,
+    device_of,
+    dot,
+    eps_of,
+    float64_rows_dot,
+    from_host,
+    namespace_of,
+    scalars,
+    to_host,
+)
 
 __all__ = ["CompactOperator", "PairMemory", "new_pair_memory", "store_pair"]
 
@@ -23,6 +33,8 @@ FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
 #: A direction is dropped from the basis below this share (squared) of its row's length.
 DROP = 1e-11
+#: Below this smallest pivot the basis is orthogonalised a second time.
+REPEAT = 1e-8
 
 
 @dataclass(slots=True)
@@ -82,8 +94,10 @@ def store_pair(memory: PairMemory, s: Array, y: Array, remember: int) -> bool:
 class CompactOperator:
     """``B = gamma I + Q T Q'`` in an orthonormal basis Q of the stored pairs.
 
-    Q is never formed: ``Q = Z_kept' R^-1`` with R from a Cholesky factorisation of
-    the scaled Gram matrix, newest pair first.
+    As a rule Q is not formed: ``Q = Z_kept' R^-1`` with R from a Cholesky factorisation of
+    the scaled Gram matrix, newest pair first.  Where that would not be orthonormal to
+    rounding, because pairs are nearly dependent, Q is formed and orthogonalised again;
+    where the pairs are as many as the variables, Q is the identity.
     """
 
     learns = True
@@ -93,6 +107,8 @@ class CompactOperator:
     ) -> None:
         self.gamma = gamma
         self.n = int(like.shape[0])
+        self._eigen: tuple[FloatArray, FloatArray] | None = None
+        self._basis: Array | None = None
         count = len(memory.order)
         index = np.array(
             [i for slot in memory.order for i in (2 * slot, 2 * slot + 1)], dtype=np.int64
@@ -102,17 +118,37 @@ class CompactOperator:
         core = np.empty_like(gram)
         self.used = np.zeros(count, dtype=np.int64)
         kernels.pair_model(gram, gamma, rule, skip, core, self.used)
-        factor = np.empty_like(gram)
-        kept = np.zeros(2 * count, dtype=np.int64)
-        k = int(kernels.basis_factor(gram, DROP, factor, kept))
-        k = min(k, self.n)
-        self.k = k
-        self._factor = factor
-        self._kept = kept
-        self._rows_kept = index[kept[:k]]
-        small = factor[:k] @ core @ factor[:k].T
+        self.identity = self.n <= 2 * count  #: Q is the identity
+        if self.identity:
+            self.k = self.n
+            factor = np.ascontiguousarray(to_host(self.rows)[index].T)
+        else:
+            factor = self._factorise(gram, index)
+        small = factor @ core @ factor.T
         self.small = 0.5 * (small + small.T)  #: T, shape (k, k)
-        self._eigen: tuple[FloatArray, FloatArray] | None = None
+
+    def _factorise(self, gram: FloatArray, index: Any) -> FloatArray:
+        """Choose the basis; return ``Q'Z'``, shape (k, 2c), columns oldest pair first."""
+        factor = np.empty_like(gram)
+        kept = np.zeros(gram.shape[0], dtype=np.int64)
+        k, worst = kernels.basis_factor(gram, DROP, factor, kept)
+        self.k = int(k)
+        self._factor, self._kept, self._rows_kept = factor, kept, index[kept[:k]]
+        if worst > REPEAT:
+            return factor[:k]
+        # The second pass of "CholeskyQR2": exact to rounding, for one more read of the rows.
+        xp = namespace_of(self.rows)
+        weights = np.zeros((self.k, self.rows.shape[0]))
+        for i in range(self.k):
+            unit = np.eye(self.k)[i]
+            weights[i, self._rows_kept] = kernels.solve_kept(factor, kept, self.k, unit, False)
+        basis = xp.matmul(from_host(weights, self.rows), self.rows)
+        values, vectors = np.linalg.eigh(float64_rows_dot(basis, xp.matrix_transpose(basis)))
+        good = values > 0.5  # what fell short was rounding, not a direction
+        turn = (vectors[:, good] / np.sqrt(values[good])).T
+        self._basis = xp.matmul(from_host(turn, basis), basis)
+        self.k = int(good.sum())
+        return float64_rows_dot(self._basis, xp.matrix_transpose(self.rows))[:, index]
 
     @property
     def full(self) -> bool:
@@ -131,37 +167,57 @@ class CompactOperator:
         """Return ``Q'v``."""
         if self.k == 0:
             return np.zeros(0)
+        if self.identity:
+            return to_host(v)
+        if self._basis is not None:
+            return float64_rows_dot(self._basis, v)
         products = float64_rows_dot(self.rows, v)[self._rows_kept]
-        return np.asarray(
-            kernels.solve_kept(self._factor, self._kept, self.k, products, True), dtype=np.float64
-        )
+        inside: FloatArray = kernels.solve_kept(self._factor, self._kept, self.k, products, True)
+        return inside
 
     def expand(self, w: FloatArray, scale: float, v: Array) -> Array:
         """Return ``scale v + Q w``."""
         if self.k == 0:
             return scale * v
-        inside = kernels.solve_kept(self._factor, self._kept, self.k, w, False)
-        weights = np.zeros(self.rows.shape[0])
-        weights[self._rows_kept] = inside
-        xp = namespace_of(v)
-        part = xp.matmul(from_host(weights, v), self.rows)
+        part = self._combine(w, v)
         return part if scale == 0.0 else scale * v + part
 
-    def split(self, v: Array, vnorm: float) -> tuple[FloatArray, float]:
-        """Return ``Q'v`` and the length of the part of `v` outside the basis."""
+    def _combine(self, w: FloatArray, like: Array) -> Array:
+        if self.identity:
+            return from_host(w, like)
+        xp = namespace_of(like)
+        if self._basis is not None:
+            return xp.matmul(from_host(w, like), self._basis)
+        weights = np.zeros(self.rows.shape[0])
+        weights[self._rows_kept] = kernels.solve_kept(self._factor, self._kept, self.k, w, False)
+        return xp.matmul(from_host(weights, like), self.rows)
+
+    def split(self, v: Array, vnorm: float) -> tuple[FloatArray, float, Array | None]:
+        """Split `v` into its part inside the basis and the rest.
+
+        Returns
+        -------
+        inside : ndarray, shape (k,)
+            ``Q'v``.
+        length : float
+            Length of the part outside.
+        outside : array, shape (n,), or None
+            That part itself where ``v - Q inside`` would cancel; None where it would not.
+        """
         inside = self.project(v)
         if self.full:
-            return inside, 0.0
+            return inside, 0.0, None
         square = vnorm * vnorm - float(inside @ inside)
         if square > 1e-6 * vnorm * vnorm:
-            return inside, math.sqrt(square)
-        # N.B. the difference has cancelled: form the outside part and measure it.
+            return inside, math.sqrt(square), None
         outside = self.expand(-inside, 1.0, v)
         again = self.project(outside)
         outside = self.expand(-again, 1.0, outside)
         length = math.sqrt(max(scalars(dot(outside, outside))[0], 0.0))
         # What is left below the rounding of v is not a direction of v.
-        return inside + again, length if length > 1e-13 * vnorm else 0.0
+        if length <= 4.0 * eps_of(v) * vnorm:
+            length = 0.0
+        return inside + again, length, outside
 
     def matvec(self, v: Array) -> Array:
         """Return ``B v``."""
@@ -181,4 +237,6 @@ class CompactOperator:
         if not absolute and self.gamma < 0.0:
             outside = -outside
         w = vectors @ ((vectors.T @ inside) / signed)
+        if self.full:
+            return self.expand(w, 0.0, v)
         return self.expand(w - inside / outside, 1.0 / outside, v)

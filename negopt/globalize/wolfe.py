@@ -144,13 +144,13 @@ class WolfeSearch:
 
         def evaluate(alpha: float, best: float) -> tuple[float, float]:
             x = iterate.x + alpha * d
-            for twin in known:
+            for twin, value in known.items():
                 if abs(twin - alpha) * step.norm > near or bool(xp.any(x != iterate.x + twin * d)):
                     continue
                 # x cannot resolve the two steps: the value is known already.
                 if twin in trials:
                     trials[alpha] = trials[twin]
-                return known[twin]
+                return value
             trial = objective.at(x)
             out.trials += 1
             out.trial, out.valid = trial, trial.finite

@@ -1,9 +1,9 @@
 """Compiled kernels on scalars and small host vectors.
 
-The kernels are one compilation unit, `negopt.kernels.unit`: Numba does not see
-that a callee in another file was edited, so a kernel and all that it calls stand
-together.  The unit, and with it Numba, is imported when a kernel is first used,
-never by ``import negopt``.
+`search` holds the Wolfe search, `model` the small algebra of the models.  Numba does
+not see that a callee in another file was edited, so a kernel and all that it calls
+stand in one file.  The files, and with them Numba, are imported when a kernel is
+first used, never by ``import negopt``.
 """
 
 from __future__ import annotations
@@ -11,11 +11,16 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+_FILES = ("search", "model")
+
 
 def __getattr__(name: str) -> Any:
     if name.startswith("__"):
         raise AttributeError(name)
-    unit = importlib.import_module("negopt.kernels.unit")
-    value = getattr(unit, name)
-    globals()[name] = value  # the next look-up is a plain one
-    return value
+    for file in _FILES:
+        module = importlib.import_module(f"negopt.kernels.{file}")
+        if name in vars(module):
+            value = vars(module)[name]
+            globals()[name] = value  # the next look-up is a plain one
+            return value
+    raise AttributeError(f"no kernel {name!r} in {', '.join(_FILES)}")

@@ -15,7 +15,6 @@ from negopt._options import check_integer, check_number
 from negopt._types import Iterate, KrylovOperator, Step
 
 __all__ = ["KrylovTrustRegion"]
-FC = 1.0
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class KrylovTrustRegion:
     max_products : int, default 100
         Most Hessian products in one basis; the basis holds that many vectors.
     forcing : float, default 0.5
-        Grow until the residual is below ``min(forcing, sqrt(||g|| / ||g||_max)) ||g||``, with
+        Grow until the residual is below ``min(forcing, 10 sqrt(||g|| / ||g||_max)) ||g||``, with
         the largest gradient norm met so far: superlinear at the end, whatever the scale.
 
     Notes
@@ -63,7 +62,8 @@ class KrylovTrustRegion:
             return Step(-scale * iterate.g, -scale * iterate.gnorm**2, 0.0, bound, True)
         memory = operator.memory
         memory.first_gnorm = max(memory.first_gnorm, iterate.gnorm)
-        goal = min(self.forcing, FC * math.sqrt(iterate.gnorm / memory.first_gnorm)) * iterate.gnorm
+        share = min(self.forcing, 10.0 * math.sqrt(iterate.gnorm / memory.first_gnorm))
+        goal = share * iterate.gnorm
         while True:
             small, case, quadratic = _solve(basis, iterate.gnorm, bound)
             residual = basis.beta[-1] * abs(float(small[-1]))

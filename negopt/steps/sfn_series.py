@@ -17,8 +17,10 @@ from negopt.steps.acceleration import wynn_epsilon
 
 __all__ = ["SaddleFreeSeries", "series_coefficients"]
 
+FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
-def series_coefficients(count: int, d: float) -> np.ndarray:
+
+def series_coefficients(count: int, d: float) -> FloatArray:
     """Return c_0 ... c_{count-1} of ``1 / (d + sqrt(1 - z)) = sum c_k z^k``.
 
     Parameters
@@ -196,16 +198,14 @@ class SaddleFreeSeries:
         return terms
 
 
-def _absolute_solve(basis: LanczosBasis, gnorm: float, damping: float) -> np.ndarray:
+def _absolute_solve(basis: LanczosBasis, gnorm: float, damping: float) -> FloatArray:
     """Return the weights of ``-(|H| + lambda)^-1 g`` in the basis."""
     _, sizes, right = np.linalg.svd(basis.tall_matrix(), full_matrices=False)
     largest = float(sizes[0])
     if largest == 0.0:  # no curvature at all inside the space: a unit gradient step
-        return -gnorm * np.eye(basis.k)[0]
+        return np.asarray(-gnorm * np.eye(basis.k)[0])
     floor = max(damping, eps_of(basis.rows)) * largest
-    weights: np.ndarray[Any, np.dtype[np.float64]] = -gnorm * (
-        right.T @ (right[:, 0] / (sizes + floor))
-    )
+    weights: FloatArray = -gnorm * (right.T @ (right[:, 0] / (sizes + floor)))
     return weights
 
 

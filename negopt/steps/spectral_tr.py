@@ -36,8 +36,8 @@ class SpectralOperator(Protocol):
         """Return ``scale v + Q w``."""
         ...
 
-    def split(self, v: Array, vnorm: float) -> tuple[FloatArray, float]:
-        """Return ``Q'v`` and the length of what lies outside Q."""
+    def split(self, v: Array, vnorm: float) -> tuple[FloatArray, float, Array | None]:
+        """Return ``Q'v``, the length of what lies outside Q, and that part if it was formed."""
         ...
 
 
@@ -84,9 +84,9 @@ class SpectralTrustRegion:
         if bound is None:
             raise TypeError("a trust-region step needs a radius; use globalize=TrustRegion().")
         g = iterate.g
-        inside, outside = operator.split(g, iterate.gnorm)
+        inside, outside, rest = operator.split(g, iterate.gnorm)
         if self.model == "signed":
-            step = _interior(operator, iterate, inside, outside, bound)
+            step = _interior(operator, iterate, (inside, outside, rest), bound)
             if step is not None:
                 return step
         values, vectors = operator.eigen
@@ -109,22 +109,21 @@ class SpectralTrustRegion:
             if not operator.full and case == kernels.HARD and index == k:
                 s = s + float(small[k]) * _outside_direction(operator, g, rng)
         else:
-            scale = float(small[k]) / outside
-            s = operator.expand(w - scale * inside, scale, g)
+            s = _assemble(operator, g, w, float(small[k]) / outside, (inside, outside, rest))
         return _bounded(iterate, s, quadratic, bound, on_boundary=case != kernels.INTERIOR)
 
 
 def _interior(
     operator: SpectralOperator,
     iterate: Iterate,
-    inside: FloatArray,
-    outside: float,
+    parts: tuple[FloatArray, float, Array | None],
     bound: float,
 ) -> Step | None:
     """Return the Newton step when B is positive definite and the step fits."""
     gamma = operator.gamma
     if gamma <= 0.0:
         return None
+    inside, outside, _ = parts
     w = np.zeros(operator.k)
     if operator.k:
         shifted = operator.small + gamma * np.eye(operator.k)
@@ -133,10 +132,25 @@ def _interior(
     length = float(np.hypot(np.linalg.norm(w), outside / gamma))
     if not length <= bound:
         return None
-    scale = 0.0 if operator.full else -1.0 / gamma
-    s = operator.expand(-w - scale * inside, scale, iterate.g)
+    s = _assemble(operator, iterate.g, -w, 0.0 if outside == 0.0 else -1.0 / gamma, parts)
     slope, square = scalars(dot(iterate.g, s), dot(s, s))
     return Step(s, slope, -slope, square**0.5)
+
+
+def _assemble(
+    operator: SpectralOperator,
+    g: Array,
+    w: FloatArray,
+    scale: float,
+    parts: tuple[FloatArray, float, Array | None],
+) -> Array:
+    """Return ``Q w + scale (g - Q Q'g)`` without the cancellation of a g inside Q."""
+    inside, _, rest = parts
+    if scale == 0.0:
+        return operator.expand(w, 0.0, g)
+    if rest is not None:
+        return operator.expand(w, 0.0, g) + scale * rest
+    return operator.expand(w - scale * inside, scale, g)
 
 
 def _bounded(iterate: Iterate, s: Array, quadratic: float, bound: float, on_boundary: bool) -> Step:

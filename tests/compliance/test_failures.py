@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+import scipy.optimize
 
 import negopt
 
@@ -207,6 +208,13 @@ def test_no_escapes_allowed_reports_the_saddle(method, saddle) -> None:
     assert res.status == negopt.Status.SADDLE
     assert res.fun == 0.0
     assert res.n_escapes == 0
+
+
+@pytest.mark.parametrize("strategy", [scipy.optimize.SR1, scipy.optimize.BFGS])
+def test_a_quasi_newton_hessian_of_the_user_certifies_nothing(method, saddle, strategy) -> None:
+    res = negopt.minimize(saddle.fun, saddle.x0, jac=saddle.grad, hess=strategy(), method=method)
+    assert res.success
+    assert res.fun == pytest.approx(-0.25, abs=1e-9)
 
 
 def test_a_saddle_is_left_from_the_point_itself(method, saddle) -> None:

@@ -162,6 +162,8 @@ def test_advance_reports_facts(row, started, problem) -> None:
     rng = np.random.default_rng(0)
     state = row.globalize.init(here)
     for _ in range(5):
+        if here.gnorm < 1e-6:  # the solver does not go on from here
+            break
         operator = row.curvature.operator(memory, objective, here)
         spent = objective.counters.nfev
         out = row.globalize.advance(state, objective, here, operator, row.step, rng)

@@ -7,9 +7,11 @@ Theorem.  In a run of a trust-region method, with radius r and accepted values f
 2. every proposed step has ``||s|| <= r``;
 3. ``m(0) - m(s) >= min over t <= r/||g|| of m(-t g)`` taken from m(0), the Cauchy decrease, so
    Powell's bound ``||g||/2 min(r, ||g||/||B||)`` holds;
-4. the radius follows the rule: ``shrink min(r, ||s||)`` after a ratio below 0.1 (or none),
-   ``min(grow r, max)`` after a ratio above 0.75 with ``||s|| > 0.8 r``, a tenth of the step
-   after a trial that is not finite, unchanged otherwise.
+4. the radius follows the rule: after a ratio below 0.1 (or none) it is ``min(r, ||s||)`` times
+   the minimiser of the parabola through both values and the slope, held between 0.1 (1e-6 before
+   the first accepted step) and ``shrink``; after a ratio above 0.75 with ``||s|| > 0.8 r`` it is
+   ``min(grow r, max)``, with ``first_grow`` as long as no step has failed; a tenth of the step
+   after a trial that is not finite; unchanged otherwise.
 """
 
 from __future__ import annotations
@@ -61,6 +63,7 @@ options = st.fixed_dictionaries(
         "eta": st.floats(0.0, 0.2),
         "shrink": st.floats(0.1, 0.9),
         "grow": st.floats(1.1, 10.0),
+        "first_grow": st.floats(1.1, 1000.0),
         "initial_trust_radius": st.floats(-3, 2).map(lambda e: 10.0**e),
     },
 )
@@ -90,7 +93,7 @@ def test_runs(random_function, name, family, n, seed, chosen, largest, model):
         function.fun,
         x0,
         jac=function.grad,
-        hessp=function.hessp,
+        hessp=function.hessp if name == "newton-krylov" else None,
         method=method,
         callback=lambda intermediate_result: seen.append(intermediate_result),
         options={"certify": False, "maxiter": 40, "gtol": 1e-7},
@@ -154,19 +157,22 @@ class Learns:
 
 @settings(max_examples=200)
 @given(
-    rho=st.floats(-2, 2).filter(lambda r: min(abs(r - c) for c in (1e-4, 0.1, 0.75)) > 1e-6),
+    rho=st.one_of(st.floats(-2, 2), st.floats(-60, 2)).filter(lambda r: min(abs(r - c) for c in (0, 1e-4, 0.1, 0.75)) > 1e-6),
     share=st.sampled_from([0.1, 0.5, 0.79, 0.81, 1.0]),
     radius=st.floats(1e-3, 1e3),
     largest=st.sampled_from([math.inf, 1.5]),
-    shrink=st.floats(0.05, 0.95),
+    shrink=st.floats(0.15, 0.95),
     grow=st.floats(1.05, 20.0),
+    free=st.booleans(),
+    started=st.booleans(),
     wrong=st.sampled_from([None, None, "f", "g"]),
 )
-def test_radius_rule(rho, share, radius, largest, shrink, grow, wrong):
+def test_radius_rule(rho, share, radius, largest, shrink, grow, free, started, wrong):
     rule = TrustRegion(shrink=shrink, grow=grow, max_trust_radius=largest)
     here = Iterate(np.zeros(2), 0.0, np.array([3.0, 4.0]), 5.0, 4.0)
     state = rule.init(here)
     radius = state.radius = min(radius, largest)
+    state.free, state.started = free, started
     answers = Answers(here, rho, wrong)
     out = rule.advance(
         state, answers, here, Learns(), Fixed(share), np.random.default_rng(0)
@@ -183,11 +189,16 @@ def test_radius_rule(rho, share, radius, largest, shrink, grow, wrong):
     assert out.rho == pytest.approx(rho, rel=1e-9, abs=1e-12)
     assert out.accepted == (rho > 1e-4)
     if rho < 0.1:
-        assert state.radius == pytest.approx(shrink * length, rel=1e-14)
+        parabola = 0.5 / (1.0 - rho)
+        factor = min(max(parabola, 0.1 if started else 1e-6), shrink)
+        assert state.radius == pytest.approx(factor * length, rel=1e-9)
+        assert not state.free
     elif rho > 0.75 and share > 0.8:
-        assert state.radius == min(grow * radius, largest)
+        assert state.radius == min((rule.first_grow if free else grow) * radius, largest)
     else:
         assert state.radius == radius
+    assert state.started == (started or out.accepted)
+    assert out.informative == (rho > -30.0)
 
 
 @settings(max_examples=30)

@@ -1,0 +1,109 @@
+"""SciPy's result class, for the end of a run and for callbacks."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import numpy as np
+
+from negopt._array import Array, namespace_of
+from negopt._types import Iterate, Outcome, State, Status
+
+__all__ = ["notifier", "wrap"]
+
+Notify = Callable[[State, Outcome | None, float], None]
+
+
+class Sources(Protocol):
+    """Where the derivatives came from."""
+
+    gradient_source: str
+    product_source: str
+
+
+def notifier(callback: Callable[..., Any] | None) -> Notify | None:
+    """Return a function that calls `callback` by SciPy's rule, or None without one."""
+    if callback is None:
+        return None
+    if not callable(callback):
+        raise TypeError(f"callback={callback!r} is not callable.")
+    try:
+        names = set(inspect.signature(callback).parameters)
+    except (TypeError, ValueError):
+        names = set()
+    wants_result = names == {"intermediate_result"}
+
+    def notify(state: State, outcome: Outcome | None, step_norm: float) -> None:
+        x = namespace_of(state.iterate.x).asarray(state.iterate.x, copy=True)
+        if wants_result:
+            callback(intermediate_result=_intermediate(state, outcome, step_norm, x))
+        else:
+            callback(x)
+
+    return notify
+
+
+def _intermediate(state: State, outcome: Outcome | None, step_norm: float, x: Array) -> Any:
+    """Return what a callback is shown of one iteration."""
+    from scipy.optimize import OptimizeResult
+
+    counters = state.counters
+    g = namespace_of(x).asarray(state.iterate.g, copy=True)
+    result = OptimizeResult(
+        x=x,
+        fun=state.iterate.f,
+        jac=g,
+        nit=state.k,
+        nfev=counters.nfev,
+        njev=counters.njev,
+        nhev=counters.nhev,
+        step_norm=step_norm,
+        time=state.elapsed,
+        min_curvature=state.certificate.min_curvature,
+    )
+    if outcome is not None:
+        result.rho = outcome.rho
+        result.accepted = outcome.accepted
+        if math.isfinite(outcome.radius):
+            result.tr_radius = outcome.radius
+        if math.isfinite(outcome.step_size):
+            result.step_size = outcome.step_size
+    return result
+
+
+def wrap(state: State, point: Iterate, objective: Sources) -> Any:
+    """Return SciPy's result class for the final state."""
+    from scipy.optimize import OptimizeResult
+
+    xp = namespace_of(point.x)
+    status = state.status if state.status is not None else Status.LIMIT
+    counters = state.counters
+    result = OptimizeResult(
+        x=xp.asarray(point.x, copy=True),
+        fun=point.f,
+        jac=xp.asarray(point.g, copy=True),
+        success=status.success,
+        status=int(status),
+        message=state.message,
+        nit=state.k,
+        nfev=counters.nfev,
+        njev=counters.njev,
+        nhev=counters.nhev,
+        min_curvature=state.certificate.min_curvature,
+        curvature_status=state.certificate.status,
+        method=state.method,
+        jac_source=objective.gradient_source,
+        hess_source=objective.product_source,
+        n_nonfinite=counters.n_nonfinite,
+        n_rejected=counters.n_rejected,
+        n_skipped=counters.n_skipped,
+        n_negative_steps=counters.n_negative_steps,
+        n_escapes=counters.n_escapes,
+        state=state,
+    )
+    if state.history is not None:
+        result.history = {name: np.asarray(values) for name, values in state.history.items()}
+    return result

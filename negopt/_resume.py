@@ -1,0 +1,53 @@
+"""Take up the state of an earlier run, in the library of a new starting point."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from negopt._array import Array, from_host, is_array, library_of, namespace_of, to_host
+from negopt._types import State
+
+__all__ = ["adopt"]
+
+
+def adopt(state: Any, method: str, start: Array) -> State:
+    """Return a copy of `state` in the library, device and type of x0."""
+    if not isinstance(state, State):
+        raise TypeError(
+            f"options['state'] is a {type(state).__name__}; pass res.state of an earlier run or "
+            "negopt.checkpoint.load(path)."
+        )
+    if state.method != method:
+        raise ValueError(
+            f"options['state'] is from method {state.method!r}; go on with that method, not "
+            f"{method!r}."
+        )
+    if state.iterate.x.shape != start.shape:
+        raise ValueError(
+            f"options['state'] has {state.iterate.x.shape[0]} variables but x0 has "
+            f"{start.shape[0]}."
+        )
+    moved: State = _like(state, start)
+    return moved
+
+
+def _like(value: Any, start: Array) -> Any:
+    """Copy a tree of state, its device arrays moved to the library of `start`."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
+        moved = {
+            # N.B. inner products stay on the host in float64 whatever x0 is.
+            name: np.array(part) if name == "gram" else _like(part, start)
+            for name, part in fields.items()
+        }
+        return dataclasses.replace(value, **moved)
+    if is_array(value):
+        if library_of(value) == library_of(start):
+            xp = namespace_of(start)
+            return xp.astype(xp.asarray(value, copy=True), start.dtype)
+        return from_host(to_host(value), start)
+    return copy.deepcopy(value)

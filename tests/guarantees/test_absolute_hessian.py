@@ -1,0 +1,179 @@
+"""The saddle-free step equals that of an eigendecomposition, by Krylov space or by series.
+
+Theorem.  Let H = sum lambda_i v_i v_i', d the relative damping and ``L = max |lambda_i|``.
+
+1. Krylov engine: once its space is complete (k = n, or the space of g is closed), the step is
+   ``-(|H| + d L I)^-1 g``.
+2. ``1 / (d + sqrt(1 - z)) = sum c_k z^k`` with positive c_k.  For V >= L^2 the partial sum of K
+   terms is off by at most ``sum_{k >= K} c_k z^k ||g|| / sqrt(V)``, z = 1 - min lambda^2 / V.
+3. Accelerated sums converge to the same limit.
+"""
+
+from __future__ import annotations
+
+import mpmath
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from negopt._types import Iterate
+from negopt.curvature.products import ProductOperator
+from negopt.steps.sfn_series import SaddleFreeSeries, series_coefficients
+
+
+def hessian(n, seed, condition):
+    """Return an indefinite H with largest |eigenvalue| 10^u, its |eigenvalues|, and a g."""
+    rng = np.random.default_rng(seed)
+    Q = np.linalg.qr(rng.standard_normal((n, n)))[0]
+    values = condition ** -rng.uniform(0, 1, n) * rng.choice([-1.0, 1.0], n)
+    values *= 10.0 ** rng.uniform(-2, 2)
+    return (Q * values) @ Q.T, rng.standard_normal(n)
+
+
+def point(g):
+    return Iterate(np.zeros_like(g), 0.0, g, float(np.linalg.norm(g)), float(np.max(np.abs(g))))
+
+
+def absolute_step(H, g, shift):
+    values, vectors = np.linalg.eigh(H)
+    return -vectors @ ((vectors.T @ g) / (np.abs(values) + shift))
+
+
+@settings(max_examples=100)
+@given(
+    n=st.integers(1, 25),
+    seed=st.integers(0, 10**9),
+    condition=st.sampled_from([1.0, 10.0, 1e3]),
+    damping=st.sampled_from([0.0, 1e-6, 1e-2, 1.0, 100.0]),
+)
+def test_krylov_engine_is_exact_at_k_equal_n(n, seed, condition, damping):
+    H, g = hessian(n, seed, condition)
+    products = []
+
+    def product(v):
+        products.append(v)
+        return H @ v
+
+    operator = ProductOperator(product)
+    rule = SaddleFreeSeries(terms=n, change=0.0)
+    step = rule.propose(point(g), operator, damping, np.random.default_rng(0))
+    largest = np.max(np.abs(np.linalg.eigvalsh(H)))
+    expected = absolute_step(H, g, damping * largest)
+    np.testing.assert_allclose(step.s, expected, atol=1e-8 * np.linalg.norm(expected))
+    assert step.slope == pytest.approx(g @ step.s, rel=1e-9)
+    assert step.slope < 0
+    assert step.quadratic == pytest.approx(step.s @ H @ step.s, rel=1e-6, abs=1e-9 * -step.slope)
+    assert len(products) <= n
+    # Another damping re-uses the basis: no product more.
+    count = len(products)
+    step = rule.propose(point(g), operator, 10 * damping + 1.0, np.random.default_rng(0))
+    expected = absolute_step(H, g, (10 * damping + 1.0) * largest)
+    np.testing.assert_allclose(step.s, expected, atol=1e-8 * np.linalg.norm(expected))
+    assert len(products) == count
+
+
+@settings(max_examples=60)
+@given(n=st.integers(6, 40), seed=st.integers(0, 10**9), distinct=st.integers(1, 5))
+def test_krylov_engine_is_exact_when_the_space_closes(n, seed, distinct):
+    rng = np.random.default_rng(seed)
+    levels = rng.uniform(0.3, 3.0, distinct) * rng.choice([-1, 1], distinct)
+    Q = np.linalg.qr(rng.standard_normal((n, n)))[0]
+    values = levels[rng.integers(0, distinct, n)]
+    values[:distinct] = levels
+    H, g = (Q * values) @ Q.T, rng.standard_normal(n)
+    step = SaddleFreeSeries(terms=20, change=0.0).propose(
+        point(g), ProductOperator(lambda v: H @ v), 1e-3, rng
+    )
+    expected = absolute_step(H, g, 1e-3 * np.max(np.abs(levels)))
+    np.testing.assert_allclose(step.s, expected, atol=1e-6 * np.linalg.norm(expected))
+
+
+@settings(max_examples=40)
+@given(count=st.integers(1, 60), d=st.one_of(st.just(0.0), st.floats(1e-6, 0.9)))
+def test_coefficients_against_50_digits(count, d):
+    got = series_coefficients(count, d)
+    assert got.shape == (count,)
+    with mpmath.workdps(50):
+        shrink = 1 - mpmath.mpf(d) ** 2
+        digits = int(-count * mpmath.log10(shrink)) if d else 0
+    with mpmath.workdps(50 + digits):
+        shrink = 1 - mpmath.mpf(d) ** 2
+        c = [1 / (1 + mpmath.mpf(d))]
+        b = mpmath.mpf(1)
+        for k in range(1, count):
+            b *= (k - mpmath.mpf(3) / 2) / k
+            c.append((c[-1] + b) / shrink)
+        expected = np.array([float(v) for v in c])
+    np.testing.assert_allclose(got, expected, rtol=1e-8)
+    assert np.all(got > 0)
+
+
+@pytest.mark.parametrize("d", [1.0, -0.1, 2.0])
+def test_coefficients_refuse(d):
+    with pytest.raises(ValueError, match="relative damping"):
+        series_coefficients(4, d)
+
+
+def series_step(H, g, damping, **options):
+    rule = SaddleFreeSeries(engine="binomial", **options)
+    operator = ProductOperator(lambda v: H @ v)
+    step = rule.propose(point(g), operator, damping, np.random.default_rng(0))
+    return step, operator.memory.scale
+
+
+@settings(max_examples=60)
+@given(
+    n=st.integers(1, 5),
+    seed=st.integers(0, 10**9),
+    terms=st.sampled_from([5, 20, 80]),
+    damping=st.sampled_from([1e-3, 0.05, 0.3, 0.5, 2.0]),
+)
+def test_series_within_its_bound(n, seed, terms, damping):
+    """With n <= 5 the Lanczos bound V is certain to be above the largest eigenvalue."""
+    H, g = hessian(n, seed, 30.0)
+    step, V = series_step(H, g, damping, terms=terms, accelerator=None)
+    values = np.linalg.eigvalsh(H)
+    assert V >= np.max(values**2)
+    d = min(damping, 0.5)
+    shrink = d / damping if damping > 0.5 else 1.0
+    limit = shrink * absolute_step(H, g, d * np.sqrt(V))
+    z = 1.0 - np.min(values**2) / V
+    tail = 1 / (d + np.sqrt(1 - z)) - series_coefficients(terms, d) @ z ** np.arange(terms)
+    bound = shrink * tail * np.linalg.norm(g) / np.sqrt(V)
+    assert np.linalg.norm(step.s - limit) <= bound * (1 + 1e-6) + 1e-9 * np.linalg.norm(limit)
+
+
+@pytest.mark.parametrize("accelerator", [None, "wynn", "sablonniere"])
+@pytest.mark.parametrize("damping", [0.0, 0.1, 0.4])
+@settings(max_examples=10)
+@given(n=st.integers(2, 5), seed=st.integers(0, 10**6))
+def test_series_converges_to_the_eigendecomposition(accelerator, damping, n, seed):
+    H, g = hessian(n, seed, 3.0)
+    errors = []
+    for terms in (10, 60, 300):
+        step, V = series_step(H, g, damping, terms=terms, accelerator=accelerator, order=2)
+        limit = absolute_step(H, g, damping * np.sqrt(V))
+        errors.append(np.linalg.norm(step.s - limit) / np.linalg.norm(limit))
+    assert errors[-1] <= 1e-6
+    assert errors[-1] <= errors[0] + 1e-12
+
+
+@pytest.mark.parametrize("engine", ["krylov", "binomial"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_every_array_library(xp_case, engine, dtype):
+    H, g = hessian(4, 3, 3.0)
+    Hx, gx = xp_case.asarray(H, dtype), xp_case.asarray(g, dtype)
+    x = xp_case.asarray(np.zeros(4), dtype)
+    here = Iterate(x, 0.0, gx, float(np.linalg.norm(g)), float(np.max(np.abs(g))))
+    rule = SaddleFreeSeries(engine=engine, terms=4 if engine == "krylov" else 100, change=0.0)
+    operator = ProductOperator(lambda v: Hx @ v)
+    step = rule.propose(here, operator, 0.1, np.random.default_rng(0))
+    assert xp_case.owns(step.s)
+    assert step.s.dtype == gx.dtype
+    largest = np.max(np.abs(np.linalg.eigvalsh(H)))
+    scale = largest if engine == "krylov" else np.sqrt(operator.memory.scale)
+    expected = absolute_step(H, g, 0.1 * scale)
+    tolerance = 1e-9 if dtype == "float64" else 1e-4
+    error = xp_case.to_numpy(step.s).astype(float) - expected
+    assert np.linalg.norm(error) <= tolerance * np.linalg.norm(expected)
