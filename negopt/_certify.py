@@ -42,8 +42,8 @@ class CertifiedObjective(Protocol):
         """Evaluate f and g."""
         ...
 
-    def products(self, iterate: Iterate) -> Callable[[Array], Array]:
-        """Return ``v -> H v``."""
+    def measured_products(self, iterate: Iterate) -> Callable[[Array], Array]:
+        """Return ``v -> H v``, from the user or by differences, not from a model."""
         ...
 
 
@@ -90,7 +90,7 @@ def certify(
     doi:10.1007/s10107-019-01362-7.
     """
     n = int(iterate.x.shape[0])
-    product = objective.products(iterate)
+    product = objective.measured_products(iterate)
     limit = min(limit, n)
     result = Certificate(min_curvature=math.inf, max_curvature=0.0)
     found: Array | None = None

@@ -10,7 +10,7 @@ from typing import Any
 
 from negopt._array import Array, as_vector
 from negopt._objective import Objective
-from negopt._options import RunOptions, collect, option_table, warn_unknown
+from negopt._options import RunOptions, collect, option_table, user_level, warn_unknown
 from negopt._report import FIELDS, HEADER, format_row, logger, logging_to_screen, row
 from negopt._result import notifier, wrap
 from negopt._resume import adopt
@@ -128,8 +128,7 @@ def minimize(
     (True, 'positive', -0.25)
     """
     options = {} if options is None else dict(options)
-    constrained = bounds is not None or (not isinstance(constraints, dict) and len(constraints) > 0)
-    constrained = constrained or isinstance(constraints, dict)
+    constrained = bounds is not None or _has_constraints(constraints)
     row_ = _own_method(method, constrained)
     if row_ is None:
         # N.B. not `scipy.optimize.minimize`: whoever puts this function there, as a drop-in,
@@ -145,7 +144,13 @@ def minimize(
             "use bounds or constraints; take one of SciPy's methods ('L-BFGS-B', 'trust-constr', "
             "'SLSQP'), or substitute variables (softplus for x > 0, sigmoid for an interval)."
         )
-    return _solve(fun, x0, args, row_, jac, hess, hessp, tol, callback, options, stacklevel=3)
+    return _solve(fun, x0, args, row_, jac, hess, hessp, tol, callback, options)
+
+
+def _has_constraints(constraints: Any) -> bool:
+    """Tell whether there is any: SciPy takes one object, a dict, or a sequence of them."""
+    empty = isinstance(constraints, (list, tuple)) and len(constraints) == 0
+    return constraints is not None and not empty
 
 
 def _own_method(method: Any, constrained: bool) -> str | Method | None:
@@ -201,7 +206,6 @@ def _solve(
     tol: float | None,
     callback: Callable[..., Any] | None,
     options: dict[str, Any],
-    stacklevel: int,
 ) -> Any:
     """Run one of negopt's methods."""
     start = as_vector(x0)
@@ -213,7 +217,7 @@ def _solve(
     if not isinstance(method, Method):
         method = METHODS[method or choose(int(start.shape[0]), has_products=given)]
     known = method.option_names() | {f.name for f in dataclasses.fields(RunOptions)}
-    warn_unknown(options, known, method.name, stacklevel + 2)
+    warn_unknown(options, known, method.name)
     method = method.with_options(options)
     run = RunOptions(**collect(RunOptions, options))
     if method.needs == "jac" and (hess is not None or hessp is not None) and not run.certify:
@@ -221,7 +225,7 @@ def _solve(
             f"Method {method.name} does not use Hessian information (hess, hessp); with "
             "certify=True the second-order check would.",
             RuntimeWarning,
-            stacklevel=stacklevel,
+            stacklevel=user_level(),
         )
     if hess is not None and hessp is not None:
         hess = None  # products are what is needed
@@ -250,7 +254,7 @@ def _solve(
     if run.disp and not result.success:
         from scipy.optimize import OptimizeWarning
 
-        warnings.warn(result.message, OptimizeWarning, stacklevel=stacklevel)
+        warnings.warn(result.message, OptimizeWarning, stacklevel=user_level())
     return result
 
 
@@ -326,11 +330,9 @@ class _MethodCallable:
         tol: float | None = None,
         **options: Any,
     ) -> Any:
-        if bounds is not None or (constraints is not None and len(constraints) > 0):
+        if bounds is not None or _has_constraints(constraints):
             return minimize(fun, x0, method=self.name, bounds=bounds, constraints=constraints)
-        return _solve(
-            fun, x0, args, self.name, jac, hess, hessp, tol, callback, options, stacklevel=4
-        )
+        return _solve(fun, x0, args, self.name, jac, hess, hessp, tol, callback, options)
 
     def __repr__(self) -> str:
         return f"<negopt method {self.name!r}>"

@@ -295,6 +295,10 @@ class Objective:
 
     # --- Hessian products ------------------------------------------------------------
 
+    def measured_products(self, iterate: Iterate) -> Callable[[Array], Array]:
+        """Return products that are evidence: a HessianUpdateStrategy's guess is none."""
+        return self.products(iterate) if self._strategy is None else self._differences(iterate)
+
     def products(self, iterate: Iterate) -> Callable[[Array], Array]:
         """Return ``v -> H(x) v`` at `iterate`; the linearisation is shared by all v."""
         if self._at is not None and self._at[0] is iterate:
@@ -323,6 +327,9 @@ class Objective:
                 return self._product(linear[0](self._hand_out(v)))
 
             return product
+        return self._differences(iterate)
+
+    def _differences(self, iterate: Iterate) -> Callable[[Array], Array]:
         exponent = 0.25 if self.scheme is not None else 0.5
         step = max(eps_of(iterate.x) ** exponent, 1e-6) * (1.0 + norm(iterate.x))
         return lambda v: difference_product(self.gradient, iterate.x, iterate.g, v, step)

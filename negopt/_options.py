@@ -6,9 +6,11 @@ import dataclasses
 import difflib
 import math
 import numbers
+import sys
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 __all__ = [
@@ -18,6 +20,7 @@ __all__ = [
     "check_number",
     "collect",
     "option_table",
+    "user_level",
     "warn_unknown",
 ]
 
@@ -127,7 +130,19 @@ def collect(cls: type, options: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in options.items() if key in names}
 
 
-def warn_unknown(options: Mapping[str, Any], known: set[str], method: str, stacklevel: int) -> None:
+def user_level() -> int:
+    """Return the ``stacklevel`` that makes the caller's warning point at the user's line."""
+    frame, level = sys._getframe(1), 1
+    while _package(frame) in ("negopt", "scipy") and frame.f_back is not None:
+        frame, level = frame.f_back, level + 1
+    return level
+
+
+def _package(frame: FrameType) -> str:
+    return str(frame.f_globals.get("__name__", "")).partition(".")[0]
+
+
+def warn_unknown(options: Mapping[str, Any], known: set[str], method: str) -> None:
     """Warn (SciPy's ``OptimizeWarning``) of each name that no rule owns."""
     for name in options:
         if name in known:
@@ -140,7 +155,7 @@ def warn_unknown(options: Mapping[str, Any], known: set[str], method: str, stack
             f"Unknown solver option {name!r} for method {method!r}.{hint} "
             f"negopt.show_options({method!r}) lists all.",
             OptimizeWarning,
-            stacklevel=stacklevel,
+            stacklevel=user_level(),
         )
 
 

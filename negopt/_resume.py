@@ -17,7 +17,8 @@ __all__ = ["adopt"]
 def adopt(state: Any, method: str, start: Array) -> State:
     """Return a copy of `state` in the library, device and type of x0."""
     if not isinstance(state, State):
-        raise TypeError(
+        # As every bad value of an option.
+        raise ValueError(
             f"options['state'] is a {type(state).__name__}; pass res.state of an earlier run or "
             "negopt.checkpoint.load(path)."
         )

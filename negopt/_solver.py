@@ -20,6 +20,9 @@ from negopt.methods import Method
 
 __all__ = ["Solver"]
 
+#: Accepted steps in a row that may fail to lower f.
+STALL = 20
+
 
 class Solver:
     """Runs one method on one objective, a step at a time.
@@ -141,12 +144,32 @@ class Solver:
             if trial.finite and outcome.informative:
                 self._learn(state, outcome.s, trial.g - here.g, accepted=outcome.accepted)
         if outcome.accepted and trial is not None:
+            self._watch(state, trial)
             state.iterate = trial
             state.resets = 0
             if outcome.step_size < 0.0:
                 state.counters.n_negative_steps += 1
         elif outcome.stuck:
             self._stuck(state, outcome)
+
+    def _watch(self, state: State, trial: Iterate) -> None:
+        """Give up when accepted steps have long ceased to lower f or the gradient.
+
+        At rounding level steps are accepted on the word of the gradient; when it is
+        wrong, f would creep up for ever.
+        """
+        if trial.f < state.iterate.f:
+            state.stalled, state.stalled_gmax = 0, math.inf
+            return
+        if trial.gmax < 0.9 * state.stalled_gmax:
+            state.stalled_gmax = trial.gmax
+            state.stalled = max(state.stalled - 5, 0)
+        state.stalled += 1
+        if state.stalled >= STALL and self.limits is not None:
+            state.status = Status.PRECISION
+            state.message = precision_message(
+                trial, self.limits, f"f has not fallen in {state.stalled} accepted steps"
+            )
 
     def _learn(self, state: State, s: Any, y: Any, *, accepted: bool) -> None:
         if not self.method.curvature.update(state.memory, s, y):
@@ -220,7 +243,11 @@ class Solver:
     def _polish(self, state: State, newton: Array) -> None:
         """Take the Newton step that a complete check has paid for, when it is an improvement."""
         here = state.iterate
-        trial = self.objective.at(here.x + newton)
+        x = here.x + newton
+        xp = namespace_of(x)
+        if here.gmax == 0.0 or bool(xp.all(x == here.x)):
+            return
+        trial = self.objective.at(x)
         if trial.finite and trial.f <= here.f + rounding_of(here) and trial.gmax < here.gmax:
             state.iterate = trial
             verdict = stop(trial, self.limits, state.k, None) if self.limits else None

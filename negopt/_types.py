@@ -219,6 +219,8 @@ class State:
     globalize: Any
     k: int = 0
     resets: int = 0
+    stalled: int = 0
+    stalled_gmax: float = math.inf
     counters: Counters = field(default_factory=Counters)
     certificate: Certificate = field(default_factory=Certificate)
     rng_state: dict[str, Any] = field(default_factory=dict)

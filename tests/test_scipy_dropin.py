@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import subprocess
 import sys
 import warnings
@@ -14,6 +15,7 @@ import scipy.optimize
 from scipy.optimize import rosen, rosen_der, rosen_hess, rosen_hess_prod
 
 import negopt
+from negopt.methods import DENSE_LIMIT
 
 SCIPY_METHODS = (
     "Nelder-Mead",
@@ -159,8 +161,8 @@ def test_the_default_by_what_was_passed() -> None:
     cases = [
         ({}, 3, "sr1-wolfe-pm"),
         ({"jac": rosen_der}, 3, "sr1-wolfe-pm"),
-        ({"jac": rosen_der}, 100, "sr1-wolfe-pm"),
-        ({"jac": rosen_der}, 101, "lqn-tr"),
+        ({"jac": rosen_der}, DENSE_LIMIT, "sr1-wolfe-pm"),
+        ({"jac": rosen_der}, DENSE_LIMIT + 1, "lqn-tr"),
         ({"jac": rosen_der, "hessp": rosen_hess_prod}, 3, "newton-krylov"),
         ({"jac": rosen_der, "hess": rosen_hess}, 101, "newton-krylov"),
     ]
@@ -238,7 +240,7 @@ def test_scipys_own_tests_pass(tmp_path: Path) -> None:
         ],
         cwd=tmp_path,
         env={
-            **__import__("os").environ,
+            **os.environ,
             "PYTHONPATH": f"{tmp_path}:{Path(negopt.__file__).parents[1]}",
             "PYTEST_ADDOPTS": "",
         },

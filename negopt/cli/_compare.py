@@ -14,7 +14,7 @@ from rich.table import Table
 from negopt.cli._console import integer, make_console, power, seconds, short, value
 from negopt.cli._errors import UsageError, nearest, one_line, reason
 from negopt.cli._network import build, spec_from
-from negopt.cli._run import SCIPY_METHODS, Row, Rules, run_method, warm_up
+from negopt.cli._run import CHECK_PRODUCTS, SCIPY_METHODS, Row, Rules, run_method, warm_up
 from negopt.cli._targets import Target, built_in, from_module, from_task
 from negopt.methods import DENSE_LIMIT, METHODS
 
@@ -29,9 +29,9 @@ _VERDICTS = {
 }
 _LEGEND = (
     "solved: max|g| <= gtol and no negative curvature found (local: a minimum above the known "
-    "one). curv.: smallest curvature found at the point returned. nfev, njev, nhev: calls of f, "
-    "gradient, and Hessian times vector, counted alike for all. s: seconds. neg.: steps of "
-    "negative length; - where a method has none."
+    f"one). curv.: smallest curvature that {CHECK_PRODUCTS} Hessian products found at the point "
+    "returned, the same check for all. nfev, njev, nhev: calls of f, gradient, and Hessian times "
+    "vector. s: seconds. neg.: steps of negative length; - where a method has none."
 )
 
 

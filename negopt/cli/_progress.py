@@ -15,8 +15,9 @@ from negopt.cli._console import integer, power, value
 
 __all__ = ["Progress", "make_progress"]
 
-#: Plain lines of a whole run.
+#: Evenly spaced plain lines of a whole run; those of 1, 2, 5, 10, 20, ... come besides.
 LINES = 10
+EARLY = frozenset(step * 10**digits for digits in range(9) for step in (1, 2, 5))
 
 
 class Progress(Protocol):
@@ -91,7 +92,7 @@ class _Lines:
 
     def show(self, iterate: Any) -> None:
         k = iterate.nit
-        if (k - self.first) % self.every and k != self.first + 1:
+        if (k - self.first) % self.every and k - self.first not in EARLY:
             return
         if self.heading:
             self.heading = False

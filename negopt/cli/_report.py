@@ -85,6 +85,7 @@ def _advice(result: Any, path: str | None) -> str:
         ),
         ("Go on from here with options={'state': res.state}.", ""),
         ("maxiter =", "iteration"),
+        ("Interrupted in the callback", "Interrupted"),
     ):
         text = text.replace(said, here)
     return text.strip()

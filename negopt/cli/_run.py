@@ -13,11 +13,12 @@ import numpy as np
 
 from negopt._differences import difference_gradient, difference_product
 from negopt._minimize import minimize
+from negopt._options import RunOptions
 from negopt.cli._errors import one_line, reason
 from negopt.cli._targets import Target
 from negopt.methods import METHODS
 
-__all__ = ["SCIPY_METHODS", "Counted", "Row", "Rules", "run_method", "warm_up"]
+__all__ = ["CHECK_PRODUCTS", "SCIPY_METHODS", "Counted", "Row", "Rules", "run_method", "warm_up"]
 
 #: SciPy's unconstrained methods: lower case -> (its spelling, derivatives it takes, its
 #: options for gtol, maxiter and the rest).  Its own tests are set so tight that gtol decides.
@@ -48,6 +49,8 @@ SCIPY_METHODS: dict[str, tuple[str, str, Callable[[Rules], dict[str, Any]]]] = {
 }
 #: Dense Hessians are formed column by column up to this n.
 DENSE = 500
+#: Hessian products of the check at the point that a method returned: negopt's own default.
+CHECK_PRODUCTS = RunOptions().certify_products
 
 
 @dataclass(frozen=True)
@@ -246,7 +249,12 @@ def _judge(row: Row, target: Target, x: Any, rules: Rules) -> None:
                 method="newton-krylov",
                 jac=outside.grad,
                 hessp=outside.hessp if target.hessp is not None else None,
-                options={"gtol": math.inf, "max_escapes": 0, "rng": rules.seed},
+                options={
+                    "gtol": math.inf,
+                    "max_escapes": 0,
+                    "rng": rules.seed,
+                    "certify_products": CHECK_PRODUCTS,
+                },
             )
         except ValueError as error:  # f or g is not finite at x
             row.message = f"{one_line(row.message)} {reason(error)}"

@@ -70,12 +70,13 @@ def store_pair(memory: PairMemory, s: Array, y: Array, remember: int) -> bool:
     """Store (s, y) in place of the oldest pair; return whether it was usable.
 
     There is no test on the sign of ``s'y``: negative curvature is information.
-    Only a pair that is not finite, or whose s is zero, is turned away.
+    Only a pair that is not finite, whose s is as good as zero, or whose curvature
+    exceeds 1e80, is turned away.
     """
     xp = namespace_of(s)
     ss, yy, sy = scalars(dot(s, s), dot(y, y), dot(s, y))
-    if not (ss > 0.0 and math.isfinite(ss) and math.isfinite(yy) and math.isfinite(sy)):
-        return False
+    if not (1e-200 < ss < math.inf and yy < 1e160 * ss and math.isfinite(sy)):
+        return False  # the small algebra would leave the range of float64
     capacity = memory.gram.shape[0] // 2
     slot = len(memory.order) if len(memory.order) < capacity else memory.order.pop(0)
     memory.rows[2 * slot, :] = s

@@ -104,7 +104,9 @@ class SR1:
             return False
         if math.sqrt(vv) <= 1e-12 * math.sqrt(ss) or not math.isfinite(vv / vy):
             return False
-        memory.matrix = memory.matrix + v[:, None] * (v / vy)[None, :]
+        u = v / math.sqrt(abs(vy))  # N.B. v v'/vy in one piece would lose exact symmetry
+        update = u[:, None] * u[None, :]
+        memory.matrix = memory.matrix + update if vy > 0.0 else memory.matrix - update
         memory.pairs += 1
         return True
 

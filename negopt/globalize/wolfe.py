@@ -108,7 +108,9 @@ class WolfeSearch:
     expand: float = field(default=10.0, metadata={"doc": "growth of the first trial's length"})
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.c1 < self.c2 < 1.0:
+        check_number("c1", self.c1, 0.0, 1.0, open_low=True, open_high=True)
+        check_number("c2", self.c2, 0.0, 1.0, open_low=True, open_high=True)
+        if not self.c1 < self.c2:
             raise ValueError(f"'c1' and 'c2' do not satisfy 0 < c1 < c2 < 1: {self.c1}, {self.c2}.")
         check_choice("wolfe", self.wolfe, ("weak", "strong"))
         check_integer("maxls", self.maxls)

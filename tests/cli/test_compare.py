@@ -345,7 +345,7 @@ def test_as_a_module() -> None:
     environ = {**os.environ, "PYTHONIOENCODING": "ascii", "NO_COLOR": "1"}
     done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environ)
     assert (done.returncode, done.stderr) == (0, "")
-    assert re.search(r"^lqn-tr \| yes", done.stdout, re.MULTILINE)
+    assert re.search(r"^lqn-tr *\| *yes", done.stdout, re.MULTILINE)
     argv[-1] = "nonsense"
     done = subprocess.run(argv, capture_output=True, text=True, check=False, env=environ)
     assert (done.returncode, done.stdout) == (2, "")

@@ -112,15 +112,16 @@ def test_pieces_are_the_whole(tmp_path_factory, name, products, cuts, seed, thro
 def test_fifty_and_fifty_are_a_hundred(name, tmp_path):
     x0 = np.full(40, -1.2)
     x0[1::2] = 1.0
-    whole = run(name, x0, {"maxiter": 100}, True)
+    slow = {"terms": 3} if name == "sfn-series" else {}  # or it is done too soon
+    whole = run(name, x0, {"maxiter": 100, **slow}, True)
     assert whole.nit == 100
-    half = run(name, x0, {"maxiter": 50}, True)
+    half = run(name, x0, {"maxiter": 50, **slow}, True)
     assert half.nit == 50
     checkpoint.save(tmp_path / "half.npz", half)
     before = dict(leaves(half.state))
     kept = {path: np.array(value) for path, value in before.items()}
     for state in (half.state, checkpoint.load(tmp_path / "half.npz")):
-        rest = run(name, x0, {"maxiter": 50, "state": state}, True)
+        rest = run(name, x0, {"maxiter": 50, "state": state, **slow}, True)
         assert_same(rest.state, whole.state)
         np.testing.assert_array_equal(rest.x, whole.x)
     for path, value in leaves(half.state):  # the state that was handed over is as it was
