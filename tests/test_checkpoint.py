@@ -43,7 +43,9 @@ def test_what_is_written_comes_back_bit_for_bit(method, maxiter, tmp_path) -> No
     ):
         assert name == other_name
         assert type(one) is type(other), name
-        if isinstance(one, np.ndarray):
+        if isinstance(one, list):
+            assert np.array_equal(np.array(one), np.array(other), equal_nan=True), name
+        elif isinstance(one, np.ndarray):
             assert one.dtype == other.dtype, name
             assert np.array_equal(one, other, equal_nan=True), name
         else:

@@ -73,15 +73,16 @@ def test_check_integer_and_choice_accept() -> None:
 
 def test_unknown_names_warn_once_each_with_the_nearest() -> None:
     with pytest.warns(OptimizeWarning) as caught:
-        warn_unknown({"gtoll": 1, "maxiter": 2, "qqq": 3}, {"gtol", "maxiter"}, "m", 1)
+        warn_unknown({"gtoll": 1, "maxiter": 2, "qqq": 3}, {"gtol", "maxiter"}, "m")
     texts = [str(w.message) for w in caught]
     assert len(texts) == 2
     assert "'gtoll' for method 'm'. Did you mean 'gtol'?" in texts[0]
     assert "Did you mean" not in texts[1]
+    assert caught[0].filename == __file__
     assert "negopt.show_options('m')" in texts[1]
 
 
 def test_known_names_do_not_warn() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        warn_unknown({"gtol": 1}, {"gtol"}, "m", 1)
+        warn_unknown({"gtol": 1}, {"gtol"}, "m")

@@ -13,7 +13,9 @@ from negopt._types import Iterate, Outcome, Status
 
 def point(f=1.0, g=(3.0, -4.0), x=(1.0, 2.0), dtype=np.float64):
     g, x = np.array(g, dtype=dtype), np.array(x, dtype=dtype)
-    return Iterate(x, f, g, float(np.linalg.norm(g)), float(np.max(np.abs(g))))
+    gmax = float(np.max(np.abs(g)))
+    size = gmax * float(np.linalg.norm(g / gmax)) if gmax else 0.0
+    return Iterate(x, f, g, size, gmax)
 
 
 def limits(**changes):

@@ -6,7 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from negopt._array import Array
+from negopt._lanczos import LanczosBasis
 from negopt._types import Iterate, Products
 
 __all__ = ["HessianProducts", "ProductMemory", "ProductOperator"]
@@ -49,6 +52,24 @@ class ProductOperator:
     def matvec(self, v: Array) -> Array:
         """Return ``H v`` (one product)."""
         return self.product(v)
+
+    def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
+        """Return ``|H|^-1 v`` as far as the basis knows H; no product is taken.
+
+        Outside the basis the median of its absolute eigenvalues stands for H.
+        """
+        basis: LanczosBasis | None = self.basis if isinstance(self.basis, LanczosBasis) else None
+        if basis is None or basis.k == 0 or not absolute:
+            return 1.0 * v
+        values, vectors = np.linalg.eigh(basis.matrix())
+        size = np.abs(values)
+        size = np.maximum(size, floor * float(np.max(size)))
+        outside = float(np.median(size))
+        if outside == 0.0:
+            return 1.0 * v
+        inside = basis.project(v)
+        weights = vectors @ ((vectors.T @ inside) / size) - inside / outside
+        return v / outside + basis.combine(weights)
 
 
 @dataclass(frozen=True)

@@ -116,6 +116,33 @@ def test_options_out_of_range(rule, options):
         rule(**options)
 
 
+@settings(max_examples=150)
+@given(
+    seed=st.integers(0, 10**9),
+    capacity=st.integers(1, 8),
+    rank=st.integers(1, 20),
+    extra=st.integers(0, 20),
+)
+def test_basis_is_orthonormal_however_dependent_the_pairs(seed, capacity, rank, extra):
+    rng = np.random.default_rng(seed)
+    n = rank + extra
+    span = np.linalg.qr(rng.standard_normal((n, n)))[0][:, :rank]
+    A = (span * (10.0 ** rng.uniform(-2, 2, rank) * rng.choice([-1, 1], rank))) @ span.T
+    memory = new_pair_memory(np.zeros(n), capacity)
+    s = span @ rng.standard_normal(rank)
+    for _ in range(capacity + 2):
+        s = 0.3 * s + 10.0 ** rng.uniform(-3, 0) * span @ rng.standard_normal(rank)
+        y = A @ s
+        store_pair(memory, s, y + rng.choice([0, 1e-6]) * np.linalg.norm(y) * s, 20)
+    operator = CompactOperator(memory, 1.0, kernels.SR1_PAIRS, 1e-8, s)
+    Q = np.stack([operator.expand(e, 0.0, s) for e in np.eye(operator.k)], axis=1)
+    np.testing.assert_allclose(Q.T @ Q, np.eye(operator.k), atol=1e-6)
+    Z = memory.rows[: 2 * len(memory.order)]
+    lost = np.linalg.norm(Z - Z @ Q @ Q.T, axis=1) / np.linalg.norm(Z, axis=1)
+    assert np.max(lost) <= 2e-3
+    assert operator.full == (operator.k == n)
+
+
 @settings(max_examples=80)
 @given(
     seed=st.integers(0, 10**9),
@@ -133,12 +160,14 @@ def test_operator(seed, n, count, gamma):
     values = np.linalg.eigvalsh((B + B.T) / 2)
     size = np.max(np.abs(values))
     v = np.random.default_rng(seed).standard_normal(n)
-    inside, outside = operator.split(v, float(np.linalg.norm(v)))
+    inside, outside, rest = operator.split(v, float(np.linalg.norm(v)))
     assert inside @ inside + outside**2 == pytest.approx(v @ v, rel=1e-6)
-    Q = np.stack([operator.expand(e, 0.0, v) for e in np.eye(operator.k)], axis=1) if operator.k else None
-    if Q is not None:
-        np.testing.assert_allclose(Q.T @ Q, np.eye(operator.k), atol=1e-6)
-        np.testing.assert_allclose(Q.T @ v, inside, atol=1e-6 * np.linalg.norm(v))
+    if operator.k:
+        Q = np.stack([operator.expand(e, 0.0, v) for e in np.eye(operator.k)], axis=1)
+        np.testing.assert_allclose(Q.T @ Q, np.eye(operator.k), atol=1e-7)
+        np.testing.assert_allclose(Q.T @ v, inside, atol=1e-7 * np.linalg.norm(v))
+        if rest is not None:
+            np.testing.assert_allclose(v - Q @ inside, rest, atol=1e-12 * np.linalg.norm(v))
     mine = np.sort(np.append(operator.eigen[0], [gamma] * (n - operator.k)))
     np.testing.assert_allclose(mine, values, atol=1e-6 * size)
     if np.min(np.abs(values)) > 1e-4 * size:

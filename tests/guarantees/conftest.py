@@ -35,9 +35,7 @@ class RidgeSum:
         return np.linalg.norm(self.A, 2) + self.curvature * ridges
 
     def fun(self, x):
-        return float(
-            x @ self.A @ x / 2 + self.b @ x + self.a @ self.phi[0](self.W @ x + self.c)
-        )
+        return float(x @ self.A @ x / 2 + self.b @ x + self.a @ self.phi[0](self.W @ x + self.c))
 
     def grad(self, x):
         return self.A @ x + self.b + self.W.T @ (self.a * self.phi[1](self.W @ x + self.c))

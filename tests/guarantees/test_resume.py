@@ -145,7 +145,9 @@ def test_across_an_escape(name):
     whole = negopt.minimize(well, x0, jac=slope, method=name, options=options)
     assert whole.n_escapes >= 1
     for cut in range(1, whole.nit):
-        first = negopt.minimize(well, x0, jac=slope, method=name, options=options | {"maxiter": cut})
+        first = negopt.minimize(
+            well, x0, jac=slope, method=name, options=options | {"maxiter": cut}
+        )
         rest = negopt.minimize(
             well, x0, jac=slope, method=name, options=options | {"state": first.state}
         )

@@ -57,9 +57,7 @@ def path(function, x0, name, options, *, f_factor=1.0, x_factor=1.0, steps=25):
         if METHODS[name].needs == "hessp"
         else None,
         method=name,
-        options={
-            "gtol": gtol, "maxiter": steps, "certify": False, "return_all": True, **options
-        },
+        options={"gtol": gtol, "maxiter": steps, "certify": False, "return_all": True, **options},
     )
     return [x / x_factor for x in res.allvecs]
 

@@ -69,8 +69,14 @@ def random_pairs(seed, n, count, noise):
 
 
 RULES = st.sampled_from(
-    [LSR1(maxcor=5), LSR1(maxcor=3, gamma=1.0), LSR1(maxcor=4, gamma="last")]
-    + [HybridPairs(maxcor=5), HybridPairs(maxcor=3, gamma="max"), HybridPairs(maxcor=4, gamma=0.5)]
+    [
+        LSR1(maxcor=5),
+        LSR1(maxcor=3, gamma=1.0),
+        LSR1(maxcor=4, gamma="last"),
+        HybridPairs(maxcor=5),
+        HybridPairs(maxcor=3, gamma="max"),
+        HybridPairs(maxcor=4, gamma=0.5),
+    ]
 )
 
 
@@ -96,7 +102,9 @@ def test_limited_memory(rule, seed, n, count, noise):
     if operator.used[-1]:
         assert np.linalg.norm(operator.matvec(s) - y) <= 1e-6 * size
     # Where a denominator is nearly zero both recursions are right only up to its inverse.
-    assume(np.linalg.norm(dense, 2) < 1e4 * max(operator.gamma, np.linalg.norm(y) / np.linalg.norm(s)))
+    assume(
+        np.linalg.norm(dense, 2) < 1e4 * max(operator.gamma, np.linalg.norm(y) / np.linalg.norm(s))
+    )
     if list(operator.used) == used:
         np.testing.assert_allclose(B, dense, atol=1e-6 * np.linalg.norm(dense, 2))
     else:  # they may judge differently only where the residual is rounding

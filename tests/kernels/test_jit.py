@@ -32,8 +32,8 @@ for k in range(1, 8):
         kernels.pair_model(gram, 1.0, rule, 1e-8, core, used)
         out += [*core.ravel().tolist(), *used.tolist()]
     factor, kept = np.empty_like(gram), np.zeros(2 * k, dtype=np.int64)
-    count = kernels.basis_factor(gram, 1e-11, factor, kept)
-    out += [int(count), *factor[:count].ravel().tolist()]
+    count, worst = kernels.basis_factor(gram, 1e-11, factor, kept)
+    out += [int(count), float(worst), *factor[:count].ravel().tolist()]
     w = rng.standard_normal(count)
     out += kernels.solve_kept(factor, kept, count, w, True).tolist()
     out += kernels.solve_kept(factor, kept, count, w, False).tolist()
@@ -74,7 +74,8 @@ def test_same_results_without_numba():
 
 
 @pytest.mark.parametrize(
-    ("value", "disabled"), [("1", True), ("true", True), ("0", False), ("", False), ("False", False)]
+    ("value", "disabled"),
+    [("1", True), ("true", True), ("0", False), ("", False), ("False", False)],
 )
 def test_switch(monkeypatch, value, disabled):
     monkeypatch.setenv("NEGOPT_DISABLE_JIT", value)

@@ -22,8 +22,8 @@ def rows(seed, count, n, *, rank=None):
 def factor_of(Z, drop=1e-11):
     gram = Z @ Z.T
     factor, kept = np.empty_like(gram), np.zeros(len(Z), dtype=np.int64)
-    k = kernels.basis_factor(gram, drop, factor, kept)
-    return factor, kept, k
+    k, worst = kernels.basis_factor(gram, drop, factor, kept)
+    return factor, kept, k, worst
 
 
 @settings(max_examples=100)
@@ -31,8 +31,9 @@ def factor_of(Z, drop=1e-11):
 def test_basis_factor(seed, count, n):
     """Q = Z_kept' R^-1 is orthonormal, and spans every row."""
     Z = rows(seed, count, n)
-    factor, kept, k = factor_of(Z)
+    factor, kept, k, worst = factor_of(Z)
     assert k == min(2 * count, n)
+    assert 0.0 < worst <= 1.0
     assert len(set(kept[:k])) == k
     R = factor[:k][:, kept[:k]]
     np.testing.assert_array_equal(R, np.triu(R))
@@ -45,24 +46,26 @@ def test_basis_factor(seed, count, n):
 
 @settings(max_examples=150)
 @given(
-    seed=st.integers(0, 10**9), count=st.integers(1, 8), n=st.integers(2, 12), rank=st.integers(1, 6)
+    seed=st.integers(0, 10**9),
+    count=st.integers(1, 8),
+    n=st.integers(2, 12),
+    rank=st.integers(1, 6),
 )
-def test_basis_of_dependent_rows_is_orthonormal(seed, count, n, rank):
-    """More rows than directions: what is rounding is not taken for a direction."""
-    rank = min(rank, n)
-    Z = rows(seed, count, n, rank=rank)
-    factor, kept, k = factor_of(Z)
-    assert k <= rank
+def test_basis_of_dependent_rows_says_how_good_it_is(seed, count, n, rank):
+    """More rows than directions: Q is orthonormal to about 1e-16 / (smallest pivot)."""
+    Z = rows(seed, count, n, rank=min(rank, n))
+    factor, kept, k, worst = factor_of(Z)
     R = factor[:k][:, kept[:k]]
     Q = np.linalg.solve(R.T, Z[kept[:k]])
-    np.testing.assert_allclose(Q @ Q.T, np.eye(k), atol=0.05)
+    assert 1e-11 < worst <= 1.0
+    np.testing.assert_allclose(Q @ Q.T, np.eye(k), atol=3e-13 / worst)
 
 
 def test_zero_and_repeated_rows_add_no_direction():
     Z = np.zeros((4, 5))
     Z[0, 0], Z[2, 0], Z[3, 1] = 2.0, 3.0, 1.0
-    factor, kept, k = factor_of(Z)
-    assert k == 2
+    factor, kept, k, worst = factor_of(Z)
+    assert (k, worst) == (2, 1.0)
     assert sorted(kept[:2]) == [2, 3]  # the newest pair
     np.testing.assert_allclose(factor[:2, 0], [2.0, 0.0])  # row 0 lies in the span
     assert factor_of(np.zeros((2, 3)))[2] == 0
@@ -71,7 +74,7 @@ def test_zero_and_repeated_rows_add_no_direction():
 @settings(max_examples=50)
 @given(seed=st.integers(0, 10**9), count=st.integers(1, 5))
 def test_solve_kept(seed, count):
-    factor, kept, k = factor_of(rows(seed, count, 12))
+    factor, kept, k, _ = factor_of(rows(seed, count, 12))
     R = factor[:k][:, kept[:k]]
     w = np.random.default_rng(seed).standard_normal(k)
     for transposed, matrix in ((False, R), (True, R.T)):

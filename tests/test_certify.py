@@ -1,0 +1,187 @@
+"""Is a stationary point a minimum?  Against dense eigenvalues, on random spectra."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from negopt._certify import certify, escape
+from negopt._objective import Objective
+from negopt._types import BudgetExhausted
+
+
+def quadratic(h, **options):
+    """Return the objective x'Hx/2 at its stationary point."""
+    n = len(h)
+    o = Objective(
+        lambda x: 0.5 * float(x @ h @ x),
+        np.zeros(n),
+        (),
+        lambda x: h @ x,
+        None,
+        lambda x, p: h @ p,
+        **options,
+    )
+    return o, o.at(o.x0)
+
+
+def rotated(values, seed=0):
+    rng = np.random.default_rng(seed)
+    q, _ = np.linalg.qr(rng.standard_normal((len(values), len(values))))
+    return q @ np.diag(values) @ q.T
+
+
+def check(h, limit=20, seed=0):
+    o, here = quadratic(h)
+    certificate, _ = certify(o, here, np.random.default_rng(seed), limit)
+    return certificate, o, here
+
+
+def test_a_complete_check_pays_for_the_newton_step() -> None:
+    h = rotated([1.0, 4.0, 9.0])
+    o = Objective(
+        lambda x: 0.5 * float(x @ h @ x), np.array([1e-3, -2e-3, 1e-3]), (), lambda x: h @ x
+    )
+    here = o.at(o.x0)
+    _, newton = certify(o, here, np.random.default_rng(0), 20)
+    assert here.x + newton == pytest.approx(np.zeros(3), abs=1e-9)
+    _, newton = certify(o, here, np.random.default_rng(0), 2)  # the space is not complete
+    assert newton is None
+
+
+@pytest.mark.parametrize(
+    ("values", "status"),
+    [
+        ([1.0, 2.0, 3.0], "positive"),
+        ([-1.0, 2.0, 3.0], "negative"),
+        ([-1e-3, 1.0, 1.0], "negative"),
+        ([0.0, 1.0, 2.0], "flat"),
+        ([-1.0, -2.0, -3.0], "negative"),
+        ([0.0, 0.0], "flat"),
+        ([5.0], "positive"),
+        ([-5.0], "negative"),
+        ([1.0, 1.0, 1.0, -1.0], "negative"),
+        ([2.0] * 10, "positive"),
+        ([1e-30, 2e-30], "positive"),
+        ([-1e-30, 2e-30], "negative"),
+        ([1e30, -2e30], "negative"),
+    ],
+)
+def test_verdicts(values, status) -> None:
+    for seed in range(5):
+        certificate, o, _ = check(rotated(values, seed), seed=seed)
+        assert certificate.status == status
+        scale = max(map(abs, values))
+        assert certificate.min_curvature == pytest.approx(min(values), abs=1e-9 * scale)
+        assert certificate.products == o.counters.nhev <= len(values)
+
+
+@settings(max_examples=60)
+@given(
+    n=st.integers(1, 15),
+    seed=st.integers(0, 2**32 - 1),
+    negative=st.integers(0, 3),
+    repeated=st.booleans(),
+)
+def test_complete_checks_agree_with_eigenvalues(n, seed, negative, repeated) -> None:
+    rng = np.random.default_rng(seed)
+    values = 10.0 ** rng.uniform(-2.0, 2.0, n)
+    if repeated:
+        values = np.round(np.log10(values)) + 3.0
+    values[: min(negative, n)] *= -1.0
+    certificate, _, _ = check(rotated(values, seed), limit=n, seed=seed)
+    scale = np.max(np.abs(values))
+    assert certificate.status == ("negative" if values.min() < 0.0 else "positive")
+    assert certificate.min_curvature <= values.min() + 1e-2 * scale
+    assert certificate.min_curvature >= values.min() - 1e-8 * scale
+
+
+def test_a_negative_direction_is_a_proof() -> None:
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        h = rotated(np.r_[-0.5, rng.uniform(0.1, 10.0, 29)], seed)
+        certificate, o, _ = check(h, seed=seed)
+        assert o.counters.nhev <= 20
+        assert certificate.status == "negative"
+        d = certificate.direction
+        assert np.linalg.norm(d) == pytest.approx(1.0)
+        assert d @ h @ d == pytest.approx(certificate.min_curvature, rel=1e-6)
+        assert d @ h @ d < 0.0
+
+
+def test_the_axes_are_no_blind_spot() -> None:
+    # a negative eigenvalue on any coordinate axis is found, whichever it is
+    for i in range(12):
+        values = np.ones(12)
+        values[i] = -0.1
+        certificate, _, _ = check(np.diag(values), seed=i)
+        assert certificate.status == "negative"
+
+
+def test_products_that_are_not_finite_give_no_verdict() -> None:
+    o = Objective(
+        lambda x: 0.0, np.zeros(2), (), np.zeros_like, None, lambda x, p: np.full(2, np.nan)
+    )
+    certificate, _ = certify(o, o.at(o.x0), np.random.default_rng(0), 20)
+    assert certificate.status == "not checked"
+    assert math.isnan(certificate.min_curvature)
+
+
+def test_float32_takes_rounding_for_flat_not_for_negative() -> None:
+    h = rotated([1.0, 1e-7, 3.0]).astype(np.float32)
+    o = Objective(
+        lambda x: 0.0, np.zeros(3, np.float32), (), np.zeros_like, None, lambda x, p: h @ p
+    )
+    certificate, _ = certify(o, o.at(o.x0), np.random.default_rng(0), 20)
+    assert certificate.status == "flat"
+
+
+def test_escape_goes_below_and_on_while_it_pays() -> None:
+    def fun(x):
+        return 0.25 * x[0] ** 4 - 0.5 * x[0] ** 2 + 0.5 * x[1] ** 2
+
+    def jac(x):
+        return np.array([x[0] ** 3 - x[0], x[1]])
+
+    o = Objective(fun, np.zeros(2), (), jac, None, None)
+    here = o.at(o.x0)
+    certificate, _ = certify(o, here, np.random.default_rng(0), 20)
+    lower = escape(o, here, certificate)
+    assert lower.f < -0.1  # not a step at the noise floor that falls back
+    assert fun(lower.x) == lower.f
+
+
+def test_escape_takes_the_lower_side() -> None:
+    # x^3 - x^2/10: both sides are lower at first, the left side much more
+    o = Objective(
+        lambda x: float(x[0] ** 3 - 0.1 * x[0] ** 2),
+        np.zeros(1),
+        (),
+        lambda x: 3.0 * x**2 - 0.2 * x,
+        None,
+        None,
+    )
+    here = o.at(o.x0)
+    certificate, _ = certify(o, here, np.random.default_rng(0), 20)
+    assert escape(o, here, certificate).x[0] < 0.0
+
+
+def test_no_escape_from_what_is_not_higher_than_its_surroundings() -> None:
+    o = Objective(lambda x: 1.0, np.zeros(2), (), np.zeros_like, None, lambda x, p: -p)
+    here = o.at(o.x0)
+    certificate, _ = certify(o, here, np.random.default_rng(0), 20)
+    assert certificate.status == "negative"
+    assert escape(o, here, certificate) is None
+    certificate.direction = None
+    assert escape(o, here, certificate) is None
+
+
+def test_budgets_hold_inside_the_check() -> None:
+    o, here = quadratic(np.diag([-1.0, 2.0]), maxfun=1)
+    certificate, _ = certify(o, here, np.random.default_rng(0), 20)
+    with pytest.raises(BudgetExhausted):
+        escape(o, here, certificate)

@@ -1,0 +1,109 @@
+"""The Lanczos basis: the recurrence, orthogonality, breakdown, limits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from negopt._lanczos import LanczosBasis
+
+
+def grown(H, start, limit):
+    basis = LanczosBasis(lambda v: H @ v, start, limit)
+    while basis.grow():
+        pass
+    return basis
+
+
+@settings(max_examples=60)
+@given(n=st.integers(1, 40), seed=st.integers(0, 10**9), limit=st.integers(1, 45))
+def test_recurrence(n, seed, limit):
+    """``H Q' = Q' T + beta q e_k'``, Q orthonormal though the spectrum spans ten decades."""
+    rng = np.random.default_rng(seed)
+    V = np.linalg.qr(rng.standard_normal((n, n)))[0]
+    H = (V * (10.0 ** rng.uniform(-5, 5, n) * rng.choice([-1, 1], n))) @ V.T
+    start = rng.standard_normal(n)
+    basis = grown(H, start, limit)
+    k, size = basis.k, np.linalg.norm(H, 2)
+    assert k <= min(limit, n)
+    Q = basis.rows[:k]
+    np.testing.assert_allclose(Q @ Q.T, np.eye(k), atol=1e-13)
+    np.testing.assert_allclose(Q[0] * np.linalg.norm(start), start, rtol=1e-12, atol=1e-14)
+    T = basis.matrix()
+    np.testing.assert_array_equal(T, T.T)
+    np.testing.assert_allclose(Q @ H @ Q.T, T, atol=1e-12 * size)
+    rest = H @ Q.T - Q.T @ T
+    np.testing.assert_allclose(rest[:, : k - 1], 0.0, atol=1e-12 * size)
+    assert np.linalg.norm(rest[:, -1]) == pytest.approx(basis.beta[-1], abs=1e-12 * size)
+    tall = basis.tall_matrix()
+    assert tall.shape == (k + 1, k)
+    np.testing.assert_array_equal(tall[:k], T)
+    assert tall[k, k - 1] == basis.beta[-1]
+    w = rng.standard_normal(k)
+    np.testing.assert_allclose(basis.combine(w), Q.T @ w)
+
+
+@pytest.mark.parametrize("distinct", [1, 2, 3])
+def test_breakdown_when_the_space_closes(distinct):
+    rng = np.random.default_rng(distinct)
+    V = np.linalg.qr(rng.standard_normal((30, 30)))[0]
+    values = np.arange(1.0, distinct + 1)[np.arange(30) % distinct]
+    basis = grown((V * values) @ V.T, rng.standard_normal(30), 30)
+    assert basis.broke_down
+    assert basis.k == distinct
+    assert basis.beta[-1] == 0.0
+    np.testing.assert_allclose(np.linalg.eigvalsh(basis.matrix()), np.arange(1.0, distinct + 1))
+    assert not basis.grow()
+
+
+def test_whole_space_and_zero_matrix():
+    basis = grown(np.diag(np.arange(1.0, 6.0)), np.ones(5), 99)
+    assert (basis.k, basis.broke_down, basis.beta[-1]) == (5, True, 0.0)
+    basis = grown(np.zeros((4, 4)), np.ones(4), 4)
+    assert (basis.k, basis.broke_down) == (1, True)
+    assert basis.matrix()[0, 0] == 0.0
+
+
+@pytest.mark.parametrize("good", [0, 1, 4])
+def test_ends_before_a_product_that_is_not_finite(good):
+    left = [good]
+
+    def product(v):
+        left[0] -= 1
+        return np.diag(np.arange(1.0, 11.0)) @ v if left[0] >= 0 else np.inf * v
+
+    basis = LanczosBasis(product, np.ones(10), 10)
+    with np.errstate(invalid="ignore"):
+        while basis.grow():
+            pass
+    assert basis.invalid
+    assert not basis.broke_down
+    assert basis.k == good
+    assert not basis.grow()
+
+
+def test_memory_is_reserved_as_it_grows():
+    basis = LanczosBasis(lambda v: np.arange(1.0, 501.0) * v, np.ones(500), 100)
+    assert basis.rows.shape[0] < 20
+    while basis.grow():
+        assert basis.rows.shape[0] <= 101
+    assert basis.k == 100
+    np.testing.assert_allclose(basis.rows[:100] @ basis.rows[:100].T, np.eye(100), atol=1e-13)
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_every_array_library(xp_case, dtype):
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((20, 20))
+    H = xp_case.asarray(A + A.T, dtype)
+    basis = grown(H, xp_case.asarray(rng.standard_normal(20), dtype), 20)
+    assert basis.k == 20
+    assert xp_case.owns(basis.rows)
+    assert basis.rows.dtype == H.dtype
+    tolerance = 1e-11 if dtype == "float64" else 2e-5
+    Q = xp_case.to_numpy(basis.rows)[:20].astype(float)
+    np.testing.assert_allclose(Q @ Q.T, np.eye(20), atol=tolerance)
+    values = np.linalg.eigvalsh(basis.matrix())
+    np.testing.assert_allclose(values, np.linalg.eigvalsh(A + A.T), atol=20 * tolerance)
