@@ -80,7 +80,7 @@ class LanczosBasis:
         self.k = k + 1
         scale = max(max(map(abs, self.alpha)), max(self.beta[:-1], default=0.0))
         eps = 2.3e-16 if self.rows.dtype == xp.float64 else 1.2e-7
-        if beta <= 10.0 * eps * max(scale, size) or self.k >= self.n:
+        if beta <= 1e3 * eps * max(scale, size) or self.k >= self.n:
             self.broke_down = True
             self.beta[-1] = 0.0
             return True

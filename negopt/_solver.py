@@ -271,7 +271,10 @@ class Solver:
         xp = namespace_of(x)
         if here.gmax == 0.0 or bool(xp.all(x == here.x)):
             return
-        trial = self.objective.at(x)
+        try:
+            trial = self.objective.at(x)
+        except BudgetExhausted:
+            return  # the verdict stands without it
         if trial.finite and trial.f <= here.f + rounding_of(here) and trial.gmax < here.gmax:
             state.iterate = trial
             verdict = stop(trial, self.limits, state.k, None) if self.limits else None

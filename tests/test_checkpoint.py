@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 
 import numpy as np
 import pytest
@@ -56,7 +55,7 @@ def test_a_result_may_be_saved_and_paths_are_text_or_paths(tmp_path) -> None:
     res = run(maxiter=3)
     checkpoint.save(str(tmp_path / "a"), res)
     checkpoint.save(tmp_path / "b.npz", res.state)
-    assert sorted(os.listdir(tmp_path)) == ["a", "b.npz"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "b.npz"]
     assert checkpoint.load(str(tmp_path / "a")).k == 3
 
 
@@ -86,14 +85,14 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch) -> None:
     with pytest.raises(OSError, match="disk full"):
         checkpoint.save(path, run(maxiter=5))
     assert path.read_bytes() == old
-    assert os.listdir(tmp_path) == ["run.npz"]  # no half-written file either
+    assert list(tmp_path.iterdir()) == [path]  # no half-written file either
 
 
 @pytest.mark.parametrize("what", [3, "text", None, {}])
 def test_what_is_no_state(what, tmp_path) -> None:
     with pytest.raises(TypeError, match=r"pass res\.state"):
         checkpoint.save(tmp_path / "a", what)
-    assert not os.listdir(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_checkpoints_do_not_know(tmp_path) -> None:
@@ -109,7 +108,7 @@ def test_what_checkpoints_do_not_know(tmp_path) -> None:
     state.memory = Mine()
     with pytest.raises(TypeError, match=r"state\.memory is a Mine, which checkpoints do not know"):
         checkpoint.save(tmp_path / "a", state)
-    assert not os.listdir(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 broken"])

@@ -85,9 +85,7 @@ def test_both_hess_and_hessp_use_the_products() -> None:
     def never(x):
         raise AssertionError("hess is not needed")
 
-    res = negopt.minimize(
-        rosen, [-1.2, 1.0], jac=rosen_der, hess=never, hessp=rosen_hess_prod
-    )
+    res = negopt.minimize(rosen, [-1.2, 1.0], jac=rosen_der, hess=never, hessp=rosen_hess_prod)
     assert res.hess_source == "hessp"
     assert res.success
 
@@ -136,9 +134,7 @@ def test_what_is_no_start(x0) -> None:
 
 def test_failure_with_disp_warns_as_scipy_does() -> None:
     with pytest.warns(OptimizeWarning, match="Maximum number of iterations") as caught:
-        negopt.minimize(
-            rosen, [-1.2, 1.0], jac=rosen_der, options={"disp": True, "maxiter": 2}
-        )
+        negopt.minimize(rosen, [-1.2, 1.0], jac=rosen_der, options={"disp": True, "maxiter": 2})
     assert caught[0].filename == __file__
 
 
@@ -165,9 +161,7 @@ def test_a_generator_of_another_kind_can_be_resumed() -> None:
     rng = np.random.Generator(np.random.MT19937(1))
     half = negopt.minimize(rosen, [-1.2, 1.0], options={"maxiter": 5, "rng": rng}, **kwargs)
     again = np.random.Generator(np.random.MT19937(1))
-    res = negopt.minimize(
-        rosen, [-1.2, 1.0], options={"state": half.state, "rng": again}, **kwargs
-    )
+    res = negopt.minimize(rosen, [-1.2, 1.0], options={"state": half.state, "rng": again}, **kwargs)
     assert res.success
 
 

@@ -123,7 +123,7 @@ def test_maxfun_forbids_before_the_call() -> None:
     assert o.counters.nfev == 2
     whole = objective(jac="2-point", maxfun=6)
     whole.at(X)
-    with pytest.raises(BudgetExhausted, match="4 made.*needs 4"):
+    with pytest.raises(BudgetExhausted, match=r"4 made.*needs 4"):
         whole.at(X + 1)
     assert whole.counters.nfev == 4
 

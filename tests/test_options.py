@@ -32,7 +32,7 @@ def test_every_common_option_is_documented_and_its_default_valid() -> None:
     rows = option_table([RunOptions])
     assert [r[0] for r in rows] == [f.name for f in dataclasses.fields(RunOptions)]
     assert all(len(r[2]) > 10 for r in rows)
-    assert dict((r[0], r[1]) for r in rows)["maxiter"] == "None"
+    assert {r[0]: r[1] for r in rows}["maxiter"] == "None"
 
 
 def test_numpys_numbers_are_numbers() -> None:

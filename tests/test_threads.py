@@ -21,9 +21,7 @@ def test_eight_threads_give_what_one_gives(method) -> None:
     barrier = threading.Barrier(8)
 
     def solve(x0):
-        return negopt.minimize(
-            rosen, x0, jac=rosen_der, method=method, options={"record": True}
-        )
+        return negopt.minimize(rosen, x0, jac=rosen_der, method=method, options={"record": True})
 
     def together(x0):
         barrier.wait()

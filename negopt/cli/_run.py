@@ -49,8 +49,9 @@ SCIPY_METHODS: dict[str, tuple[str, str, Callable[[Rules], dict[str, Any]]]] = {
 }
 #: Dense Hessians are formed column by column up to this n.
 DENSE = 500
-#: Hessian products of the check at the point that a method returned: negopt's own default.
-CHECK_PRODUCTS = RunOptions().certify_products
+#: Hessian products of the check at the point that a method returned: more than a solver
+#: spends on its own check, since here nobody pays for them.
+CHECK_PRODUCTS = 5 * RunOptions().certify_products
 
 
 @dataclass(frozen=True)

@@ -186,6 +186,8 @@ class SaddleFreeSeries:
             theta = float(np.max(np.abs(values) + basis.beta[-1] * np.abs(vectors[-1])))
             # An old, larger bound is let go slowly: H changes along the way.
             memory.scale = max(1.1 * theta**2, 0.5 * memory.scale)
+            if memory.scale == 0.0:  # no curvature along g: a gradient step is all there is
+                return []
         terms = [iterate.g]
         for k in range(1, self.terms):
             product = operator.matvec(operator.matvec(terms[-1]))

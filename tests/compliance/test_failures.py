@@ -46,9 +46,7 @@ def test_domains(method, start, form) -> None:
         return p / x**2
 
     extra = {"hessp": hessp} if form == "hessp" else {}
-    res = negopt.minimize(
-        fun, np.full(5, start), jac=log_barrier_grad, method=method, **extra
-    )
+    res = negopt.minimize(fun, np.full(5, start), jac=log_barrier_grad, method=method, **extra)
     assert res.success, res.message
     assert res.fun == pytest.approx(5.0)
     assert res.n_nonfinite == sum(not math.isfinite(v) for v in values)
@@ -159,9 +157,7 @@ def test_the_best_point_at_every_budget(method, rosenbrock, maxfun) -> None:
         values.append(float(rosenbrock.fun(x)))
         return values[-1], rosenbrock.grad(x)
 
-    res = negopt.minimize(
-        both, rosenbrock.x0, jac=True, method=method, options={"maxfun": maxfun}
-    )
+    res = negopt.minimize(both, rosenbrock.x0, jac=True, method=method, options={"maxfun": maxfun})
     assert res.fun == min(values)
     check_best(res, rosenbrock.fun, rosenbrock.grad, values)
 

@@ -22,9 +22,7 @@ def row(method):
 @pytest.fixture
 def started(row, problem):
     """Objective, first point, memory and operator."""
-    objective = Objective(
-        problem.fun, np.array(problem.x0), (), problem.grad, None, problem.hessp
-    )
+    objective = Objective(problem.fun, np.array(problem.x0), (), problem.grad, None, problem.hessp)
     here = objective.at(objective.x0)
     memory = row.curvature.init(here.x)
     return objective, here, memory
@@ -184,7 +182,7 @@ def test_advance_reports_facts(row, started, problem) -> None:
 
 
 def test_states_hold_data_only(row, started) -> None:
-    objective, here, memory = started
+    _, here, memory = started
 
     def walk(value):
         if dataclasses.is_dataclass(value):

@@ -82,9 +82,7 @@ def test_float32_and_every_library(method, xp_case, rosenbrock, tmp_path) -> Non
         half = negopt.minimize(rosenbrock.fun, x0, options={"maxiter": 6}, **kwargs)
         checkpoint.save(tmp_path / "run.npz", half.state)
         state = checkpoint.load(tmp_path / "run.npz")
-        rest = negopt.minimize(
-            rosenbrock.fun, x0, options={"maxiter": 6, "state": state}, **kwargs
-        )
+        rest = negopt.minimize(rosenbrock.fun, x0, options={"maxiter": 6, "state": state}, **kwargs)
         assert xp_case.owns(rest.x)
         assert rest.x.dtype == x0.dtype
         assert np.array_equal(xp_case.to_numpy(rest.x), xp_case.to_numpy(whole.x))
@@ -269,7 +267,7 @@ OWNED = [
 @pytest.mark.parametrize(("name", "option"), OWNED)
 @pytest.mark.parametrize("value", [-7.5, "nonsense", float("nan")], ids=repr)
 def test_bad_options_of_the_parts(name, option, value) -> None:
-    with pytest.raises((ValueError, TypeError), match=rf"(?s){option}.*{value!r}|{value!r}.*{option}"):
+    with pytest.raises((ValueError, TypeError), match=rf"{option}.*{value!r}"):
         solve(name, maxiter=2, **{option: value})
 
 

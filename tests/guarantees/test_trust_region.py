@@ -7,7 +7,7 @@ Theorem.  In a run of a trust-region method, with radius r and accepted values f
 2. every proposed step has ``||s|| <= r``;
 3. ``m(0) - m(s) >= min over t <= r/||g|| of m(-t g)`` taken from m(0), the Cauchy decrease, so
    Powell's bound ``||g||/2 min(r, ||g||/||B||)`` holds;
-4. the radius follows the rule: after a ratio below 0.1 (or none) it is ``min(r, ||s||)`` times
+4. the radius follows the rule: after a rejection or a ratio below 0.1 it is ``min(r, ||s||)`` times
    the minimiser of the parabola through both values and the slope, held between 0.1 (1e-6 before
    the first accepted step) and ``shrink``; after a ratio above 0.75 with ``||s|| > 0.8 r`` it is
    ``min(grow r, max)``, with ``first_grow`` as long as no step has failed; a tenth of the step
@@ -158,8 +158,9 @@ class Learns:
 @settings(max_examples=200)
 @given(
     rho=st.one_of(st.floats(-2, 2), st.floats(-60, 2)).filter(
-        lambda r: min(abs(r - c) for c in (0, 1e-4, 0.1, 0.75)) > 1e-6
+        lambda r: min(abs(r - c) for c in (0, 1e-4, 0.05, 0.1, 0.2, 0.75)) > 1e-6
     ),
+    eta=st.sampled_from([1e-4, 0.05, 0.2]),
     share=st.sampled_from([0.1, 0.5, 0.79, 0.81, 1.0]),
     radius=st.floats(1e-3, 1e3),
     largest=st.sampled_from([math.inf, 1.5]),
@@ -169,8 +170,8 @@ class Learns:
     started=st.booleans(),
     wrong=st.sampled_from([None, None, "f", "g"]),
 )
-def test_radius_rule(rho, share, radius, largest, shrink, grow, free, started, wrong):
-    rule = TrustRegion(shrink=shrink, grow=grow, max_trust_radius=largest)
+def test_radius_rule(rho, eta, share, radius, largest, shrink, grow, free, started, wrong):
+    rule = TrustRegion(eta=eta, shrink=shrink, grow=grow, max_trust_radius=largest)
     here = Iterate(np.zeros(2), 0.0, np.array([3.0, 4.0]), 5.0, 4.0)
     state = rule.init(here)
     radius = state.radius = min(radius, largest)
@@ -187,8 +188,8 @@ def test_radius_rule(rho, share, radius, largest, shrink, grow, free, started, w
         return
     assert out.valid
     assert out.rho == pytest.approx(rho, rel=1e-9, abs=1e-12)
-    assert out.accepted == (rho > 1e-4)
-    if rho < 0.1:
+    assert out.accepted == (rho > eta)
+    if rho < max(0.1, eta):  # whatever is rejected shrinks the radius
         parabola = 0.5 / (1.0 - rho)
         factor = min(max(parabola, 0.1 if started else 1e-6), shrink)
         assert state.radius == pytest.approx(factor * length, rel=1e-9)
