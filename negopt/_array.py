@@ -237,13 +237,17 @@ def all_finite(x: Array) -> bool:
     return math.isfinite(scalars(xp.max(xp.abs(x)))[0])
 
 
-def float64_rows_dot(rows: Array, vectors: Array) -> np.ndarray[Any, np.dtype[np.float64]]:
+def float64_rows_dot(
+    rows: Array, vectors: Array, more: Array | None = None
+) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return ``rows @ vectors`` on the host, formed in float64.
 
     Parameters
     ----------
     rows : array, shape (k, n)
     vectors : array, shape (n,) or (n, p)
+    more : array, shape (l, n), optional
+        Further rows; their products come below the others, in the same device read.
 
     Notes
     -----
@@ -252,14 +256,21 @@ def float64_rows_dot(rows: Array, vectors: Array) -> np.ndarray[Any, np.dtype[np
     widened block by block: no float64 copy of the whole memory is ever held.
     """
     xp = namespace_of(rows, vectors)
+    parts = [rows] if more is None else [rows, more]
+    products = [_wide_product(xp, part, vectors) for part in parts]
+    return to_host(products[0] if more is None else xp.concat(products, axis=0))
+
+
+def _wide_product(xp: Any, rows: Array, vectors: Array) -> Array:
+    """Return ``rows @ vectors`` in float64 on the device."""
     if rows.dtype == xp.float64:
-        return to_host(rows @ vectors)
+        return xp.matmul(rows, vectors)
     n = rows.shape[1]
     total = None
     for start in range(0, n, _BLOCK):
         end = min(start + _BLOCK, n)
         left = xp.astype(rows[:, start:end], xp.float64)
         right = xp.astype(vectors[start:end, ...], xp.float64)
-        part = left @ right
+        part = xp.matmul(left, right)
         total = part if total is None else total + part
-    return to_host(total)
+    return total

@@ -209,19 +209,21 @@ class Objective:
                     "with jac=True fun must return the pair (value, gradient); "
                     f"it returned {type(pair).__name__}."
                 ) from None
-            f = self._as_value(raw)
+            value: Any = self._checked_value(raw)
             g = self._as_gradient(gradient)
         else:
-            f = self._call_value(x)
+            value = f = self._call_value(x)
             if not math.isfinite(f) or f > bar:
                 if not math.isfinite(f):
                     self.counters.n_nonfinite += 1
                 nan = namespace_of(x).full_like(x, math.nan)
                 return Iterate(x, f, nan, math.nan, math.nan)
             g = self._call_gradient(x, f)
-        square, gmax = scalars(dot(g, g), namespace_of(g).max(namespace_of(g).abs(g)))
+        xp = namespace_of(g)
+        # One device read for all that is decided here.
+        f, square, gmax, xx = scalars(value, dot(g, g), xp.max(xp.abs(g)), dot(x, x))
         gnorm = math.sqrt(square) if 1e-280 < square < math.inf else norm(g)
-        point = Iterate(x, f, g, gnorm, gmax)
+        point = Iterate(x, f, g, gnorm, gmax, math.sqrt(xx))
         if not point.finite:
             self.counters.n_nonfinite += 1
         elif self.best is None or f < self.best.f or (f == self.best.f and gmax < self.best.gmax):
@@ -255,8 +257,12 @@ class Objective:
         self._count_fun()
         return complex(self._value(x, *self.args))
 
+    def _as_value(self, value: Any) -> float:
+        return scalars(self._checked_value(value))[0]
+
     @staticmethod
-    def _as_value(value: Any) -> float:
+    def _checked_value(value: Any) -> Any:
+        """Return the user's value as a Python float, or as a device scalar not yet read."""
         if is_array(value):
             if value.shape not in ((), (1,)) and math.prod(value.shape) != 1:
                 raise ValueError(
@@ -265,7 +271,7 @@ class Objective:
                 )
             if namespace_of(value).isdtype(value.dtype, "complex floating"):
                 raise TypeError("fun returned a complex value; it must return a real number.")
-            return scalars(namespace_of(value).reshape(value, ()))[0]
+            return namespace_of(value).reshape(value, ())
         try:
             return float(value)
         except (TypeError, ValueError):

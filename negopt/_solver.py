@@ -148,7 +148,7 @@ class Solver:
         state.counters.n_rejected += max(outcome.trials - int(outcome.accepted), 0)
         trial = outcome.trial
         if outcome.valid and trial is not None and outcome.s is not None:
-            self.step_norm = math.sqrt(scalars(dot(outcome.s, outcome.s))[0])
+            self.step_norm = outcome.step_norm
             if trial.finite and outcome.informative:
                 self._learn(state, outcome.s, trial.g - here.g, accepted=outcome.accepted)
         if outcome.accepted and trial is not None:

@@ -90,6 +90,8 @@ class Iterate:
         Euclidean norm of `g`.
     gmax : float
         Largest absolute entry of `g`.
+    xnorm : float
+        Euclidean norm of `x`, read together with the others; nan when it was not.
     """
 
     x: Array
@@ -97,6 +99,7 @@ class Iterate:
     g: Array
     gnorm: float
     gmax: float
+    xnorm: float = math.nan
 
     @property
     def finite(self) -> bool:
@@ -158,6 +161,7 @@ class Outcome:
     informative: bool = True
     stuck: bool = False
     trials: int = 0
+    step_norm: float = math.nan
     rho: float = math.nan
     step_size: float = math.nan
     radius: float = math.nan

@@ -74,20 +74,23 @@ def store_pair(memory: PairMemory, s: Array, y: Array, remember: int) -> bool:
     exceeds 1e80, is turned away.
     """
     xp = namespace_of(s)
-    ss, yy, sy = scalars(dot(s, s), dot(y, y), dot(s, y))
+    used = 2 * len(memory.order)
+    pair = xp.stack([s, y], axis=0)
+    # One read: the products with all rows, and, last, those of the pair with itself.
+    products = float64_rows_dot(memory.rows[:used, :], xp.matrix_transpose(pair), pair)
+    ss, sy, yy = products[used, 0], products[used, 1], products[used + 1, 1]
     if not (1e-200 < ss < math.inf and yy < 1e160 * ss and math.isfinite(sy)):
         return False  # the small algebra would leave the range of float64
     capacity = memory.gram.shape[0] // 2
     slot = len(memory.order) if len(memory.order) < capacity else memory.order.pop(0)
-    memory.rows[2 * slot, :] = s
-    memory.rows[2 * slot + 1, :] = y
+    memory.rows[2 * slot : 2 * slot + 2, :] = pair
     memory.order.append(slot)
-    used = 2 * len(memory.order)
-    products = float64_rows_dot(memory.rows[:used, :], xp.stack([s, y], axis=1))
-    memory.gram[:used, 2 * slot : 2 * slot + 2] = products
-    memory.gram[2 * slot : 2 * slot + 2, :used] = products.T
+    here = slice(2 * slot, 2 * slot + 2)
+    memory.gram[:used, here] = products[:used]
+    memory.gram[here, :used] = products[:used].T
+    memory.gram[here, here] = products[used:]
     if sy > 0.0 and math.isfinite(yy / sy):
-        memory.curvatures.append(yy / sy)
+        memory.curvatures.append(float(yy / sy))
         del memory.curvatures[:-remember]
     return True
 

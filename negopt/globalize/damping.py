@@ -8,10 +8,10 @@ from typing import Any
 
 from numpy.random import Generator
 
-from negopt._array import dot, eps_of, scalars
+from negopt._array import eps_of
 from negopt._options import check_number
 from negopt._types import Iterate, Oracle, Outcome, StepRule
-from negopt.globalize.ratio import reduction_ratio, rounding_of
+from negopt.globalize.ratio import moves, reduction_ratio, rounding_of
 
 __all__ = ["AdaptiveDamping", "Damping"]
 
@@ -87,13 +87,12 @@ class AdaptiveDamping:
             step = step_rule.propose(iterate, operator, state.damping, rng)
             x = iterate.x + step.s
             s = x - iterate.x
-            moved = scalars(dot(s, s))[0]
             # The absolute-value model bounds the true one, so g's < 0 is the promise.
-            if not moved > 0.0 or not step.slope < 0.0:
+            if not step.slope < 0.0 or not moves(iterate, s, step.norm):
                 out.stuck = True
                 out.reason = "the damped step no longer changes x"
                 return out
-            out.step_size = step.norm
+            out.step_size = out.step_norm = step.norm
             trial = objective.at(x, bar=bar)
             out.trials += 1
             out.trial, out.s = trial, s

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import math
 
-from negopt._array import dot, eps_of, scalars
+from negopt._array import Array, dot, eps_of, scalars
 from negopt._types import Iterate, Step
 
-__all__ = ["reduction_ratio", "rounding_of"]
+__all__ = ["moves", "reduction_ratio", "rounding_of"]
 
 
 def rounding_of(iterate: Iterate) -> float:
     """Return the change of f that is rounding noise at `iterate`."""
     return 10.0 * eps_of(iterate.x) * abs(iterate.f)
+
+
+def moves(iterate: Iterate, s: Array, length: float) -> bool:
+    """Tell whether the displacement `s`, as x resolved it, is one at all.
+
+    Only a step close to the spacing of x has to be looked at (one device read).
+    """
+    return length > 1e-8 * iterate.xnorm or scalars(dot(s, s))[0] > 0.0
 
 
 def reduction_ratio(iterate: Iterate, trial: Iterate, step: Step) -> float:

@@ -8,10 +8,10 @@ from typing import Any
 
 from numpy.random import Generator
 
-from negopt._array import dot, eps_of, norm, scalars
+from negopt._array import eps_of
 from negopt._options import check_number
 from negopt._types import Iterate, Oracle, Outcome, Step, StepRule
-from negopt.globalize.ratio import reduction_ratio, rounding_of
+from negopt.globalize.ratio import moves, reduction_ratio, rounding_of
 
 __all__ = ["Radius", "TrustRegion"]
 
@@ -117,7 +117,6 @@ class TrustRegion:
     ) -> Outcome:
         """Try one step; an exact model is asked again, a learning one once."""
         out = Outcome(radius=state.radius)
-        smallest = eps_of(iterate.x) * max(norm(iterate.x), 1e-300)
         # A rejected trial's gradient is worth having only to a model that learns from it.
         bar = math.inf if operator.learns else iterate.f + 1e3 * rounding_of(iterate)
         while True:
@@ -126,8 +125,8 @@ class TrustRegion:
             out.radius = used
             x = iterate.x + step.s
             s = x - iterate.x  # the displacement as it was rounded
-            moved = scalars(dot(s, s))[0]
-            if not moved > 0.0 or not step.predicted_decrease > 0.0:
+            out.step_norm = step.norm
+            if not step.predicted_decrease > 0.0 or not moves(iterate, s, step.norm):
                 out.stuck = True
                 out.reason = "the model predicts no decrease that x can resolve"
                 return out
@@ -145,7 +144,7 @@ class TrustRegion:
             if out.accepted:
                 state.started = True
                 return out
-            if state.radius <= smallest:
+            if state.radius <= eps_of(iterate.x) * max(iterate.xnorm, 1e-300):
                 out.stuck = True
                 out.reason = f"the radius {state.radius:.3g} is below the spacing of x"
                 return out

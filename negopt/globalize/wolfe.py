@@ -24,6 +24,7 @@ from negopt._array import (
 )
 from negopt._options import check_choice, check_integer, check_number
 from negopt._types import Iterate, Oracle, Outcome, StepRule
+from negopt.globalize.ratio import moves
 
 __all__ = ["SearchLength", "WolfeSearch", "line_search_wolfe_pm"]
 
@@ -141,7 +142,7 @@ class WolfeSearch:
         out = Outcome()
         trials: dict[float, Iterate] = {}
         known = {0.0: (math.inf, math.nan)}  # x itself is no trial
-        near = 1e-8 * norm(iterate.x)
+        near = 1e-8 * (iterate.xnorm if math.isfinite(iterate.xnorm) else norm(iterate.x))
         xp = namespace_of(d)
 
         def evaluate(alpha: float, best: float) -> tuple[float, float]:
@@ -185,9 +186,9 @@ class WolfeSearch:
         trial = trials[alpha]
         out.trial, out.s, out.valid, out.accepted = trial, trial.x - iterate.x, True, True
         out.step_size = alpha
-        state.length = abs(alpha) * step.norm
+        out.step_norm = state.length = abs(alpha) * step.norm
         state.failures = 0
-        if not scalars(dot(out.s, out.s))[0] > 0.0:
+        if not moves(iterate, out.s, out.step_norm):
             out.accepted, out.stuck = False, True
             out.reason = "the step no longer changes x"
         return out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -133,8 +134,8 @@ def _interior(
     if not length <= bound:
         return None
     s = _assemble(operator, iterate.g, -w, 0.0 if outside == 0.0 else -1.0 / gamma, parts)
-    slope, square = scalars(dot(iterate.g, s), dot(s, s))
-    return Step(s, slope, -slope, square**0.5)
+    slope = -float(inside @ w) - outside * (outside / gamma)
+    return Step(s, slope, -slope, length)
 
 
 def _assemble(
@@ -155,8 +156,8 @@ def _assemble(
 
 def _bounded(iterate: Iterate, s: Array, quadratic: float, bound: float, on_boundary: bool) -> Step:
     """Rescale `s` when rounding, through the implicit basis, made it too long."""
-    length = norm(s)
-    slope = scalars(dot(iterate.g, s))[0]
+    slope, square = scalars(dot(iterate.g, s), dot(s, s))
+    length = math.sqrt(square)
     if length > bound:
         # N.B. in an ill-conditioned basis the excess was up to 3e-5 of the radius.
         factor = bound / length
