@@ -21,6 +21,7 @@ from negopt._array import (
     norm,
     scalars,
 )
+from negopt._dense import symmetric_eigen
 from negopt._types import Certificate, Iterate
 
 __all__ = ["certify", "escape"]
@@ -130,7 +131,7 @@ def certify(
         along = float64_rows_dot(images[: k + 1, :], v)
         matrix[: k + 1, k] = matrix[k, : k + 1] = 0.5 * (across + along)
         k += 1
-        values, vectors = np.linalg.eigh(matrix[:k, :k])
+        values, vectors = symmetric_eigen(matrix[:k, :k])
         lowest = from_host(vectors[:, 0], v)
         direction = xp.matmul(lowest, basis[:k, :])
         residual = xp.matmul(lowest, images[:k, :]) - float(values[0]) * direction

@@ -26,6 +26,7 @@ from negopt._array import (
     scalars,
     to_host,
 )
+from negopt._dense import symmetric_eigen
 
 __all__ = ["CompactOperator", "PairMemory", "new_pair_memory", "store_pair"]
 
@@ -77,7 +78,8 @@ def store_pair(memory: PairMemory, s: Array, y: Array, remember: int) -> bool:
     used = 2 * len(memory.order)
     pair = xp.stack([s, y], axis=0)
     # One read: the products with all rows, and, last, those of the pair with itself.
-    products = float64_rows_dot(memory.rows[:used, :], xp.matrix_transpose(pair), pair)
+    with np.errstate(over="ignore", invalid="ignore"):  # what overflows is turned away below
+        products = float64_rows_dot(memory.rows[:used, :], xp.matrix_transpose(pair), pair)
     ss, sy, yy = products[used, 0], products[used, 1], products[used + 1, 1]
     if not (1e-200 < ss < math.inf and yy < 1e160 * ss and math.isfinite(sy)):
         return False  # the small algebra would leave the range of float64
@@ -147,7 +149,7 @@ class CompactOperator:
             unit = np.eye(self.k)[i]
             weights[i, self._rows_kept] = kernels.solve_kept(factor, kept, self.k, unit, False)
         basis = xp.matmul(from_host(weights, self.rows), self.rows)
-        values, vectors = np.linalg.eigh(float64_rows_dot(basis, xp.matrix_transpose(basis)))
+        values, vectors = symmetric_eigen(float64_rows_dot(basis, xp.matrix_transpose(basis)))
         good = values > 0.5  # what fell short was rounding, not a direction
         turn = (vectors[:, good] / np.sqrt(values[good])).T
         self._basis = xp.matmul(from_host(turn, basis), basis)
@@ -163,7 +165,7 @@ class CompactOperator:
     def eigen(self) -> tuple[FloatArray, FloatArray]:
         """Eigenvalues of B inside the basis, ascending, and their vectors."""
         if self._eigen is None:
-            values, vectors = np.linalg.eigh(self.small)
+            values, vectors = symmetric_eigen(self.small)
             self._eigen = values + self.gamma, vectors
         return self._eigen
 

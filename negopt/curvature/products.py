@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from negopt._array import Array
+from negopt._dense import symmetric_eigen
 from negopt._lanczos import LanczosBasis
 from negopt._types import Iterate, Products
 
@@ -61,7 +62,7 @@ class ProductOperator:
         basis: LanczosBasis | None = self.basis if isinstance(self.basis, LanczosBasis) else None
         if basis is None or basis.k == 0 or not absolute:
             return 1.0 * v
-        values, vectors = np.linalg.eigh(basis.matrix())
+        values, vectors = symmetric_eigen(basis.matrix())
         size = np.abs(values)
         size = np.maximum(size, floor * float(np.max(size)))
         outside = float(np.median(size))

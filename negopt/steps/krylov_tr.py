@@ -10,6 +10,7 @@ from numpy.random import Generator
 
 from negopt import kernels
 from negopt._array import dot, norm, scalars
+from negopt._dense import symmetric_eigen
 from negopt._lanczos import LanczosBasis
 from negopt._options import check_integer, check_number
 from negopt._types import Iterate, KrylovOperator, Step
@@ -89,7 +90,7 @@ class KrylovTrustRegion:
 
 def _solve(basis: LanczosBasis, gnorm: float, bound: float) -> tuple[np.ndarray, int, float]:
     """Solve the projected subproblem; return weights, case and ``s'Hs``."""
-    values, vectors = np.linalg.eigh(basis.matrix())
+    values, vectors = symmetric_eigen(basis.matrix())
     parts = np.ascontiguousarray(gnorm * vectors[0])
     small = np.empty_like(parts)
     _, case, _ = kernels.trust_region_step(np.ascontiguousarray(values), parts, bound, small)

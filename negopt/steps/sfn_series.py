@@ -10,6 +10,7 @@ import numpy as np
 from numpy.random import Generator
 
 from negopt._array import Array, dot, eps_of, norm, scalars
+from negopt._dense import singular_values, symmetric_eigen
 from negopt._lanczos import LanczosBasis
 from negopt._options import check_choice, check_integer, check_number
 from negopt._types import Iterate, KrylovOperator, Step
@@ -182,7 +183,7 @@ class SaddleFreeSeries:
                 pass
             if basis.k == 0:
                 return []
-            values, vectors = np.linalg.eigh(basis.matrix())
+            values, vectors = symmetric_eigen(basis.matrix())
             theta = float(np.max(np.abs(values) + basis.beta[-1] * np.abs(vectors[-1])))
             # An old, larger bound is let go slowly: H changes along the way.
             memory.scale = max(1.1 * theta**2, 0.5 * memory.scale)
@@ -202,7 +203,7 @@ class SaddleFreeSeries:
 
 def _absolute_solve(basis: LanczosBasis, gnorm: float, damping: float) -> FloatArray:
     """Return the weights of ``-(|H| + lambda)^-1 g`` in the basis."""
-    _, sizes, right = np.linalg.svd(basis.tall_matrix(), full_matrices=False)
+    sizes, right = singular_values(basis.tall_matrix())
     largest = float(sizes[0])
     if largest == 0.0:  # no curvature at all inside the space: a unit gradient step
         return np.asarray(-gnorm * np.eye(basis.k)[0])

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from negopt import kernels
@@ -88,6 +88,8 @@ RULES = st.sampled_from(
     count=st.integers(1, 9),
     noise=st.sampled_from([0.0, 0.1, 1.0]),
 )
+@example(rule=HybridPairs(maxcor=5), seed=7411836, n=4, count=7, noise=0.0)
+@example(rule=LSR1(maxcor=5), seed=2392113, n=2, count=6, noise=0.0)
 def test_limited_memory(rule, seed, n, count, noise):
     pairs = random_pairs(seed, n, count, noise)
     memory = rule.init(np.zeros(n))

@@ -56,8 +56,8 @@ def assert_wolfe(function, x, p, a, c1, c2, strong):
     sign = math.copysign(1.0, a)
     assert a * slope < 0.0
     exact = fa <= f0 + c1 * a * slope
-    rounding = fa <= f0 + 450 * EPS * abs(f0) and sign * da <= (2 * c1 - 1) * sign * slope
-    assert exact or rounding
+    rounding = abs(fa - f0) <= 450 * EPS * abs(f0)
+    assert exact or (rounding and sign * da <= (2 * c1 - 1) * sign * slope)
     assert sign * da >= c2 * sign * slope
     if strong:
         assert abs(da) <= c2 * abs(slope)

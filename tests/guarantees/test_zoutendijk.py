@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 import negopt
@@ -57,6 +57,16 @@ def cosine(iterate, step):
     flip=st.sampled_from(["direction", "eigen"]),
     wolfe=st.sampled_from(["weak", "strong"]),
     spread=st.sampled_from([3.0, 1e3]),
+)
+@example(
+    family="sine",
+    n=4,
+    seed=4,
+    c=(0.12870763473772912, 0.35),
+    angle=0.0,
+    flip="eigen",
+    wolfe="weak",
+    spread=3.0,
 )
 def test_sum_is_bounded(random_function, name, family, n, seed, c, angle, flip, wolfe, spread):
     function = random_function(family, n, seed)

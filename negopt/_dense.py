@@ -1,0 +1,37 @@
+"""Small dense factorisations on the host that do not give up.
+
+LAPACK's divide-and-conquer drivers, which NumPy calls, now and then report that a
+harmless matrix "did not converge"; the slower QR drivers then do.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+__all__ = ["singular_values", "symmetric_eigen"]
+
+FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def symmetric_eigen(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return eigenvalues, ascending, and eigenvectors of a symmetric matrix."""
+    try:
+        values, vectors = np.linalg.eigh(matrix)
+    except np.linalg.LinAlgError:
+        from scipy.linalg import eigh
+
+        values, vectors = eigh(matrix, driver="ev")
+    return values, vectors
+
+
+def singular_values(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return singular values, descending, and the right vectors' transpose."""
+    try:
+        _, sizes, right = np.linalg.svd(matrix, full_matrices=False)
+    except np.linalg.LinAlgError:
+        from scipy.linalg import svd
+
+        _, sizes, right = svd(matrix, full_matrices=False, lapack_driver="gesvd")
+    return sizes, right
