@@ -88,7 +88,7 @@ def certify(
     1. Davidson's method: the space grows by the preconditioned residual of the lowest
        Ritz pair (without a preconditioner this is Lanczos), and by another random vector
        when the residual has nothing new.
-    2. It ends when the lowest Ritz value theta has a residual below ``0.1 |theta|``, or
+    2. It ends when the lowest Ritz value theta has a residual below ``1e-3 |theta|``, or
        all products are used.
     3. theta is negative below ``-tol max|theta|``, ``tol`` being 1e-5 or the accuracy of
        the products, whichever is larger.
@@ -135,7 +135,7 @@ def certify(
         lowest = from_host(vectors[:, 0], v)
         direction = xp.matmul(lowest, basis[:k, :])
         residual = xp.matmul(lowest, images[:k, :]) - float(values[0]) * direction
-        result.settled = k == n or norm(residual) <= 0.1 * abs(float(values[0]))
+        result.settled = k == n or norm(residual) <= 1e-3 * abs(float(values[0]))
         if result.settled and k >= min(SETTLE, n):
             break
         following = residual if precondition is None else precondition(residual)

@@ -85,7 +85,7 @@ _ROWS = (
         "newton-krylov",
         HessianProducts(),
         KrylovTrustRegion(),
-        TrustRegion(),
+        TrustRegion(shrink=0.25),
         needs="hessp",
         summary="Lanczos trust region with the basis re-used (default, Hessian products)",
         guarantee="global convergence to stationary points",
@@ -95,7 +95,8 @@ _ROWS = (
         "lsr1-tr",
         LSR1(),
         SpectralTrustRegion(),
-        TrustRegion(),
+        # A model that is so often wrong is better off with a radius that grows slowly.
+        TrustRegion(first_grow=2.0),
         needs="jac",
         summary="limited-memory SR1, indefinite, in an exact trust region",
         guarantee="global convergence to stationary points; exact subproblem, hard case included",

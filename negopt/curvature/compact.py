@@ -34,8 +34,8 @@ FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
 #: A direction is dropped from the basis below this share (squared) of its row's length.
 DROP = 1e-11
-#: Below this smallest pivot the basis is orthogonalised a second time.
-REPEAT = 1e-8
+#: Above this loss of orthogonality the basis is orthogonalised a second time.
+REPEAT = 1e-9
 
 
 @dataclass(slots=True)
@@ -115,6 +115,7 @@ class CompactOperator:
         self.n = int(like.shape[0])
         self._eigen: tuple[FloatArray, FloatArray] | None = None
         self._basis: Array | None = None
+        self._loss = 0.0
         count = len(memory.order)
         index = np.array(
             [i for slot in memory.order for i in (2 * slot, 2 * slot + 1)], dtype=np.int64
@@ -137,10 +138,11 @@ class CompactOperator:
         """Choose the basis; return ``Q'Z'``, shape (k, 2c), columns oldest pair first."""
         factor = np.empty_like(gram)
         kept = np.zeros(gram.shape[0], dtype=np.int64)
-        k, worst = kernels.basis_factor(gram, DROP, factor, kept)
+        k, loss = kernels.basis_factor(gram, DROP, factor, kept)
         self.k = int(k)
         self._factor, self._kept, self._rows_kept = factor, kept, index[kept[:k]]
-        if worst > REPEAT:
+        self._loss = loss
+        if loss <= REPEAT:
             return factor[:k]
         # The second pass of "CholeskyQR2": exact to rounding, for one more read of the rows.
         xp = namespace_of(self.rows)
@@ -152,6 +154,7 @@ class CompactOperator:
         values, vectors = symmetric_eigen(float64_rows_dot(basis, xp.matrix_transpose(basis)))
         good = values > 0.5  # what fell short was rounding, not a direction
         turn = (vectors[:, good] / np.sqrt(values[good])).T
+        self._loss = 0.0
         self._basis = xp.matmul(from_host(turn, basis), basis)
         self.k = int(good.sum())
         return float64_rows_dot(self._basis, xp.matrix_transpose(self.rows))[:, index]
@@ -220,8 +223,8 @@ class CompactOperator:
         again = self.project(outside)
         outside = self.expand(-again, 1.0, outside)
         length = math.sqrt(max(scalars(dot(outside, outside))[0], 0.0))
-        # What is left below the rounding of v is not a direction of v.
-        if length <= 4.0 * eps_of(v) * vnorm:
+        # What is left below the rounding of v, or of Q, is not a direction of v.
+        if length <= max(4.0 * eps_of(v), 10.0 * self._loss) * vnorm:
             length = 0.0
         return inside + again, length, outside
 

@@ -50,9 +50,9 @@ class TrustRegion:
         The radius never grows beyond it.
     eta : float, default 1e-4
         A step is accepted when actual / predicted decrease exceeds it.
-    shrink : float, default 0.25
-        Largest factor on ``min(radius, ||s||)`` after a ratio below 0.1; the parabola
-        through both values and the slope may ask for less, down to 0.1.
+    shrink : float, default 0.5
+        Factor on ``min(radius, ||s||)`` after a ratio below 0.1.  Until a first step is
+        accepted the parabola through both values and the slope may ask for less.
     grow : float, default 2.0
         Factor on the radius after a ratio above 0.75 with ``||s|| > 0.8 radius``.
     first_grow : float, default 100.0
@@ -76,7 +76,7 @@ class TrustRegion:
     )
     max_trust_radius: float = field(default=math.inf, metadata={"doc": "largest radius"})
     eta: float = field(default=1e-4, metadata={"doc": "least ratio of an accepted step"})
-    shrink: float = field(default=0.25, metadata={"doc": "factor after a poor step"})
+    shrink: float = field(default=0.5, metadata={"doc": "factor after a poor step"})
     grow: float = field(default=2.0, metadata={"doc": "factor after a good boundary step"})
     first_grow: float = field(default=100.0, metadata={"doc": "the same until a first step fails"})
 
@@ -155,14 +155,14 @@ class TrustRegion:
         self, state: Radius, step: Step, iterate: Iterate, trial: Iterate, rho: float
     ) -> None:
         """Set the next radius."""
-        if not rho >= 0.1:  # nan too
+        if not (rho >= 0.1 and rho > self.eta):  # nan too
             factor = self.shrink
             bend = trial.f - iterate.f - step.slope
-            if math.isfinite(bend) and bend > 0.0 > step.slope:
-                # Minimiser of the parabola through both values and the slope at 0.  At the
-                # start, where the unit radius is only a guess, it may jump down any distance.
-                floor = 0.1 if state.started else 1e-6
-                factor = min(max(-0.5 * step.slope / bend, floor), self.shrink)
+            if not state.started and math.isfinite(bend) and bend > 0.0 > step.slope:
+                # At the start the radius is only a guess: jump down to the minimiser of the
+                # parabola through both values and the slope at 0.  Later a model that has
+                # learnt from the failure knows better, and the jump would cost a half more.
+                factor = min(max(-0.5 * step.slope / bend, 1e-6), self.shrink)
             state.radius = factor * min(state.radius, step.norm)
             state.free = False
         elif rho > 0.75 and step.norm > 0.8 * state.radius:

@@ -182,8 +182,13 @@ def pair_model(
         gu = gram @ u
         rs = gu[s]
         rr = np.dot(u, gu)
-        # N.B. below 1e-14 y'y the residual is rounding: the secant equation already holds.
-        if rr > 1e-14 * yy and abs(rs) >= skip * math.sqrt(rr * ss) and rs != 0.0:
+        # N.B. below 1e-14 y'y the residual is rounding, and so it is where its coefficients
+        # cancel: the secant equation already holds.
+        size = 0.0
+        for j in range(2 * count):
+            size += abs(u[j]) * math.sqrt(gram[j, j])
+        real = rr > max(1e-14 * yy, 2e-13 * size * size)
+        if real and abs(rs) >= skip * math.sqrt(rr * ss) and rs != 0.0:
             core[:, :] += np.outer(u, u) / rs
             used[i] = 1
 
@@ -199,8 +204,8 @@ def basis_factor(
     direction; its column of `factor` still says what of it lies inside.
 
     Returns k, the number of directions (``kept[:k]`` names the rows that span them),
-    and the smallest pivot kept, relative to its row: a measure of how far Q is from
-    orthonormal, about ``1e-16 / pivot``.
+    and a measure of how far Q is from orthonormal: ``eps ||R^-1||^2`` with R the kept
+    triangle, its columns scaled to length 1 (the error was at most 5 times that).
     """
     size = gram.shape[0]
     count = size // 2
@@ -226,7 +231,16 @@ def basis_factor(
                     factor[k, kept[p]] = 0.0
                 kept[k] = j
                 k += 1
-    return k, worst
+    total = 0.0
+    inverse = np.zeros(k)
+    for j in range(k):  # column j of the inverse of the scaled triangle
+        for i in range(j, -1, -1):
+            value = 1.0 if i == j else 0.0
+            for p in range(i + 1, j + 1):
+                value -= factor[i, kept[p]] / scale[kept[p]] * inverse[p]
+            inverse[i] = value * scale[kept[i]] / factor[i, kept[i]]
+            total += inverse[i] * inverse[i]
+    return k, 2.2e-16 * total
 
 
 @jit

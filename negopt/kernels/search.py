@@ -112,7 +112,7 @@ def search_step(w: FloatArray, f: float, d: float) -> int:
         w[D_HI] = math.inf
     else:
         # Hager and Zhang's approximate test takes over where f0 - f is rounding noise.
-        approximate = f <= f0 + w[NOISE] and d <= (2.0 * w[C1] - 1.0) * d0
+        approximate = abs(f - f0) <= w[NOISE] and d <= (2.0 * w[C1] - 1.0) * d0
         decrease = f <= f0 + w[C1] * a * d0 or approximate
         if decrease and (f < w[F_BEST] or w[BEST] == 0.0):
             w[BEST] = a

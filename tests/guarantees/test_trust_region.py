@@ -191,7 +191,7 @@ def test_radius_rule(rho, eta, share, radius, largest, shrink, grow, free, start
     assert out.accepted == (rho > eta)
     if rho < max(0.1, eta):  # whatever is rejected shrinks the radius
         parabola = 0.5 / (1.0 - rho)
-        factor = min(max(parabola, 0.1 if started else 1e-6), shrink)
+        factor = shrink if started else min(max(parabola, 1e-6), shrink)
         assert state.radius == pytest.approx(factor * length, rel=1e-9)
         assert not state.free
     elif rho > 0.75 and share > 0.8:
