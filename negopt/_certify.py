@@ -22,7 +22,7 @@ from negopt._array import (
     scalars,
 )
 from negopt._dense import symmetric_eigen
-from negopt._types import Certificate, Iterate
+from negopt._types import BudgetExhausted, Certificate, Iterate
 
 __all__ = ["certify", "escape"]
 
@@ -218,7 +218,10 @@ def _go_on(objective: CertifiedObjective, iterate: Iterate, best: Iterate) -> It
     """Extend a successful escape while f falls."""
     step = best.x - iterate.x
     for _ in range(20):
-        further = objective.at(iterate.x + 3.0 * step)
+        try:
+            further = objective.at(iterate.x + 3.0 * step)
+        except BudgetExhausted:
+            break  # what was found is kept; the next evaluation ends the run
         if not (further.finite and further.f < best.f):
             break
         best, step = further, 3.0 * step

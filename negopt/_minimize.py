@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from negopt._array import Array, as_vector
+from negopt._array import Array, as_vector, namespace_of
 from negopt._objective import Objective
 from negopt._options import RunOptions, collect, option_table, user_level, warn_unknown
 from negopt._report import FIELDS, HEADER, format_row, logger, logging_to_screen, row
@@ -161,8 +161,8 @@ def _own_method(method: Any, constrained: bool) -> str | Method | None:
         return method
     if isinstance(method, _MethodCallable):
         return method.name
-    if isinstance(method, str) and method.lower() in METHODS:
-        return method.lower()
+    if isinstance(method, str) and method.lower().replace("_", "-") in METHODS:
+        return method.lower().replace("_", "-")
     if callable(method) or (isinstance(method, str) and method.lower() in _SCIPY_METHODS):
         return None
     import difflib
@@ -246,6 +246,11 @@ def _solve(
         if run.state is None:
             state = solver.init()
         else:
+            if hasattr(hess, "initialize"):
+                raise ValueError(
+                    "options['state'] cannot go on with a HessianUpdateStrategy as hess: its "
+                    "matrix is not part of the state. Use hessp, or a limited-memory method."
+                )
             state = solver.resume(adopt(run.state, method.name, start))
         allvecs = _loop(solver, state, callback)
     result = wrap(state, solver.finish(state), objective)
@@ -262,23 +267,28 @@ def _loop(solver: Solver, state: State, callback: Callable[..., Any] | None) -> 
     """Step until a status is set; report each iteration."""
     run = solver.run
     notify = notifier(callback)
-    allvecs = [state.iterate.x] if run.return_all else None
-    if run.record and state.history is None:
+    start_x = state.iterate.x
+    allvecs = [namespace_of(start_x).asarray(start_x, copy=True)] if run.return_all else None
+    recording = run.record or state.history is not None  # a resumed record goes on
+    if recording and state.history is None:
         state.history = {name: [] for name in FIELDS}
         _record(state, row(state, None, math.nan))
     if run.disp:
         logger.info("negopt %s, n = %d\n%s", solver.method.name, solver.objective.n, HEADER)
         logger.info(format_row(row(state, None, math.nan)))
     while state.status is None:
+        before = state.k
         solver.step(state)
-        if run.disp or run.record:
+        if state.k == before:  # a budget ended the run before the iteration was complete
+            break
+        if run.disp or recording:
             figures = row(state, solver.outcome, solver.step_norm)
             if run.disp:
                 logger.info(format_row(figures))
-            if run.record:
+            if recording:
                 _record(state, figures)
         if allvecs is not None:
-            allvecs.append(state.iterate.x)
+            allvecs.append(namespace_of(start_x).asarray(state.iterate.x, copy=True))
         if notify is not None:
             try:
                 notify(state, solver.outcome, solver.step_norm)
@@ -346,14 +356,14 @@ sr1_wolfe_pm = _MethodCallable("sr1-wolfe-pm")
 sfn_series = _MethodCallable("sfn-series")
 
 
-def show_options(method: str | None = None, disp: bool = True) -> str | None:
+def show_options(method: Any = None, disp: bool = True) -> str | None:
     """Show the options of a method: name, default, meaning.
 
     Parameters
     ----------
-    method : str, optional
-        Name of one of negopt's methods; None shows all.  SciPy's names go to
-        `scipy.optimize.show_options`.
+    method : str, callable or Method, optional
+        One of negopt's methods, as `minimize` takes it; None shows all.  SciPy's names
+        go to `scipy.optimize.show_options`.
     disp : bool, default True
         Print the text; False returns it instead.
 
@@ -361,18 +371,20 @@ def show_options(method: str | None = None, disp: bool = True) -> str | None:
     -------
     str or None
     """
-    if method is not None and str(method).lower() not in METHODS:
-        if str(method).lower() in _SCIPY_METHODS:
-            from scipy.optimize import show_options as scipy_show_options
+    own = "" if method is None else _own_method(method, False)
+    if own is None:
+        from scipy.optimize import show_options as scipy_show_options
 
-            text: str | None = scipy_show_options("minimize", method, disp)
-            return text
-        _own_method(method, False)
-    names = [str(method).lower()] if method is not None else list(METHODS)
+        text: str | None = scipy_show_options("minimize", method, disp)
+        return text
+    if isinstance(own, Method):
+        shown = [own]
+    else:
+        shown = [METHODS[own]] if own else list(METHODS.values())
     lines = []
-    for name in names:
-        lines += [f"{name}: {METHODS[name].summary}", ""]
-        rows = option_table([*METHODS[name].parts])
+    for each in shown:
+        lines += [f"{each.name}: {each.summary}", ""]
+        rows = option_table([*each.parts])
         lines += [f"  {n:<22} {d:<10} {doc}" for n, d, doc in rows]
         lines += ["", "  common to all methods", ""]
         lines += [f"  {n:<22} {d:<10} {doc}" for n, d, doc in option_table([RunOptions])]

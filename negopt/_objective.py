@@ -146,10 +146,14 @@ class Objective:
     @property
     def product_noise(self) -> float:
         """Relative error that a Hessian product may have from where it comes."""
+        return eps_of(self.x0) if self.exact_products else self.product_error
+
+    @property
+    def product_error(self) -> float:
+        """Relative error, and step, of a product by differences of the gradient."""
         eps = eps_of(self.x0)
-        if self.exact_products:
-            return eps
-        return float(eps ** (0.25 if self.scheme is not None else 0.5))
+        exponent = {"2-point": 1 / 4, "3-point": 1 / 3}.get(self.scheme or "", 1 / 2)
+        return float(eps**exponent)
 
     # --- budgets -------------------------------------------------------------------
 
@@ -241,6 +245,7 @@ class Objective:
         return namespace_of(x).asarray(x, copy=True)
 
     def _call_value(self, x: Array) -> float:
+        self._require(0)  # a gradient by differences may outlast maxtime
         self._count_fun()
         return self._as_value(self._value(self._hand_out(x), *self.args))
 
@@ -336,8 +341,8 @@ class Objective:
         return self._differences(iterate)
 
     def _differences(self, iterate: Iterate) -> Callable[[Array], Array]:
-        exponent = 0.25 if self.scheme is not None else 0.5
-        step = max(eps_of(iterate.x) ** exponent, 1e-6) * (1.0 + norm(iterate.x))
+        # N.B. 1.5, lest it meet the points of the differences for the gradient itself.
+        step = 1.5 * max(self.product_error, 1e-6) * (1.0 + norm(iterate.x))
         return lambda v: difference_product(self.gradient, iterate.x, iterate.g, v, step)
 
     def _product(self, value: Any) -> Array:

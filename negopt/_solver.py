@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable
@@ -20,8 +21,8 @@ from negopt.methods import Method
 
 __all__ = ["Solver"]
 
-#: Accepted steps in a row that may fail to lower f.
-STALL = 20
+#: Trials in a row that may lower neither f nor, by a tenth, the gradient.
+STALL = 100
 
 
 class Solver:
@@ -41,7 +42,10 @@ class Solver:
         self.method = method
         self.objective = objective
         self.run = run
-        self.rng = np.random.default_rng(run.rng)
+        try:
+            self.rng = np.random.default_rng(run.rng)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"rng={run.rng!r}: pass a seed or a numpy Generator.") from error
         self.limits: Limits | None = None
         self.outcome: Outcome | None = None
         self.step_norm = math.nan
@@ -60,8 +64,9 @@ class Solver:
         try:
             start = objective.at(objective.x0)
         except BudgetExhausted as error:
+            reason = error.message.partition("; raise")[0]
             raise ValueError(
-                f"the budget does not allow one evaluation at x0: {error.message}."
+                f"the budget does not allow one evaluation at x0: {reason}; raise it."
             ) from None
         if not math.isfinite(start.f):
             raise ValueError(
@@ -89,14 +94,17 @@ class Solver:
         """Go on from `state`, which is already a copy of the caller's."""
         self.objective.counters = state.counters
         self.objective.best = state.best
-        if state.rng_state:
-            self.rng.bit_generator.state = state.rng_state
+        if state.rng_state:  # a generator of its own: the caller's is left as it is
+            bits = getattr(np.random, str(state.rng_state["bit_generator"]))()
+            bits.state = state.rng_state
+            self.rng = np.random.Generator(bits)
         before = state.status, state.message
         state.status, state.message = None, ""
         self._elapsed_before = state.elapsed
         limits = self._set_limits(state)
         verdict = stop(state.iterate, limits, state.k, None)
-        if before[0] is Status.CONVERGED and verdict and verdict[0] is Status.CONVERGED:
+        done = before[0] is Status.CONVERGED and verdict and verdict[0] is Status.CONVERGED
+        if done and (state.certificate.status != "not checked" or not self.run.certify):
             state.status, state.message = before  # checked already, nothing to add
         else:
             self._check_stop(state)
@@ -119,6 +127,7 @@ class Solver:
             ftarget=float(run.ftarget),
             maxiter=state.k + maxiter,
             f0=state.f0,
+            first=state.k,
         )
         return self.limits
 
@@ -126,10 +135,14 @@ class Solver:
 
     def step(self, state: State) -> State:
         """Take one iteration; sets ``state.status`` when the run is over."""
+        self.outcome, self.step_norm = None, math.nan
+        before = copy.copy(state.globalize), copy.copy(state.memory)
         try:
             self._advance(state)
             self._check_stop(state)
         except BudgetExhausted as error:
+            # Half an iteration counts for nothing: resuming begins it again.
+            state.globalize, state.memory = before
             state.status = Status.LIMIT
             state.message = f"{error.message}."
         state.best = self.objective.best or state.best
@@ -152,31 +165,35 @@ class Solver:
             if trial.finite and outcome.informative:
                 self._learn(state, outcome.s, trial.g - here.g, accepted=outcome.accepted)
         if outcome.accepted and trial is not None:
-            self._watch(state, trial)
             state.iterate = trial
             state.resets = 0
             if outcome.step_size < 0.0:
                 state.counters.n_negative_steps += 1
         elif outcome.stuck:
             self._stuck(state, outcome)
-
-    def _watch(self, state: State, trial: Iterate) -> None:
-        """Give up when accepted steps have long ceased to lower f or the gradient.
-
-        At rounding level steps are accepted on the word of the gradient; when it is
-        wrong, f would creep up for ever.
-        """
-        if trial.f < state.iterate.f:
-            state.stalled, state.stalled_gmax = 0, math.inf
             return
-        if trial.gmax < 0.9 * state.stalled_gmax:
-            state.stalled_gmax = trial.gmax
-            state.stalled = max(state.stalled - 5, 0)
-        state.stalled += 1
+        self._watch(state, outcome, trial if outcome.accepted else None)
+
+    def _watch(self, state: State, outcome: Outcome, trial: Iterate | None) -> None:
+        """Give up when many trials have lowered neither f nor the gradient.
+
+        At rounding level a step is accepted on the word of the gradient; a wrong or
+        noisy one would have the run slide along a level set for ever.
+        """
+        if trial is not None and trial.f < state.best.f:
+            state.stalled, state.stalled_gmax = 0, trial.gmax
+            return
+        if trial is not None and trial.gmax < 0.9 * state.stalled_gmax:
+            state.stalled, state.stalled_gmax = 0, trial.gmax
+            return
+        state.stalled += outcome.trials
         if state.stalled >= STALL and self.limits is not None:
             state.status = Status.PRECISION
             state.message = precision_message(
-                trial, self.limits, f"f has not fallen in {state.stalled} accepted steps"
+                state.iterate,
+                self.limits,
+                f"neither f nor the gradient has fallen in {state.stalled} trials",
+                differences=self.objective.scheme is not None,
             )
 
     def _learn(self, state: State, s: Any, y: Any, *, accepted: bool) -> None:
@@ -202,7 +219,12 @@ class Solver:
             )
             return
         state.status = Status.PRECISION
-        state.message = precision_message(state.iterate, self.limits, outcome.reason)
+        state.message = precision_message(
+            state.iterate,
+            self.limits,
+            outcome.reason,
+            differences=self.objective.scheme is not None,
+        )
 
     # --- the end, and what looks like it ----------------------------------------------
 
@@ -214,8 +236,13 @@ class Solver:
         if verdict is None:
             return
         state.status, state.message = verdict
-        if state.status is Status.CONVERGED:
+        if state.status is not Status.CONVERGED:
+            return
+        if gradient_measure(state.iterate, self.limits.order) <= self.limits.gtol:
             self._second_order(state)
+        else:
+            state.certificate = Certificate()
+            state.message += "; the curvature was not checked (the gradient is not small)."
 
     def _second_order(self, state: State) -> None:
         """Check the curvature; leave a saddle downhill or say that it is one."""
@@ -224,6 +251,7 @@ class Solver:
             state.certificate = Certificate()
             state.message += "; the curvature was not checked (certify=False)."
             return
+        state.certificate = Certificate()
         try:
             certificate, newton = certify(
                 self.objective, here, self.rng, run.certify_products, self._model(state)
@@ -236,13 +264,14 @@ class Solver:
             if certificate.status in ("negative", "flat"):
                 self._leave(state, certificate)
         except BudgetExhausted as error:
-            if state.certificate.status != "negative":
-                state.certificate = Certificate()
+            if state.certificate.status == "not checked":
                 state.message += f"; the curvature was not checked: {error.message}."
                 return
-            state.status = Status.LIMIT
-            state.message = f"Stationary point with negative curvature, and {error.message}."
-            return
+            if state.certificate.status == "negative":
+                state.status = Status.LIMIT
+                state.message = f"Stationary point with negative curvature, and {error.message}."
+                return
+            certificate = state.certificate
         if state.status is Status.CONVERGED:
             if certificate.status == "not checked":
                 state.message += "; the curvature could not be checked (products not finite)."
@@ -258,7 +287,7 @@ class Solver:
     def _model(self, state: State) -> Callable[[Array], Array] | None:
         """Return ``v -> |B|^-1 v`` with what the run believes about the Hessian here."""
         operator = self._operator
-        if operator is None:
+        if not hasattr(operator, "solve"):
             return None
         if operator.learns:  # the last step's pair is in the memory by now
             operator = self.method.curvature.operator(state.memory, self.objective, state.iterate)
@@ -303,6 +332,7 @@ class Solver:
         state.counters.n_escapes += 1
         state.certificate = Certificate()  # that was about the saddle
         state.status, state.message = None, ""
+        self._check_stop(state)  # the lower point may end the run by itself
 
     def finish(self, state: State) -> Iterate:
         """Return the point to report and complete the state."""
@@ -313,8 +343,12 @@ class Solver:
         if state.status in (Status.CONVERGED, Status.SADDLE) and self.limits is not None:
             # The verdict is about the iterate; a value lower by rounding alone does not
             # replace it unless it is stationary too.
-            if stop(best, self.limits, -1, None) is None:
+            order, gtol = self.limits.order, self.limits.gtol
+            here = gradient_measure(state.iterate, order) <= gtol
+            if here and (gradient_measure(best, order) > gtol or state.status is Status.SADDLE):
                 return state.iterate
-            if state.status is Status.SADDLE or best.f >= state.iterate.f:
+            if best.f >= state.iterate.f:
                 return state.iterate
+        elif best is not state.iterate and best.gmax != state.iterate.gmax:
+            state.message += f" Returned is the lowest point seen, with max|g| = {best.gmax:.3g}."
         return best

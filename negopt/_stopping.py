@@ -29,6 +29,8 @@ class Limits:
         Last iteration of this call, counted from the start of the run.
     f0 : float
         Value at the first point.
+    first : int
+        Iterations made before this call.
     """
 
     gtol: float
@@ -37,6 +39,7 @@ class Limits:
     ftarget: float
     maxiter: int
     f0: float
+    first: int = 0
 
 
 def gradient_measure(iterate: Iterate, order: float) -> float:
@@ -84,19 +87,24 @@ def stop(
             )
     if k >= limits.maxiter:
         return Status.LIMIT, (
-            f"Maximum number of iterations has been exceeded (maxiter = {limits.maxiter}); "
+            "Maximum number of iterations has been exceeded "
+            f"(maxiter = {limits.maxiter - limits.first} in this call, {k} in all); "
             f"{name} = {size:.3g} > gtol = {limits.gtol:.3g}. Raise maxiter, or go on from here "
             "with options={'state': res.state}."
         )
     return None
 
 
-def precision_message(iterate: Iterate, limits: Limits, reason: str) -> str:
+def precision_message(
+    iterate: Iterate, limits: Limits, reason: str, *, differences: bool = False
+) -> str:
     """Say why no progress is possible, with the numbers and what to try."""
     size = gradient_measure(iterate, limits.order)
     eps = eps_of(iterate.x)
     hint = "check the gradient with scipy.optimize.check_grad"
-    if eps > 1e-10:
+    if differences:
+        hint = "pass jac, or jac='3-point': differences of fun resolve no smaller gradient"
+    elif eps > 1e-10:
         hint = "x0 is float32: pass float64, or gtol=1e-3"
     elif size < 1e3 * limits.gtol:
         hint = f"f resolves about {eps * max(abs(iterate.f), 1e-300):.1g} here: raise gtol"

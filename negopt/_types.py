@@ -10,7 +10,7 @@ import enum
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from negopt._array import Array
 
@@ -222,8 +222,6 @@ class State:
     ``options={"state": res.state}`` or keep it with `negopt.checkpoint`.
     """
 
-    VERSION: ClassVar[int] = 1
-
     method: str
     iterate: Iterate
     best: Iterate
@@ -234,7 +232,7 @@ class State:
     k: int = 0
     resets: int = 0
     stalled: int = 0
-    stalled_gmax: float = math.inf
+    stalled_gmax: float = math.nan
     counters: Counters = field(default_factory=Counters)
     certificate: Certificate = field(default_factory=Certificate)
     rng_state: dict[str, Any] = field(default_factory=dict)

@@ -114,7 +114,7 @@ def load(path: str | os.PathLike[str]) -> State:
     except OSError:
         raise
     except Exception as error:
-        raise ValueError(f"{os.fspath(path)!r} is not a negopt checkpoint ({error}).") from error
+        raise ValueError(f"{os.fspath(path)!r} is not a negopt checkpoint.") from error
     if version > FORMAT:
         raise ValueError(
             f"{os.fspath(path)!r} has checkpoint format {version}; this negopt reads up to "

@@ -167,8 +167,9 @@ def test_the_default_by_what_was_passed() -> None:
 def test_an_unknown_name_is_an_error_with_the_nearest() -> None:
     with pytest.raises(ValueError, match=r"Unknown solver 'bfgss'.*'bfgs'"):
         negopt.minimize(rosen, X0, method="bfgss")
-    with pytest.raises(ValueError, match=r"Unknown solver 'lsr1_tr'.*'lsr1-tr'"):
-        negopt.minimize(rosen, X0, method="lsr1_tr")
+    with pytest.raises(ValueError, match=r"Unknown solver 'lsr1-rt'.*'lsr1-tr'"):
+        negopt.minimize(rosen, X0, method="lsr1-rt")
+    assert negopt.minimize(rosen, X0, method="LSR1_TR").method == "lsr1-tr"
     with pytest.raises(ValueError, match="Unknown solver 3"):
         negopt.minimize(rosen, X0, method=3)
 

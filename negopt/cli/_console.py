@@ -15,9 +15,9 @@ PIPE_WIDTH = 100
 
 def make_console(*, stderr: bool = False) -> Console:
     """Return a console that does not colour numbers, and is wide enough in a pipe."""
-    console = Console(stderr=stderr, highlight=False)
+    console = Console(stderr=stderr, highlight=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(stderr=stderr, highlight=False, width=PIPE_WIDTH)
+        console = Console(stderr=stderr, highlight=False, emoji=False, width=PIPE_WIDTH)
     return console
 
 

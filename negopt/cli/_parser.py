@@ -40,7 +40,7 @@ _TRAIN = """\
 examples:
   negopt train --data ionosphere --hidden 32,16 --checkpoint run.npz
   negopt train --data wine.csv --target quality --loss squared --hidden 16
-  negopt train --data a9a.xz --hidden 10 --method lsr1-wolfe-pm --option memory=20
+  negopt train --data a9a.xz --hidden 10 --method lsr1-wolfe-pm --option maxcor=20
   negopt train --resume-from run.npz --iterations 100
 
 A checkpoint is two files: F, the solver's state, and F.json, which says how to

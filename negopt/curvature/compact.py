@@ -35,7 +35,7 @@ FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 #: A direction is dropped from the basis below this share (squared) of its row's length.
 DROP = 1e-11
 #: Above this loss of orthogonality the basis is orthogonalised a second time.
-REPEAT = 1e-9
+REPEAT = 1e-6
 
 
 @dataclass(slots=True)

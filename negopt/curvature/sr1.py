@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from negopt._array import Array, device_of, dot, namespace_of, scalars, to_host
+from negopt._array import Array, device_of, dot, namespace_of, scalars
 from negopt._options import check_choice, check_number
 from negopt._types import Iterate
 
@@ -18,7 +18,6 @@ class InverseMemory:
     """The inverse model H, shape (n, n), or None before the first pair."""
 
     matrix: Array | None = None
-    pairs: int = 0
 
 
 class DenseInverse:
@@ -28,25 +27,23 @@ class DenseInverse:
 
     def __init__(self, memory: InverseMemory, first: float) -> None:
         self.matrix = memory.matrix
+        self._eigen: Any = None
         self.first = first  #: H is this multiple of the identity before the first pair
 
     def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
-        """Return ``H v``, or ``|H| v`` by an eigendecomposition on the host's copy."""
+        """Return ``H v``, or ``|H| v`` by an eigendecomposition, made once."""
         if self.matrix is None:
             return self.first * v
         if not absolute:
             return self.matrix @ v
         xp = namespace_of(v)
-        if hasattr(xp, "linalg"):
-            values, vectors = xp.linalg.eigh(self.matrix)
-            largest = scalars(xp.max(xp.abs(values)))[0]
-            size = xp.where(
-                xp.abs(values) > floor * largest,
-                xp.abs(values),
-                xp.ones_like(values) * floor * largest,
-            )
-            return vectors @ (size * (xp.matrix_transpose(vectors) @ v))
-        raise TypeError(f"{xp.__name__} has no linalg extension; use on_ascent='mirror'.")
+        if self._eigen is None:
+            self._eigen = xp.linalg.eigh(self.matrix)
+        values, vectors = self._eigen
+        size = xp.abs(values)
+        least = floor * scalars(xp.max(size))[0]
+        size = xp.where(size > least, size, xp.full_like(size, least))
+        return vectors @ (size * (xp.matrix_transpose(vectors) @ v))
 
 
 @dataclass(frozen=True)
@@ -107,19 +104,10 @@ class SR1:
         u = v / math.sqrt(abs(vy))  # N.B. v v'/vy in one piece would lose exact symmetry
         update = u[:, None] * u[None, :]
         memory.matrix = memory.matrix + update if vy > 0.0 else memory.matrix - update
-        memory.pairs += 1
         return True
 
     def reset(self, memory: InverseMemory) -> bool:
         """Forget the matrix."""
         had = memory.matrix is not None
         memory.matrix = None
-        memory.pairs = 0
         return had
-
-
-def host_matrix(memory: InverseMemory, n: int) -> Any:
-    """Return H on the host, for results and tests."""
-    import numpy as np
-
-    return np.eye(n) if memory.matrix is None else to_host(memory.matrix)

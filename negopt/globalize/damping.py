@@ -18,10 +18,11 @@ __all__ = ["AdaptiveDamping", "Damping"]
 
 @dataclass(slots=True)
 class Damping:
-    """State: the damping as a share of the largest |eigenvalue|, and its growth."""
+    """State: the damping as a share of the largest |eigenvalue|, its growth, the lowest f."""
 
     damping: float
     factor: float = 2.0
+    lowest: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -79,10 +80,11 @@ class AdaptiveDamping:
     ) -> Outcome:
         """Damp until a step is accepted; the basis is re-used, so trials cost only f."""
         out = Outcome()
+        state.lowest = min(state.lowest, iterate.f)
         least = self.min_damping
         if least is None:
             least = math.sqrt(eps_of(iterate.x))
-        bar = iterate.f + 1e3 * rounding_of(iterate)
+        bar = iterate.f + rounding_of(iterate)
         while True:
             step = step_rule.propose(iterate, operator, state.damping, rng)
             x = iterate.x + step.s
@@ -98,7 +100,7 @@ class AdaptiveDamping:
             out.trial, out.s = trial, s
             out.valid = trial.finite or (math.isfinite(trial.f) and trial.f > bar)
             if out.valid:
-                out.rho = reduction_ratio(iterate, trial, step)
+                out.rho = reduction_ratio(iterate, trial, step, state.lowest)
                 out.accepted = out.rho > self.eta
             if out.accepted:
                 gain = max(1.0 / 3.0, 1.0 - (2.0 * min(out.rho, 2.0) - 1.0) ** 3)

@@ -11,8 +11,8 @@ __all__ = ["moves", "reduction_ratio", "rounding_of"]
 
 
 def rounding_of(iterate: Iterate) -> float:
-    """Return the change of f that is rounding noise at `iterate`."""
-    return 10.0 * eps_of(iterate.x) * abs(iterate.f)
+    """Return the change of f that is rounding noise at `iterate`, 100 eps |f|."""
+    return 100.0 * eps_of(iterate.x) * abs(iterate.f)
 
 
 def moves(iterate: Iterate, s: Array, length: float) -> bool:
@@ -23,12 +23,16 @@ def moves(iterate: Iterate, s: Array, length: float) -> bool:
     return length > 1e-8 * iterate.xnorm or scalars(dot(s, s))[0] > 0.0
 
 
-def reduction_ratio(iterate: Iterate, trial: Iterate, step: Step) -> float:
+def reduction_ratio(
+    iterate: Iterate, trial: Iterate, step: Step, lowest: float = math.inf
+) -> float:
     """Return actual over predicted decrease.
 
     Where the difference of two function values is mostly rounding, the actual
     decrease is taken from the gradients at both ends, ``-(g's + g_+'s)/2``, which
-    keeps its digits; the two agree to third order in the step.
+    keeps its digits; the two agree to third order in the step.  That holds only
+    while f stays within rounding of `lowest`, the lowest value accepted so far: on the
+    word of a wrong gradient alone f would creep up step by step.
 
     Returns
     -------
@@ -44,9 +48,7 @@ def reduction_ratio(iterate: Iterate, trial: Iterate, step: Step) -> float:
     if not (math.isfinite(predicted) and predicted > 0.0):
         return math.nan
     actual = iterate.f - trial.f
-    noise = 1e3 * rounding_of(iterate)
-    if (abs(actual) <= noise or predicted <= noise) and math.isfinite(trial.gmax):
-        end_slope = scalars(dot(trial.g, step.s))[0]
-        if abs(actual) <= noise:
-            actual = -0.5 * (step.slope + end_slope)
+    noise = rounding_of(iterate)
+    if abs(actual) <= noise and trial.f <= lowest + noise and math.isfinite(trial.gmax):
+        actual = -0.5 * (step.slope + scalars(dot(trial.g, step.s))[0])
     return actual / predicted

@@ -31,11 +31,14 @@ class Radius:
         No step has failed yet: the radius is still looking for the scale of the problem.
     started : bool
         A step has been accepted.
+    lowest : float
+        Lowest value of f accepted.
     """
 
     radius: float
     free: bool = True
     started: bool = False
+    lowest: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,8 @@ class TrustRegion:
     A trial with f or g not finite is no information on the model: the radius falls
     to a tenth of the step and the pair is not stored.
 
-    **Guarantee**: accepted values never rise by more than rounding, and no step is
-    longer than the radius (``tests/guarantees/test_trust_region.py``).
+    **Guarantee**: an accepted value is never above the lowest one by more than rounding,
+    100 eps |f|, and no step is longer than the radius (``tests/guarantees/test_trust_region.py``).
 
     References
     ----------
@@ -117,8 +120,9 @@ class TrustRegion:
     ) -> Outcome:
         """Try one step; an exact model is asked again, a learning one once."""
         out = Outcome(radius=state.radius)
+        state.lowest = min(state.lowest, iterate.f)
         # A rejected trial's gradient is worth having only to a model that learns from it.
-        bar = math.inf if operator.learns else iterate.f + 1e3 * rounding_of(iterate)
+        bar = math.inf if operator.learns else iterate.f + rounding_of(iterate)
         while True:
             used = state.radius
             step = step_rule.propose(iterate, operator, used, rng)
@@ -136,8 +140,9 @@ class TrustRegion:
             out.valid = trial.finite or (math.isfinite(trial.f) and trial.f > bar)
             if not out.valid:
                 state.radius = 0.1 * step.norm
+                state.free = False
             else:
-                out.rho = reduction_ratio(iterate, trial, step)
+                out.rho = reduction_ratio(iterate, trial, step, state.lowest)
                 out.informative = out.rho > WORTHLESS
                 self._resize(state, step, iterate, trial, out.rho)
                 out.accepted = out.rho > self.eta

@@ -61,10 +61,10 @@ def signed_search(
 
 @dataclass(slots=True)
 class SearchLength:
-    """State: the length of the last step (0 before the first), failures in a row."""
+    """State: the length of the last step (0 before the first) and the lowest f."""
 
     length: float = 0.0
-    failures: int = 0
+    lowest: float = math.inf
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ class WolfeSearch:
 
     def escaped(self, state: SearchLength, iterate: Iterate, distance: float) -> None:
         """Let the next search reach at least as far as the escape."""
-        state.length, state.failures = max(state.length, distance), 0
+        state.length = max(state.length, distance)
 
     def advance(
         self,
@@ -137,6 +137,7 @@ class WolfeSearch:
         """Search along the proposed direction."""
         step = step_rule.propose(iterate, operator, None, rng)
         d = step.s
+        state.lowest = min(state.lowest, iterate.f)
         reach = self.expand * state.length if state.length > 0.0 else 1.0
         first = min(1.0, reach / step.norm)
         out = Outcome()
@@ -174,12 +175,12 @@ class WolfeSearch:
             c1=self.c1,
             c2=self.c2,
             strong=self.wolfe == "strong",
-            noise=_noise(iterate.x, iterate.f),
+            # Within rounding of the lowest value, lest f creep up on a wrong gradient's word.
+            noise=max(_noise(iterate.x, iterate.f) - (iterate.f - state.lowest), 0.0),
             limit=self.maxls,
             alpha_max=1e20,
         )
         if task == kernels.FAILED or alpha not in trials:
-            state.failures += 1
             out.stuck = True
             out.reason = f"the line search found no decrease in {out.trials} evaluations"
             return out
@@ -187,7 +188,6 @@ class WolfeSearch:
         out.trial, out.s, out.valid, out.accepted = trial, trial.x - iterate.x, True, True
         out.step_size = alpha
         out.step_norm = state.length = abs(alpha) * step.norm
-        state.failures = 0
         if not moves(iterate, out.s, out.step_norm):
             out.accepted, out.stuck = False, True
             out.reason = "the step no longer changes x"

@@ -14,6 +14,20 @@ def jit_disabled() -> bool:
     return os.environ.get("NEGOPT_DISABLE_JIT", "0").lower() not in ("", "0", "false")
 
 
+def jit_or(plain: F) -> Callable[[F], F]:
+    """Compile a helper written as loops; without Numba take `plain`, the same in NumPy.
+
+    Loops compile several times faster than array expressions, which pull in code for
+    broadcasting and its errors; as plain Python they would be far too slow.
+    """
+
+    def decorate(function: F) -> F:
+        compiled = jit(function)
+        return plain if compiled is function else compiled
+
+    return decorate
+
+
 def jit(function: F) -> F:
     """Return `function` compiled in nopython mode, or unchanged without Numba.
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from negopt.kernels._jit import jit
+from negopt.kernels._jit import jit, jit_or
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
@@ -135,6 +135,78 @@ def trust_region_step(
 SR1_PAIRS, HYBRID_PAIRS, BFGS_PAIRS = 0, 1, 2
 
 
+def _multiply(matrix: FloatArray, v: FloatArray, out: FloatArray) -> None:
+    np.matmul(matrix, v, out=out)
+
+
+@jit_or(_multiply)
+def multiply(matrix: FloatArray, v: FloatArray, out: FloatArray) -> None:
+    """Write ``matrix v`` to `out`; `matrix` is symmetric."""
+    for i in range(v.shape[0]):
+        total = 0.0
+        for j in range(v.shape[0]):
+            total += matrix[i, j] * v[j]
+        out[i] = total
+
+
+def _add_outer(matrix: FloatArray, v: FloatArray, scale: float) -> None:
+    matrix += scale * np.outer(v, v)
+
+
+@jit_or(_add_outer)
+def add_outer(matrix: FloatArray, v: FloatArray, scale: float) -> None:
+    """Add ``scale v v'`` to `matrix`."""
+    for i in range(v.shape[0]):
+        for j in range(v.shape[0]):
+            matrix[i, j] += scale * (v[i] * v[j])
+
+
+def _inner(v: FloatArray, w: FloatArray) -> float:
+    return float(v @ w)
+
+
+@jit_or(_inner)
+def inner(v: FloatArray, w: FloatArray) -> float:
+    """Return ``v'w``."""
+    total = 0.0
+    for i in range(v.shape[0]):
+        total += v[i] * w[i]
+    return total
+
+
+def _subtract_rows(row: FloatArray, factor: FloatArray, k: int, j: int) -> None:
+    row -= factor[:k, j] @ factor[:k]
+
+
+@jit_or(_subtract_rows)
+def subtract_rows(row: FloatArray, factor: FloatArray, k: int, j: int) -> None:
+    """Subtract from `row` the first k rows of `factor`, weighted by its column j."""
+    for p in range(k):
+        weight = factor[p, j]
+        for i in range(row.shape[0]):
+            row[i] -= weight * factor[p, i]
+
+
+def _inverse_size(factor: FloatArray, kept: IntArray, k: int, scale: FloatArray) -> float:
+    triangle = factor[:k, kept[:k]] / scale[kept[:k]]
+    return float(np.sum(np.linalg.inv(triangle) ** 2)) if k else 0.0
+
+
+@jit_or(_inverse_size)
+def inverse_size(factor: FloatArray, kept: IntArray, k: int, scale: FloatArray) -> float:
+    """Return ``||R^-1||^2`` (Frobenius) of the kept triangle, its columns scaled to length 1."""
+    total = 0.0
+    inverse = np.zeros(k)
+    for j in range(k):  # column j of the inverse
+        for i in range(j, -1, -1):
+            value = 1.0 if i == j else 0.0
+            for p in range(i + 1, j + 1):
+                value -= factor[i, kept[p]] / scale[kept[p]] * inverse[p]
+            inverse[i] = value * scale[kept[i]] / factor[i, kept[i]]
+            total += inverse[i] * inverse[i]
+    return total
+
+
 @jit
 def pair_model(
     gram: FloatArray, gamma: float, rule: int, skip: float, core: FloatArray, used: IntArray
@@ -155,41 +227,47 @@ def pair_model(
     used : array, shape (c,)
         Output: 1 for an SR1 update, 2 for BFGS, 0 for a skipped pair.
     """
-    count = gram.shape[0] // 2
-    core[:, :] = 0.0
+    size = gram.shape[0]
+    count = size // 2
+    for i in range(size):
+        for j in range(size):
+            core[i, j] = 0.0
+    u = np.zeros(size)  # coefficients of B s, then of y - B s
+    gu = np.zeros(size)
     for i in range(count):
         s = 2 * i
         y = s + 1
         ss = gram[s, s]
         yy = gram[y, y]
         sy = gram[s, y]
-        u = core @ np.ascontiguousarray(gram[:, s])  # coefficients of B s
+        multiply(core, gram[s], u)
         u[s] += gamma
-        gu = gram @ u
+        multiply(gram, u, gu)
         sbs = gu[s]
-        bsbs = max(np.dot(u, gu), 0.0)
+        bsbs = max(inner(u, gu), 0.0)
         used[i] = 0
         convex = sy > 1e-8 * math.sqrt(ss * yy) and sbs > 1e-8 * math.sqrt(ss * bsbs)
         if rule != SR1_PAIRS and convex:
-            core[:, :] -= np.outer(u, u) / sbs
+            add_outer(core, u, -1.0 / sbs)
             core[y, y] += 1.0 / sy
             used[i] = 2
             continue
         if rule == BFGS_PAIRS:
             continue
-        u = -u
-        u[y] += 1.0  # r = y - B s
-        gu = gram @ u
+        for j in range(size):
+            u[j] = -u[j]
+        u[y] += 1.0
+        multiply(gram, u, gu)
         rs = gu[s]
-        rr = np.dot(u, gu)
+        rr = inner(u, gu)
         # N.B. below 1e-14 y'y the residual is rounding, and so it is where its coefficients
         # cancel: the secant equation already holds.
-        size = 0.0
-        for j in range(2 * count):
-            size += abs(u[j]) * math.sqrt(gram[j, j])
-        real = rr > max(1e-14 * yy, 2e-13 * size * size)
+        terms = 0.0
+        for j in range(size):
+            terms += abs(u[j]) * math.sqrt(gram[j, j])
+        real = rr > max(1e-14 * yy, 2e-13 * terms * terms)
         if real and abs(rs) >= skip * math.sqrt(rr * ss) and rs != 0.0:
-            core[:, :] += np.outer(u, u) / rs
+            add_outer(core, u, 1.0 / rs)
             used[i] = 1
 
 
@@ -212,35 +290,30 @@ def basis_factor(
     scale = np.zeros(size)
     for j in range(size):
         scale[j] = math.sqrt(gram[j, j]) if gram[j, j] > 0.0 else 0.0
-    factor[:, :] = 0.0
+        for i in range(size):
+            factor[i, j] = 0.0
+    row = np.zeros(size)
     k = 0
     worst = 1.0
     for i in range(count - 1, -1, -1):
         for j in range(2 * i, 2 * i + 2):
             if scale[j] == 0.0:
                 continue
-            row = gram[j, :].copy()
-            for p in range(k):
-                row -= factor[p, j] * factor[p, :]
+            for p in range(size):
+                row[p] = gram[j, p]
+            subtract_rows(row, factor, k, j)
             pivot = row[j]
             # N.B. after a small pivot the later ones carry its rounding, 1e-16 / worst.
             if pivot > max(drop, 1e-14 / worst) * scale[j] * scale[j]:
                 worst = min(worst, pivot / (scale[j] * scale[j]))
-                factor[k, :] = row / math.sqrt(pivot)
+                root = math.sqrt(pivot)
+                for p in range(size):
+                    factor[k, p] = row[p] / root
                 for p in range(k):  # exact zeros keep the kept block triangular
                     factor[k, kept[p]] = 0.0
                 kept[k] = j
                 k += 1
-    total = 0.0
-    inverse = np.zeros(k)
-    for j in range(k):  # column j of the inverse of the scaled triangle
-        for i in range(j, -1, -1):
-            value = 1.0 if i == j else 0.0
-            for p in range(i + 1, j + 1):
-                value -= factor[i, kept[p]] / scale[kept[p]] * inverse[p]
-            inverse[i] = value * scale[kept[i]] / factor[i, kept[i]]
-            total += inverse[i] * inverse[i]
-    return k, 2.2e-16 * total
+    return k, 2.2e-16 * inverse_size(factor, kept, k, scale)
 
 
 @jit

@@ -114,7 +114,7 @@ def test_a_radius_below_the_spacing_of_x_gives_up():
 def test_rounding_scales_with_the_type(xp_case, dtype):
     x = xp_case.asarray([1.0, 2.0], dtype)
     eps = np.finfo(dtype).eps
-    assert rounding_of(Iterate(x, -8.0, x, 1.0, 1.0)) == pytest.approx(80.0 * eps)
+    assert rounding_of(Iterate(x, -8.0, x, 1.0, 1.0)) == pytest.approx(800.0 * eps)
 
 
 def test_ratio_of_values_that_differ_clearly():

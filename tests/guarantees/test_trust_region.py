@@ -236,7 +236,7 @@ def test_ratio_is_rescued_where_values_are_rounding(f, change, gain):
     g, s = np.array([1e-9, 0.0]), np.array([-1e-9, 0.0])
     here = Iterate(np.zeros(2), f, g, 1e-9, 1e-9)
     end = (2 * gain - 1) * g  # trapezoid: -(g's + g_+'s)/2 = gain times |g's|
-    there = Iterate(s, f + 500 * change * EPS * abs(f), end, 1e-9, 1e-9)
+    there = Iterate(s, f + 90 * change * EPS * abs(f), end, 1e-9, 1e-9)
     step = Step(s, -1e-18, 0.0, 1e-9)
     assert reduction_ratio(here, there, step) == pytest.approx(gain, rel=1e-9, abs=1e-9)
     assert math.isnan(reduction_ratio(here, there, Step(s, 1e-18, 0.0, 1e-9)))

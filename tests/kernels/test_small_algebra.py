@@ -33,7 +33,7 @@ def test_basis_factor(seed, count, n):
     Z = rows(seed, count, n)
     factor, kept, k, loss = factor_of(Z)
     assert k == min(2 * count, n)
-    assert 0.0 < loss
+    assert loss > 0.0
     assert len(set(kept[:k])) == k
     R = factor[:k][:, kept[:k]]
     np.testing.assert_array_equal(R, np.triu(R))
@@ -57,7 +57,7 @@ def test_basis_of_dependent_rows_says_how_good_it_is(seed, count, n, rank):
     factor, kept, k, loss = factor_of(Z)
     R = factor[:k][:, kept[:k]]
     Q = np.linalg.solve(R.T, Z[kept[:k]])
-    assert 0.0 < loss
+    assert loss > 0.0
     np.testing.assert_allclose(Q @ Q.T, np.eye(k), atol=30.0 * loss + 1e-13)
 
 
