@@ -9,6 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import negopt
+from negopt import neural
 from negopt._certify import certify, escape
 from negopt._objective import Objective
 from negopt._types import BudgetExhausted
@@ -185,3 +187,40 @@ def test_budgets_hold_inside_the_check() -> None:
     certificate, _ = certify(o, here, np.random.default_rng(0), 20)
     with pytest.raises(BudgetExhausted):
         escape(o, here, certificate)
+
+
+def test_the_model_of_the_run_shows_where_to_look() -> None:
+    """End points of a network: small negative eigenvalues below a few large ones."""
+    data = neural.load_ionosphere()
+    network = neural.MLP([34, 8, 1])
+    objective = neural.MLPObjective(
+        network,
+        neural.standardize(data.X)[0],
+        neural.binary_labels(data.y),
+        loss="logistic",
+        l2=1e-4,
+    )
+    alone = guided = saddles = 0
+    for seed in (2, 3, 5, 6, 9, 11):
+        res = negopt.minimize(
+            objective, objective.x0(rng=seed), method="lqn-tr", options={"certify": False}
+        )
+        assert res.success
+        product = objective.hessp(res.x)
+        h = np.stack([product(e) for e in np.eye(network.size)])
+        if np.linalg.eigvalsh(h)[0] > -1e-5:
+            continue
+        saddles += 1
+        o = Objective(objective, res.x)
+        here = o.at(res.x)
+        model = negopt.METHODS["lqn-tr"].curvature.operator(res.state.memory, None, here)
+        for probe in range(3):
+            for how in (None, lambda v, b=model: b.solve(v, absolute=True, floor=1e-8)):
+                certificate, _ = certify(o, here, np.random.default_rng(probe), 20, how)
+                if how is None:
+                    alone += certificate.min_curvature < 0.0
+                else:
+                    guided += certificate.min_curvature < 0.0
+    assert saddles >= 3
+    assert guided >= 2 * saddles
+    assert guided > 1.5 * alone

@@ -59,7 +59,7 @@ def test_the_length_is_remembered():
 
 def test_failure_is_said():
     """The gradient has the wrong sign: no step descends."""
-    out, state, asked, _ = search(sphere, lambda x: -x, [1.0], [1.0], maxls=12)
+    out, _state, asked, _ = search(sphere, lambda x: -x, [1.0], [1.0], maxls=12)
     assert out.stuck
     assert not out.accepted
     assert out.trials == len(asked) <= 12

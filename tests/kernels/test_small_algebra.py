@@ -64,7 +64,7 @@ def test_basis_of_dependent_rows_says_how_good_it_is(seed, count, n, rank):
 def test_zero_and_repeated_rows_add_no_direction():
     Z = np.zeros((4, 5))
     Z[0, 0], Z[2, 0], Z[3, 1] = 2.0, 3.0, 1.0
-    factor, kept, k, loss = factor_of(Z)
+    factor, kept, k, _loss = factor_of(Z)
     assert k == 2
     assert sorted(kept[:2]) == [2, 3]  # the newest pair
     np.testing.assert_allclose(factor[:2, 0], [2.0, 0.0])  # row 0 lies in the span
