@@ -299,12 +299,18 @@ class _PressAt:
 
 
 def test_ctrl_c_saves_and_names_the_checkpoint(
-    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest,
 ) -> None:
     argv = [*TRAIN, "--method", "lsr1-wolfe-pm", "--iterations", "30", "--checkpoint"]
     assert main([*argv, "whole"]) == 0
     capsys.readouterr()
     press = _PressAt(7)
+    # A process in the background starts with Ctrl-C ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     with monkeypatch.context() as patch:
         patch.setattr("negopt.cli._progress._Lines.show", lambda self, it: press(self, it))
         assert main([*argv, "run.npz"]) == 130

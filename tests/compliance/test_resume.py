@@ -126,7 +126,8 @@ def test_going_on_after_convergence_ends_at_once(method, rosenbrock) -> None:
         rosenbrock.fun, rosenbrock.x0, options={"state": done.state, "gtol": 1e-13}, **kwargs
     )
     assert tighter.fun <= done.fun
-    assert tighter.nfev > done.nfev
+    if np.max(np.abs(done.jac)) > 1e-13:  # else the last Newton step has hit the minimiser
+        assert tighter.nfev > done.nfev
 
 
 @pytest.mark.parametrize(
