@@ -44,7 +44,7 @@ def minimize(
     callback: Callable[..., Any] | None = None,
     options: Mapping[str, Any] | None = None,
 ) -> Any:
-    """Minimise a smooth function of one or more variables, without stopping at saddles.
+    """Minimise a smooth function of one or more variables, and check that it is a minimum.
 
     A drop-in for `scipy.optimize.minimize`: same signature, same result class.
 

@@ -110,7 +110,7 @@ class RunOptions:
                 check_number(name, getattr(self, name))
         for name in ("maxiter", "maxfun", "maxtime"):
             value = getattr(self, name)
-            if value is not None and not _is_real(value):
+            if value is not None and (not _is_real(value) or isinstance(value, bool)):
                 raise ValueError(f"{name}={value!r}: must be a number, or None.")
         if self.maxfun is not None and self.maxfun < 1:
             raise ValueError(f"maxfun={self.maxfun!r}: at least one evaluation is needed.")

@@ -119,7 +119,9 @@ class Solver:
             gtol = max(1e-5, math.sqrt(eps_of(x)))
         n = int(x.shape[0])
         # A negative limit is a limit of none, as in SciPy.
-        maxiter = max(1000, 200 * n) if run.maxiter is None else max(int(run.maxiter), 0)
+        maxiter = max(1000, 200 * n)
+        if run.maxiter is not None:
+            maxiter = int(min(max(run.maxiter, 0), 1e18))
         self.limits = Limits(
             gtol=max(float(gtol), run.grtol * state.measure0),
             order=float(run.norm),
@@ -153,6 +155,8 @@ class Solver:
         method, objective, here = self.method, self.objective, state.iterate
         operator = method.curvature.operator(state.memory, objective, here)
         self._operator = operator
+        if getattr(operator, "newest_skipped", False):
+            state.counters.n_skipped += 1
         outcome = method.globalize.advance(
             state.globalize, objective, here, operator, method.step, self.rng
         )
@@ -187,7 +191,11 @@ class Solver:
             state.stalled, state.stalled_gmax = 0, trial.gmax
             return
         state.stalled += outcome.trials
-        if state.stalled >= STALL and self.limits is not None:
+        if self.limits is None or gradient_measure(state.iterate, self.limits.order) <= (
+            self.limits.gtol
+        ):
+            return
+        if state.stalled >= STALL:
             state.status = Status.PRECISION
             state.message = precision_message(
                 state.iterate,

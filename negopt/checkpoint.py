@@ -66,7 +66,9 @@ def save(path: str | os.PathLike[str], state: State) -> None:
     are stored on the host in their own type; the structure is JSON.
 
     **Guarantee**: ``load(path)`` continues bit for bit as `state` would
-    (``tests/test_checkpoint.py``).
+    (``tests/test_checkpoint.py``), and a run cut between two iterations (by `maxiter` or
+    a callback) as if it had not been cut (``tests/guarantees/test_resume.py``).  A run
+    cut by `maxfun` or `maxtime` in the middle of an iteration begins that one again.
     """
     state = getattr(state, "state", state)
     if not isinstance(state, State):

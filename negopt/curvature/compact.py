@@ -160,6 +160,11 @@ class CompactOperator:
         return float64_rows_dot(self._basis, xp.matrix_transpose(self.rows))[:, index]
 
     @property
+    def newest_skipped(self) -> bool:
+        """Whether the newest pair taught the model nothing."""
+        return self.used.shape[0] > 0 and int(self.used[-1]) == 0
+
+    @property
     def full(self) -> bool:
         """Whether the basis spans the whole space."""
         return self.k >= self.n

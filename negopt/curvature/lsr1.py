@@ -49,8 +49,9 @@ def initial_scaling(memory: PairMemory, gamma: str | float, gnorm: float) -> flo
 class LSR1:
     """Limited-memory symmetric rank-one model.
 
-    Every finite pair is kept, those of rejected steps too, and whatever the sign of
-    ``s'y``.  An update is skipped when ``|s'(y - Bs)| < skip ||s|| ||y - Bs||``.
+    Every finite pair is kept, those of rejected steps too (unless f there was far outside
+    the model's reach), and whatever the sign of ``s'y``.  An update is skipped when
+    ``|s'(y - Bs)| < skip ||s|| ||y - Bs||``.
 
     Parameters
     ----------

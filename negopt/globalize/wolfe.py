@@ -91,9 +91,9 @@ class WolfeSearch:
     3. When the conditions cannot be met, the best point with sufficient decrease is
        taken; when there is none the search has failed.
 
-    **Guarantee**: an accepted signed step a satisfies ``f(x + a d) <= f + c1 a g'd`` (or
-    the approximate condition) and ``|g(x + a d)'d|`` the curvature condition of the
-    mirrored problem (``tests/guarantees/test_wolfe.py``).
+    **Guarantee**: unless the limits of point 3 were hit, an accepted signed step a satisfies
+    ``f(x + a d) <= f + c1 a g'd`` (or the approximate condition) and ``g(x + a d)'d`` the
+    curvature condition of the mirrored problem (``tests/guarantees/test_wolfe.py``).
 
     References
     ----------

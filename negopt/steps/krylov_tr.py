@@ -33,7 +33,8 @@ class KrylovTrustRegion:
     Notes
     -----
     The subproblem is solved in T's eigenbasis, so indefinite and nearly singular
-    projections need no special care; a rejected step costs no new product.
+    projections need no special care; a rejected step re-uses the basis, and adds to it
+    only when the smaller radius asks for a more accurate solution.
 
     References
     ----------

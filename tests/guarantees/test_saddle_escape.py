@@ -1,4 +1,4 @@
-"""A saddle is never reported as a minimum: every method leaves it, or says that it is one.
+"""Where the check covers the space, no saddle is reported as a minimum: it is left, or named.
 
 Theorem.  Let x be a strict saddle with a lower point along the direction of negative curvature.
 From x, from its stable manifold and from within 1e-8 of them, every method ends with success
