@@ -109,7 +109,7 @@ _ROWS = (
         Signed(flip="eigen"),
         WolfeSearch(),
         needs="jac",
-        summary="limited-memory SR1 with a Wolfe search",
+        summary="limited-memory SR1 with a Wolfe search; flip='direction' for steps of both signs",
         guarantee="Wolfe conditions of the signed step; bounded Zoutendijk sum",
         reference="Shea and Schmidt (2024), Don't Be So Positive",
     ),
@@ -139,8 +139,8 @@ _ROWS = (
 #: All methods, by name.  Tests, docs, the command line and benchmarks iterate over it.
 METHODS: Mapping[str, Method] = MappingProxyType({row.name: row for row in _ROWS})
 
-#: Up to this n the dense model is kept by default: its updates are cheap there and
-#: it needs fewer evaluations than a limited memory.
+#: Up to this n the dense model is kept by default: its updates are cheap there, and it
+#: reaches a tight tolerance where a limited memory gives up.
 DENSE_LIMIT = 20
 
 
