@@ -269,8 +269,8 @@ class Solver:
                 self.outcome.min_curvature = certificate.min_curvature
             if newton is not None:
                 self._polish(state, newton)
-            if certificate.status in ("negative", "flat"):
-                self._leave(state, certificate)
+            if certificate.status in ("negative", "flat") and self._leave(state, certificate):
+                return  # the verdict, if there is one already, is about the lower point
         except BudgetExhausted as error:
             if state.certificate.status == "not checked":
                 state.message += f"; the curvature was not checked: {error.message}."
@@ -317,7 +317,8 @@ class Solver:
             verdict = stop(trial, self.limits, state.k, None) if self.limits else None
             state.status, state.message = verdict or (state.status, state.message)
 
-    def _leave(self, state: State, certificate: Certificate) -> None:
+    def _leave(self, state: State, certificate: Certificate) -> bool:
+        """Step off a saddle; return False, with the status set, when there is no way down."""
         run, here = self.run, state.iterate
         lower = None
         if state.counters.n_escapes < run.max_escapes:
@@ -331,7 +332,7 @@ class Solver:
                     f"no lower point was found along it after {state.counters.n_escapes} escapes "
                     f"(max_escapes = {run.max_escapes}). Start elsewhere, or raise max_escapes."
                 )
-            return
+            return False
         s = lower.x - here.x
         self._learn(state, s, lower.g - here.g, accepted=True)
         distance = math.sqrt(scalars(dot(s, s))[0])
@@ -341,6 +342,7 @@ class Solver:
         state.certificate = Certificate()  # that was about the saddle
         state.status, state.message = None, ""
         self._check_stop(state)  # the lower point may end the run by itself
+        return True
 
     def finish(self, state: State) -> Iterate:
         """Return the point to report and complete the state."""

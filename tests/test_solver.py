@@ -138,3 +138,15 @@ def test_a_model_is_forgotten_once_before_giving_up(method) -> None:
     assert res.fun < 1e-3
     if res.status == Status.PRECISION:
         assert "No further decrease is possible" in res.message
+
+
+def test_a_message_speaks_of_one_check_even_when_an_escape_lands_on_a_minimum() -> None:
+    """From the saddle of a double well the first escape may be stationary at once."""
+    f = lambda x: float(x[0] ** 4 / 4 - x[0] ** 2 / 2)  # noqa: E731
+    g = lambda x: np.array([x[0] ** 3 - x[0]])  # noqa: E731
+    res = negopt.minimize(f, [0.0], jac=g, options={"gtol": 0.5})
+    assert res.n_escapes == 1
+    assert res.nit == 0
+    assert res.success
+    assert res.message.count("smallest curvature found") == 1
+    assert "(positive)" in res.message
