@@ -155,13 +155,13 @@ class Solver:
         method, objective, here = self.method, self.objective, state.iterate
         operator = method.curvature.operator(state.memory, objective, here)
         self._operator = operator
-        if getattr(operator, "newest_skipped", False):
-            state.counters.n_skipped += 1
         outcome = method.globalize.advance(
             state.globalize, objective, here, operator, method.step, self.rng
         )
         self.outcome, self.step_norm = outcome, math.nan
         state.k += 1
+        # Counted once the iteration is complete: a budget may have it begin again.
+        state.counters.n_skipped += bool(getattr(operator, "newest_skipped", False))
         state.counters.n_rejected += max(outcome.trials - int(outcome.accepted), 0)
         trial = outcome.trial
         if outcome.valid and trial is not None and outcome.s is not None:

@@ -241,18 +241,16 @@ def step_sizes(result: Any, *, ax: Any = None) -> Any:
         chosen = known & ((sizes < 0.0) == negative)
         if chosen.any():
             ax.vlines(iterations[chosen], 0.0, sizes[chosen], color=colour, linewidth=0.8)
-            ax.plot(
-                iterations[chosen],
-                sizes[chosen],
-                "o",
-                color=colour,
-                markersize=3.5,
-                label=f"{label} ({int(chosen.sum())})",
-            )
+            _dots(ax, iterations[chosen], sizes[chosen], colour, label, 3.5)
     ax.axhline(0.0, color="black", linewidth=0.8)
     ax.set_yscale("symlog", linthresh=_linear_range(sizes[known]))
     ax.legend(frameon=False, fontsize="small")
     return _finish(ax, "iteration", "step size")
+
+
+def _dots(ax: Any, x: Any, y: Any, colour: str, label: str, size: float) -> None:
+    """Draw one group of points; the legend says how many there are."""
+    ax.plot(x, y, "o", color=colour, markersize=size, label=f"{label} ({len(x)})")
 
 
 def _linear_range(values: np.ndarray[Any, Any]) -> float:
@@ -296,14 +294,7 @@ def spectrum(values: Any, *, ax: Any = None) -> Any:
         (ordered >= 0.0, _POSITIVE, "zero or positive"),
     ):
         if chosen.any():
-            ax.plot(
-                index[chosen],
-                ordered[chosen],
-                "o",
-                color=colour,
-                markersize=4,
-                label=f"{label} ({int(chosen.sum())})",
-            )
+            _dots(ax, index[chosen], ordered[chosen], colour, label, 4.0)
     ax.axhline(0.0, color="black", linewidth=0.8)
     if scale > 0.0:
         ax.set_yscale("symlog", linthresh=max(_linear_range(ordered), 1e-10 * scale))
