@@ -28,6 +28,7 @@ __all__ = [
     "Array",
     "all_finite",
     "as_vector",
+    "checked_value",
     "convert_like",
     "device_of",
     "dot",
@@ -274,3 +275,27 @@ def _wide_product(xp: Any, rows: Array, vectors: Array) -> Array:
         part = xp.matmul(left, right)
         total = part if total is None else total + part
     return total
+
+
+def checked_value(value: Any) -> Any:
+    """Return the user's value as a Python float, or as a device scalar not yet read."""
+    if is_array(value):
+        if value.shape not in ((), (1,)) and math.prod(value.shape) != 1:
+            raise ValueError(
+                "The user-provided objective function must return a scalar value; "
+                f"fun returned an array of shape {tuple(value.shape)}."
+            )
+        if namespace_of(value).isdtype(value.dtype, "complex floating"):
+            raise TypeError("fun returned a complex value; it must return a real number.")
+        return namespace_of(value).reshape(value, ())
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        size = getattr(value, "__len__", None)
+        if size is not None and not isinstance(value, str) and len(value) == 1:
+            first: float = float(value[0])
+            return first
+        raise ValueError(
+            "The user-provided objective function must return a scalar value; "
+            f"fun returned {type(value).__name__}."
+        ) from None

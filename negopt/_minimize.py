@@ -10,7 +10,7 @@ from typing import Any
 
 from negopt._array import Array, as_vector, namespace_of
 from negopt._objective import Objective
-from negopt._options import RunOptions, collect, option_table, user_level, warn_unknown
+from negopt._options import RunOptions, collect, user_level, warn_unknown
 from negopt._report import FIELDS, HEADER, format_row, logger, logging_to_screen, row
 from negopt._result import notifier, wrap
 from negopt._resume import adopt
@@ -18,16 +18,7 @@ from negopt._solver import Solver
 from negopt._types import State, Status
 from negopt.methods import METHODS, Method, choose
 
-__all__ = [
-    "lqn_tr",
-    "lsr1_tr",
-    "lsr1_wolfe_pm",
-    "minimize",
-    "newton_krylov",
-    "sfn_series",
-    "show_options",
-    "sr1_wolfe_pm",
-]
+__all__ = ["has_constraints", "minimize", "own_method", "solve"]
 
 
 def minimize(
@@ -128,8 +119,8 @@ def minimize(
     (True, 'positive', -0.25)
     """
     options = {} if options is None else dict(options)
-    constrained = bounds is not None or _has_constraints(constraints)
-    row_ = _own_method(method, constrained)
+    constrained = bounds is not None or has_constraints(constraints)
+    row_ = own_method(method, constrained)
     if row_ is None:
         # N.B. not `scipy.optimize.minimize`: whoever puts this function there, as a drop-in,
         # would make it call itself.
@@ -144,23 +135,23 @@ def minimize(
             "use bounds or constraints; take one of SciPy's methods ('L-BFGS-B', 'trust-constr', "
             "'SLSQP'), or substitute variables (softplus for x > 0, sigmoid for an interval)."
         )
-    return _solve(fun, x0, args, row_, jac, hess, hessp, tol, callback, options)
+    return solve(fun, x0, args, row_, jac, hess, hessp, tol, callback, options)
 
 
-def _has_constraints(constraints: Any) -> bool:
+def has_constraints(constraints: Any) -> bool:
     """Tell whether there is any: SciPy takes one object, a dict, or a sequence of them."""
     empty = isinstance(constraints, (list, tuple)) and len(constraints) == 0
     return constraints is not None and not empty
 
 
-def _own_method(method: Any, constrained: bool) -> str | Method | None:
+def own_method(method: Any, constrained: bool) -> str | Method | None:
     """Return the own method that is meant ("" for the default), or None for SciPy's."""
     if method is None:
         return None if constrained else ""
     if isinstance(method, Method):
         return method
-    if isinstance(method, _MethodCallable):
-        return method.name
+    if hasattr(method, "negopt_method"):
+        return str(method.negopt_method)
     if isinstance(method, str) and method.lower().replace("_", "-") in METHODS:
         return method.lower().replace("_", "-")
     if callable(method) or (isinstance(method, str) and method.lower() in _SCIPY_METHODS):
@@ -195,7 +186,7 @@ _SCIPY_METHODS = (
 )
 
 
-def _solve(
+def solve(
     fun: Any,
     x0: Any,
     args: Any,
@@ -310,89 +301,3 @@ def _record(state: State, figures: dict[str, float]) -> None:
     if state.history is not None:
         for name in FIELDS:
             state.history[name].append(float(figures[name]))
-
-
-class _MethodCallable:
-    """One method under SciPy's custom-method protocol."""
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.__name__ = name.replace("-", "_")
-        self.__doc__ = (
-            f"Minimise with method {name!r}: {METHODS[name].summary}.\n\n"
-            "Use as ``scipy.optimize.minimize(..., method=negopt."
-            f"{self.__name__})``, also inside ``basinhopping``, or call it as\n"
-            "``method(fun, x0, args=(), jac=None, hess=None, hessp=None, callback=None, "
-            "**options)``."
-        )
-
-    def __call__(
-        self,
-        fun: Any,
-        x0: Any,
-        args: tuple[Any, ...] = (),
-        jac: Any = None,
-        hess: Any = None,
-        hessp: Any = None,
-        bounds: Any = None,
-        constraints: Any = (),
-        callback: Callable[..., Any] | None = None,
-        tol: float | None = None,
-        **options: Any,
-    ) -> Any:
-        if bounds is not None or _has_constraints(constraints):
-            return minimize(fun, x0, method=self.name, bounds=bounds, constraints=constraints)
-        return _solve(fun, x0, args, self.name, jac, hess, hessp, tol, callback, options)
-
-    def __repr__(self) -> str:
-        return f"<negopt method {self.name!r}>"
-
-
-lqn_tr = _MethodCallable("lqn-tr")
-newton_krylov = _MethodCallable("newton-krylov")
-lsr1_tr = _MethodCallable("lsr1-tr")
-lsr1_wolfe_pm = _MethodCallable("lsr1-wolfe-pm")
-sr1_wolfe_pm = _MethodCallable("sr1-wolfe-pm")
-sfn_series = _MethodCallable("sfn-series")
-
-
-def show_options(method: Any = None, disp: bool = True) -> str | None:
-    """Show the options of a method: name, default, meaning.
-
-    Parameters
-    ----------
-    method : str, callable or Method, optional
-        One of negopt's methods, as `minimize` takes it; None shows all.  SciPy's names
-        go to `scipy.optimize.show_options`.
-    disp : bool, default True
-        Print the text; False returns it instead.
-
-    Returns
-    -------
-    str or None
-    """
-    own = "" if method is None else _own_method(method, False)
-    if own is None:
-        from scipy.optimize import show_options as scipy_show_options
-
-        text: str | None = scipy_show_options("minimize", method, disp)
-        return text
-    if isinstance(own, Method):
-        shown = [own]
-    else:
-        shown = [METHODS[own]] if own else list(METHODS.values())
-    lines = []
-    for each in shown:
-        lines += [f"{each.name}: {each.summary}", ""]
-        rows = option_table([*each.parts])
-        lines += [f"  {n:<22} {d:<10} {doc}" for n, d, doc in rows]
-        lines += ["", "  common to all methods", ""]
-        lines += [f"  {n:<22} {d:<10} {doc}" for n, d, doc in option_table([RunOptions])]
-        lines.append("")
-    text = "\n".join(lines)
-    if not disp:
-        return text
-    import sys
-
-    sys.stdout.write(text + "\n")
-    return None

@@ -10,7 +10,9 @@ from typing import Any
 
 from negopt._array import (
     Array,
+    checked_value,
     convert_like,
+    device_of,
     dot,
     eps_of,
     is_array,
@@ -213,7 +215,7 @@ class Objective:
                     "with jac=True fun must return the pair (value, gradient); "
                     f"it returned {type(pair).__name__}."
                 ) from None
-            value: Any = self._checked_value(raw)
+            value: Any = checked_value(raw)
             g = self._as_gradient(gradient)
         else:
             value = f = self._call_value(x)
@@ -263,31 +265,7 @@ class Objective:
         return complex(self._value(x, *self.args))
 
     def _as_value(self, value: Any) -> float:
-        return scalars(self._checked_value(value))[0]
-
-    @staticmethod
-    def _checked_value(value: Any) -> Any:
-        """Return the user's value as a Python float, or as a device scalar not yet read."""
-        if is_array(value):
-            if value.shape not in ((), (1,)) and math.prod(value.shape) != 1:
-                raise ValueError(
-                    "The user-provided objective function must return a scalar value; "
-                    f"fun returned an array of shape {tuple(value.shape)}."
-                )
-            if namespace_of(value).isdtype(value.dtype, "complex floating"):
-                raise TypeError("fun returned a complex value; it must return a real number.")
-            return namespace_of(value).reshape(value, ())
-        try:
-            return float(value)
-        except (TypeError, ValueError):
-            size = getattr(value, "__len__", None)
-            if size is not None and not isinstance(value, str) and len(value) == 1:
-                first: float = float(value[0])
-                return first
-            raise ValueError(
-                "The user-provided objective function must return a scalar value; "
-                f"fun returned {type(value).__name__}."
-            ) from None
+        return scalars(checked_value(value))[0]
 
     def _as_gradient(self, value: Any) -> Array:
         name = "fun (jac=True)" if self.gradient_source == "fun" else self.gradient_source
@@ -355,21 +333,42 @@ class Objective:
 
         def product(v: Array) -> Array:
             if not matrix:
-                self._require(0)
-                self.counters.nhev += 1
-                h = self._hess(self._hand_out(iterate.x), *self.args)  # type: ignore[misc]
-                if not hasattr(h, "shape"):
-                    h = convert_like(h, iterate.x, "hess")
-                if tuple(h.shape) != (self.n, self.n):
-                    raise ValueError(
-                        f"hess returned shape {tuple(h.shape)}; it must be ({self.n}, {self.n})."
-                    )
-                if is_array(h) and library_of(h) != library_of(iterate.x):
-                    h = convert_like(h, iterate.x, "hess")
-                matrix.append(h)
+                matrix.append(self._matrix(iterate))
             return self._as_vector(matrix[0] @ v, "hess")
 
         return product
+
+    def _matrix(self, iterate: Iterate) -> Any:
+        """Return what `hess` gives at `iterate`, checked: an array, sparse or an operator."""
+        self._require(0)
+        self.counters.nhev += 1
+        h = self._hess(self._hand_out(iterate.x), *self.args)  # type: ignore[misc]
+        if not hasattr(h, "shape"):
+            h = convert_like(h, iterate.x, "hess")
+        if tuple(h.shape) != (self.n, self.n):
+            raise ValueError(
+                f"hess returned shape {tuple(h.shape)}; it must be ({self.n}, {self.n})."
+            )
+        if is_array(h) and library_of(h) != library_of(iterate.x):
+            h = convert_like(h, iterate.x, "hess")
+        return h
+
+    def hessian(self, iterate: Iterate) -> Array:
+        """Return the symmetric matrix H(x), shape (n, n): from `hess`, or by n products."""
+        xp = namespace_of(iterate.x)
+        if self._hess is not None:
+            h = self._matrix(iterate)
+            if hasattr(h, "toarray"):
+                h = h.toarray()
+            if is_array(h):
+                h = xp.astype(xp.asarray(h), iterate.x.dtype)
+                return 0.5 * (h + xp.matrix_transpose(h))
+            product: Callable[[Array], Array] = lambda v: self._as_vector(h @ v, "hess")  # noqa: E731
+        else:
+            product = self.products(iterate)
+        eye = xp.eye(self.n, dtype=iterate.x.dtype, device=device_of(iterate.x))
+        h = xp.stack([product(eye[i, :]) for i in range(self.n)], axis=0)
+        return 0.5 * (h + xp.matrix_transpose(h))
 
     def learn(self, s: Array, y: Array) -> None:
         """Hand an accepted pair to a HessianUpdateStrategy, when the user gave one."""

@@ -39,12 +39,11 @@ def adopt(state: Any, method: str, start: Array) -> State:
 def _like(value: Any, start: Array) -> Any:
     """Copy a tree of state, its device arrays moved to the library of `start`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        fields = {f.name: getattr(value, f.name) for f in dataclasses.fields(value)}
-        moved = {
-            # N.B. inner products stay on the host in float64 whatever x0 is.
-            name: np.array(part) if name == "gram" else _like(part, start)
-            for name, part in fields.items()
-        }
+        moved = {}
+        for f in dataclasses.fields(value):
+            part = getattr(value, f.name)
+            # N.B. small float64 arrays of the host stay there whatever x0 is.
+            moved[f.name] = np.array(part) if f.metadata.get("host") else _like(part, start)
         return dataclasses.replace(value, **moved)
     if is_array(value):
         if library_of(value) == library_of(start):

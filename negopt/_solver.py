@@ -195,7 +195,8 @@ class Solver:
             self.limits.gtol
         ):
             return
-        if state.stalled >= STALL:
+        # A rule whose steps need not descend says how long it may be left alone.
+        if state.stalled >= getattr(self.method.globalize, "patience", STALL):
             state.status = Status.PRECISION
             state.message = precision_message(
                 state.iterate,

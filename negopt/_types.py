@@ -10,14 +10,17 @@ import enum
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from negopt._array import Array
 
 if TYPE_CHECKING:
     from numpy.random import Generator
 
+T = TypeVar("T")
+
 __all__ = [
+    "SAVED",
     "BudgetExhausted",
     "Certificate",
     "Counters",
@@ -33,6 +36,7 @@ __all__ = [
     "Status",
     "Step",
     "StepRule",
+    "saved",
 ]
 
 
@@ -68,6 +72,16 @@ class Status(enum.IntEnum):
         return self in (Status.CONVERGED, Status.TARGET)
 
 
+#: Classes that a checkpoint may hold, by name.
+SAVED: dict[str, type] = {}
+
+
+def saved(cls: type[T]) -> type[T]:
+    """Register a dataclass of arrays and numbers as part of a state that can be saved."""
+    SAVED[cls.__name__] = cls
+    return cls
+
+
 class BudgetExhausted(Exception):
     """Raised by the objective before an evaluation that a budget forbids."""
 
@@ -76,6 +90,7 @@ class BudgetExhausted(Exception):
         self.message = message
 
 
+@saved
 @dataclass(frozen=True, slots=True)
 class Iterate:
     """A point with its value and gradient, always consistent with each other.
@@ -119,9 +134,11 @@ class Step:
     quadratic : float
         ``s'Bs``.
     norm : float
-        Length of `s` in the norm of the trust region.
+        Length of `s` in the norm that bounds it.
     on_boundary : bool
         Whether the bound was active.
+    euclidean : float
+        Euclidean length of `s`, where that is not `norm`.
     """
 
     s: Array
@@ -129,6 +146,12 @@ class Step:
     quadratic: float
     norm: float
     on_boundary: bool = False
+    euclidean: float = math.nan
+
+    @property
+    def length(self) -> float:
+        """Euclidean length of `s`."""
+        return self.norm if math.isnan(self.euclidean) else self.euclidean
 
     @property
     def predicted_decrease(self) -> float:
@@ -169,6 +192,7 @@ class Outcome:
     reason: str = ""
 
 
+@saved
 @dataclass(slots=True)
 class Counters:
     """What a run has cost so far (totals, continued when a state is resumed)."""
@@ -183,6 +207,7 @@ class Counters:
     n_escapes: int = 0
 
 
+@saved
 @dataclass(slots=True)
 class Certificate:
     """Result of the second-order check at a stationary point.
@@ -211,6 +236,7 @@ class Certificate:
     direction: Array | None = None
 
 
+@saved
 @dataclass(slots=True, repr=False)
 class State:
     """Everything that a run needs to go on: arrays and numbers, nothing else.

@@ -11,35 +11,14 @@ from typing import Any
 
 import numpy as np
 
+import negopt.methods  # noqa: F401  - every part registers what its state is made of
 from negopt._array import is_array, to_host
-from negopt._types import Certificate, Counters, Iterate, State, Status
-from negopt.curvature.compact import PairMemory
-from negopt.curvature.products import ProductMemory
-from negopt.curvature.sr1 import InverseMemory
-from negopt.globalize.damping import Damping
-from negopt.globalize.trust_region import Radius
-from negopt.globalize.wolfe import SearchLength
+from negopt._types import SAVED, State, Status
 
 __all__ = ["load", "save"]
 
 #: Raised whenever a file written before could no longer be read as it was meant.
 FORMAT = 1
-
-_TYPES: dict[str, type] = {
-    cls.__name__: cls
-    for cls in (
-        State,
-        Iterate,
-        Counters,
-        Certificate,
-        PairMemory,
-        InverseMemory,
-        ProductMemory,
-        Radius,
-        SearchLength,
-        Damping,
-    )
-}
 
 
 def save(path: str | os.PathLike[str], state: State) -> None:
@@ -134,7 +113,7 @@ def load(path: str | os.PathLike[str]) -> State:
 def _encode(value: Any, name: str, arrays: dict[str, Any]) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         kind = type(value).__name__
-        if _TYPES.get(kind) is not type(value):
+        if SAVED.get(kind) is not type(value):
             raise TypeError(f"{name} is a {kind}, which checkpoints do not know.")
         fields = dataclasses.fields(value)
         return {
@@ -170,7 +149,7 @@ def _decode(tree: Any, arrays: dict[str, Any]) -> Any:
     if isinstance(tree, dict):
         if "type" in tree:
             fields = {k: _decode(v, arrays) for k, v in tree["fields"].items()}
-            return _TYPES[tree["type"]](**fields)
+            return SAVED[tree["type"]](**fields)
         if "array" in tree:
             return arrays[tree["array"]]
         if "status" in tree:

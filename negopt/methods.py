@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from negopt._options import collect
+from negopt._options import check_choice, collect
 from negopt._types import Curvature, Globalization, StepRule
 from negopt.curvature.lqn import HybridPairs
 from negopt.curvature.lsr1 import LSR1
@@ -42,6 +42,11 @@ class Method:
         Derivatives that the method lives on.  What is missing is taken by differences.
     summary, guarantee, reference : str
         One line each, for the docs and the command line.
+    variants : mapping, optional
+        Named settings, such as those of a source document: name -> options.  Asked for by
+        ``options={"variant": name}``; options given beside it come first.
+    baseline : bool, default False
+        Here to be compared with: with its default options it need not converge.
     """
 
     name: str
@@ -52,6 +57,8 @@ class Method:
     summary: str = ""
     guarantee: str = ""
     reference: str = field(default="", repr=False)
+    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False, hash=False)
+    baseline: bool = False
 
     @property
     def parts(self) -> tuple[Any, Any, Any]:
@@ -60,10 +67,14 @@ class Method:
 
     def option_names(self) -> set[str]:
         """Return the names of all options that the three rules own."""
-        return {f.name for part in self.parts for f in dataclasses.fields(part)}
+        names = {f.name for part in self.parts for f in dataclasses.fields(part)}
+        return names | ({"variant"} if self.variants else set())
 
     def with_options(self, options: Mapping[str, Any]) -> Method:
         """Return the method with each named option handed to the rule that owns it."""
+        if self.variants and options.get("variant") is not None:
+            check_choice("variant", options["variant"], tuple(self.variants))
+            options = {**self.variants[options["variant"]], **options}
         changed = [dataclasses.replace(part, **collect(type(part), options)) for part in self.parts]
         return dataclasses.replace(
             self, curvature=changed[0], step=changed[1], globalize=changed[2]

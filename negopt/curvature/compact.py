@@ -27,6 +27,7 @@ from negopt._array import (
     to_host,
 )
 from negopt._dense import symmetric_eigen
+from negopt._types import saved
 
 __all__ = ["CompactOperator", "PairMemory", "new_pair_memory", "store_pair"]
 
@@ -38,6 +39,7 @@ DROP = 1e-11
 REPEAT = 1e-6
 
 
+@saved
 @dataclass(slots=True)
 class PairMemory:
     """The last m displacement-gradient pairs.
@@ -55,7 +57,7 @@ class PairMemory:
     """
 
     rows: Array
-    gram: FloatArray
+    gram: FloatArray = field(metadata={"host": True})
     order: list[int] = field(default_factory=list)
     curvatures: list[float] = field(default_factory=list)
 

@@ -11,11 +11,12 @@ import numpy as np
 from negopt._array import Array
 from negopt._dense import symmetric_eigen
 from negopt._lanczos import LanczosBasis
-from negopt._types import Iterate, Products
+from negopt._types import Iterate, Products, saved
 
 __all__ = ["HessianProducts", "ProductMemory", "ProductOperator"]
 
 
+@saved
 @dataclass(slots=True)
 class ProductMemory:
     """What products leave behind for the next point.

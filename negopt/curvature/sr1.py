@@ -8,11 +8,12 @@ from typing import Any
 
 from negopt._array import Array, device_of, dot, namespace_of, scalars
 from negopt._options import check_choice, check_number
-from negopt._types import Iterate
+from negopt._types import Iterate, saved
 
 __all__ = ["SR1", "DenseInverse", "InverseMemory"]
 
 
+@saved
 @dataclass(slots=True)
 class InverseMemory:
     """The inverse model H, shape (n, n), or None before the first pair."""

@@ -10,12 +10,13 @@ from numpy.random import Generator
 
 from negopt._array import eps_of
 from negopt._options import check_number
-from negopt._types import Iterate, Oracle, Outcome, StepRule
+from negopt._types import Iterate, Oracle, Outcome, StepRule, saved
 from negopt.globalize.ratio import moves, reduction_ratio, rounding_of
 
 __all__ = ["AdaptiveDamping", "Damping"]
 
 
+@saved
 @dataclass(slots=True)
 class Damping:
     """State: the damping as a share of the largest |eigenvalue|, its growth, the lowest f."""
@@ -90,11 +91,11 @@ class AdaptiveDamping:
             x = iterate.x + step.s
             s = x - iterate.x
             # The absolute-value model bounds the true one, so g's < 0 is the promise.
-            if not step.slope < 0.0 or not moves(iterate, s, step.norm):
+            if not step.slope < 0.0 or not moves(iterate, s, step.length):
                 out.stuck = True
                 out.reason = "the damped step no longer changes x"
                 return out
-            out.step_size = out.step_norm = step.norm
+            out.step_size = out.step_norm = step.length
             trial = objective.at(x, bar=bar)
             out.trials += 1
             out.trial, out.s = trial, s

@@ -10,7 +10,7 @@ from numpy.random import Generator
 
 from negopt._array import eps_of
 from negopt._options import check_number
-from negopt._types import Iterate, Oracle, Outcome, Step, StepRule
+from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
 from negopt.globalize.ratio import moves, reduction_ratio, rounding_of
 
 __all__ = ["Radius", "TrustRegion"]
@@ -20,6 +20,7 @@ __all__ = ["Radius", "TrustRegion"]
 WORTHLESS = -30.0
 
 
+@saved
 @dataclass(slots=True)
 class Radius:
     """State of the trust region.
@@ -129,8 +130,8 @@ class TrustRegion:
             out.radius = used
             x = iterate.x + step.s
             s = x - iterate.x  # the displacement as it was rounded
-            out.step_norm = step.norm
-            if not step.predicted_decrease > 0.0 or not moves(iterate, s, step.norm):
+            out.step_norm = step.length
+            if not step.predicted_decrease > 0.0 or not moves(iterate, s, step.length):
                 out.stuck = True
                 out.reason = "the model predicts no decrease that x can resolve"
                 return out
@@ -149,9 +150,11 @@ class TrustRegion:
             if out.accepted:
                 state.started = True
                 return out
-            if state.radius <= eps_of(iterate.x) * max(iterate.xnorm, 1e-300):
+            # The radius as a Euclidean length: its own norm may be another one.
+            reach = state.radius * (step.length / step.norm)
+            if reach <= eps_of(iterate.x) * max(iterate.xnorm, 1e-300):
                 out.stuck = True
-                out.reason = f"the radius {state.radius:.3g} is below the spacing of x"
+                out.reason = f"the radius {reach:.3g} is below the spacing of x"
                 return out
             if operator.learns:
                 return out

@@ -23,7 +23,7 @@ from negopt._array import (
     scalars,
 )
 from negopt._options import check_choice, check_integer, check_number
-from negopt._types import Iterate, Oracle, Outcome, StepRule
+from negopt._types import Iterate, Oracle, Outcome, StepRule, saved
 from negopt.globalize.ratio import moves
 
 __all__ = ["SearchLength", "WolfeSearch", "line_search_wolfe_pm"]
@@ -59,6 +59,7 @@ def signed_search(
     return int(task), sign * float(work[at])
 
 
+@saved
 @dataclass(slots=True)
 class SearchLength:
     """State: the length of the last step (0 before the first) and the lowest f."""
