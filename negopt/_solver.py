@@ -44,6 +44,9 @@ class Solver:
         self.run = run
         try:
             self.rng = np.random.default_rng(run.rng)
+            if not isinstance(run.rng, np.random.Generator):
+                # N.B. the plain stream of a seed is what the user draws his start or data from.
+                self.rng = self.rng.spawn(1)[0]
         except (TypeError, ValueError) as error:
             raise ValueError(f"rng={run.rng!r}: pass a seed or a numpy Generator.") from error
         self.limits: Limits | None = None

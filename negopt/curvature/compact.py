@@ -69,12 +69,15 @@ def new_pair_memory(x0: Array, memory: int) -> PairMemory:
     return PairMemory(rows, np.zeros((2 * memory, 2 * memory)))
 
 
-def store_pair(memory: PairMemory, s: Array, y: Array, remember: int) -> bool:
+def store_pair(
+    memory: PairMemory, s: Array, y: Array, remember: int, skip: float | None = None
+) -> bool:
     """Store (s, y) in place of the oldest pair; return whether it was usable.
 
-    There is no test on the sign of ``s'y``: negative curvature is information.
-    Only a pair that is not finite, whose s is as good as zero, or whose curvature
-    exceeds 1e80, is turned away.
+    Unless `skip` is given, so that a model stays positive definite
+    (``s'y > skip ||s|| ||y||``), there is no test on the sign of ``s'y``: negative
+    curvature is information.  Only a pair that is not finite, whose s is as good as zero,
+    or whose curvature exceeds 1e80, is turned away.
     """
     xp = namespace_of(s)
     used = 2 * len(memory.order)
@@ -85,6 +88,8 @@ def store_pair(memory: PairMemory, s: Array, y: Array, remember: int) -> bool:
     ss, sy, yy = products[used, 0], products[used, 1], products[used + 1, 1]
     if not (1e-200 < ss < math.inf and yy < 1e160 * ss and math.isfinite(sy)):
         return False  # the small algebra would leave the range of float64
+    if skip is not None and not sy > skip * math.sqrt(ss) * math.sqrt(yy):
+        return False
     capacity = memory.gram.shape[0] // 2
     slot = len(memory.order) if len(memory.order) < capacity else memory.order.pop(0)
     memory.rows[2 * slot : 2 * slot + 2, :] = pair
@@ -111,7 +116,14 @@ class CompactOperator:
     learns = True
 
     def __init__(
-        self, memory: PairMemory, gamma: float, rule: int, skip: float, like: Array
+        self,
+        memory: PairMemory,
+        gamma: float,
+        rule: int,
+        skip: float,
+        like: Array,
+        *,
+        block: int = 1,
     ) -> None:
         self.gamma = gamma
         self.n = int(like.shape[0])
@@ -127,6 +139,8 @@ class CompactOperator:
         core = np.empty_like(gram)
         self.used = np.zeros(count, dtype=np.int64)
         kernels.pair_model(gram, gamma, rule, skip, core, self.used)
+        if block > 1 and count > 1:
+            kernels.block_secant(gram, gamma, core, self.used, block)
         self.identity = self.n <= 2 * count  #: Q is the identity
         if self.identity:
             self.k = self.n

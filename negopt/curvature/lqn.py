@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from negopt import kernels
+from negopt._options import check_integer
 from negopt._types import Iterate
 from negopt.curvature.compact import CompactOperator, PairMemory
 from negopt.curvature.lsr1 import LSR1, initial_scaling
@@ -29,9 +30,24 @@ class HybridPairs(LSR1):
         Scaling of the initial matrix: the geometric mean of ``y'y / s'y``.
     skip : float, default 1e-8
         Threshold for the SR1 updates.
+    block : int, default 5
+        Newest convex pairs whose secant equations are imposed together
+        (`negopt.kernels.block_secant`); 1 is plain BFGS, pair after pair.
     remember : int, default 4
         How many positive curvatures the rules "max" and "mean" look back on: the scaling
         follows the curvature met lately, not that of the whole memory.
+
+    Notes
+    -----
+    **Guarantee**: on a quadratic the model satisfies the secant equations of all pairs in the
+    block, and it is positive definite as long as every pair is convex
+    (``tests/guarantees/test_secant.py``).
+
+    References
+    ----------
+    Byrd, Nocedal and Schnabel (1994), Mathematical Programming 63, 129-156,
+    doi:10.1007/BF01582063.  Gao and Goldfarb (2018), SIAM J. Optim. 28, 1205-1231,
+    doi:10.1137/16M1092106.
     """
 
     maxcor: int = field(default=20, metadata={"doc": "number of stored pairs m"})
@@ -42,7 +58,16 @@ class HybridPairs(LSR1):
         default=4, metadata={"doc": "positive curvatures that 'max' and 'mean' look back on"}
     )
 
+    block: int = field(
+        default=5, metadata={"doc": "newest pairs whose secant equations are imposed together"}
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        check_integer("block", self.block)
+
     def operator(self, memory: PairMemory, objective: Any, iterate: Iterate) -> CompactOperator:
         """Return the model of the stored pairs."""
         gamma = initial_scaling(memory, self.gamma, iterate.gnorm)
-        return CompactOperator(memory, gamma, kernels.HYBRID_PAIRS, self.skip, iterate.x)
+        rule = kernels.HYBRID_PAIRS
+        return CompactOperator(memory, gamma, rule, self.skip, iterate.x, block=self.block)

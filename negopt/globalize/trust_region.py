@@ -8,8 +8,8 @@ from typing import Any
 
 from numpy.random import Generator
 
-from negopt._array import eps_of
-from negopt._options import check_number
+from negopt._array import dot, eps_of, scalars
+from negopt._options import check_choice, check_number
 from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
 from negopt.globalize.ratio import moves, reduction_ratio, rounding_of
 
@@ -61,6 +61,9 @@ class TrustRegion:
         Factor on the radius after a ratio above 0.75 with ``||s|| > 0.8 radius``.
     first_grow : float, default 100.0
         The same until a first step fails: the way up from a radius that was a guess.
+    interpolate : bool, default False
+        After a rejected step take the radius to the minimiser of the cubic through the
+        values and slopes at both ends, if it lies between 0.1 and `shrink` of the step.
 
     Notes
     -----
@@ -83,6 +86,9 @@ class TrustRegion:
     shrink: float = field(default=0.5, metadata={"doc": "factor after a poor step"})
     grow: float = field(default=2.0, metadata={"doc": "factor after a good boundary step"})
     first_grow: float = field(default=100.0, metadata={"doc": "the same until a first step fails"})
+    interpolate: bool = field(
+        default=False, metadata={"doc": "radius after a rejection from a cubic along the step"}
+    )
 
     def __post_init__(self) -> None:
         first = self.initial_trust_radius
@@ -98,6 +104,7 @@ class TrustRegion:
         check_number("shrink", self.shrink, 0.0, 1.0, open_low=True, open_high=True)
         check_number("grow", self.grow, 1.0, open_low=True)
         check_number("first_grow", self.first_grow, 1.0, open_low=True)
+        check_choice("interpolate", self.interpolate, (True, False))
 
     def init(self, iterate: Iterate) -> Radius:
         """Return the first radius."""
@@ -171,8 +178,22 @@ class TrustRegion:
                 # parabola through both values and the slope at 0.  Later a model that has
                 # learnt from the failure knows better, and the jump would cost a half more.
                 factor = min(max(-0.5 * step.slope / bend, 1e-6), self.shrink)
+            elif self.interpolate and not rho > self.eta and math.isfinite(trial.gmax):
+                factor = min(max(_cubic_minimiser(iterate, trial, step), 0.1), self.shrink)
             state.radius = factor * min(state.radius, step.norm)
             state.free = False
         elif rho > 0.75 and step.norm > 0.8 * state.radius:
             grow = self.first_grow if state.free else self.grow
             state.radius = min(grow * state.radius, self.max_trust_radius)
+
+
+def _cubic_minimiser(iterate: Iterate, trial: Iterate, step: Step) -> float:
+    """Minimiser, as a share of `step`, of the cubic through f and its slopes at both ends."""
+    end = scalars(dot(trial.g, step.s))[0]
+    z = step.slope + end - 3.0 * (trial.f - iterate.f)
+    square = z * z - step.slope * end
+    if not square >= 0.0:
+        return 1.0
+    root = math.sqrt(square)
+    bottom = end - step.slope + 2.0 * root
+    return 1.0 - (end + root - z) / bottom if bottom != 0.0 else 1.0

@@ -1,6 +1,7 @@
 """Compiled kernels on scalars and small host vectors.
 
-`search` holds the Wolfe search, `model` the small algebra of the models.  Numba does
+`search` holds the Wolfe search, `pairs` what folds pairs into a model, `model` the
+algebra of what comes of it.  Numba does
 not see that a callee in another file was edited, so a kernel and all that it calls
 stand in one file.  The files, and with them Numba, are imported when a kernel is
 first used, never by ``import negopt``.
@@ -11,7 +12,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_FILES = ("search", "model")
+_FILES = ("search", "model", "pairs")
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""The small algebra of the models: trust-region step, limited memory, factorisations.
+"""The small algebra of the models: trust-region step and factorisations.
 
 They see Python floats and small float64 host arrays only, never a vector of n
 entries, so one kernel serves NumPy, CuPy and every other library alike.  Each is
@@ -132,48 +132,6 @@ def trust_region_step(
     return max(t - low_value, 0.0), BOUNDARY, -1
 
 
-SR1_PAIRS, HYBRID_PAIRS, BFGS_PAIRS = 0, 1, 2
-
-
-def _multiply(matrix: FloatArray, v: FloatArray, out: FloatArray) -> None:
-    np.matmul(matrix, v, out=out)
-
-
-@jit_or(_multiply)
-def multiply(matrix: FloatArray, v: FloatArray, out: FloatArray) -> None:
-    """Write ``matrix v`` to `out`; `matrix` is symmetric."""
-    for i in range(v.shape[0]):
-        total = 0.0
-        for j in range(v.shape[0]):
-            total += matrix[i, j] * v[j]
-        out[i] = total
-
-
-def _add_outer(matrix: FloatArray, v: FloatArray, scale: float) -> None:
-    matrix += scale * np.outer(v, v)
-
-
-@jit_or(_add_outer)
-def add_outer(matrix: FloatArray, v: FloatArray, scale: float) -> None:
-    """Add ``scale v v'`` to `matrix`."""
-    for i in range(v.shape[0]):
-        for j in range(v.shape[0]):
-            matrix[i, j] += scale * (v[i] * v[j])
-
-
-def _inner(v: FloatArray, w: FloatArray) -> float:
-    return float(v @ w)
-
-
-@jit_or(_inner)
-def inner(v: FloatArray, w: FloatArray) -> float:
-    """Return ``v'w``."""
-    total = 0.0
-    for i in range(v.shape[0]):
-        total += v[i] * w[i]
-    return total
-
-
 def _subtract_rows(row: FloatArray, factor: FloatArray, k: int, j: int) -> None:
     row -= factor[:k, j] @ factor[:k]
 
@@ -205,70 +163,6 @@ def inverse_size(factor: FloatArray, kept: IntArray, k: int, scale: FloatArray) 
             inverse[i] = value * scale[kept[i]] / factor[i, kept[i]]
             total += inverse[i] * inverse[i]
     return total
-
-
-@jit
-def pair_model(
-    gram: FloatArray, gamma: float, rule: int, skip: float, core: FloatArray, used: IntArray
-) -> None:
-    """Fold pairs into ``B = gamma I + Z' core Z``, oldest first.
-
-    Parameters
-    ----------
-    gram : array, shape (2c, 2c)
-        Inner products of the rows of Z = (s_1, y_1, s_2, y_2, ...), oldest first.
-    rule : int
-        ``SR1_PAIRS``; ``HYBRID_PAIRS`` takes the BFGS update where the measured
-        curvature is safely positive; ``BFGS_PAIRS`` takes only that.
-    skip : float
-        An SR1 update is skipped when ``|r's| < skip ||r|| ||s||`` with r = y - B s.
-    core : array, shape (2c, 2c)
-        Output.
-    used : array, shape (c,)
-        Output: 1 for an SR1 update, 2 for BFGS, 0 for a skipped pair.
-    """
-    size = gram.shape[0]
-    count = size // 2
-    for i in range(size):
-        for j in range(size):
-            core[i, j] = 0.0
-    u = np.zeros(size)  # coefficients of B s, then of y - B s
-    gu = np.zeros(size)
-    for i in range(count):
-        s = 2 * i
-        y = s + 1
-        ss = gram[s, s]
-        yy = gram[y, y]
-        sy = gram[s, y]
-        multiply(core, gram[s], u)
-        u[s] += gamma
-        multiply(gram, u, gu)
-        sbs = gu[s]
-        bsbs = max(inner(u, gu), 0.0)
-        used[i] = 0
-        convex = sy > 1e-8 * math.sqrt(ss * yy) and sbs > 1e-8 * math.sqrt(ss * bsbs)
-        if rule != SR1_PAIRS and convex:
-            add_outer(core, u, -1.0 / sbs)
-            core[y, y] += 1.0 / sy
-            used[i] = 2
-            continue
-        if rule == BFGS_PAIRS:
-            continue
-        for j in range(size):
-            u[j] = -u[j]
-        u[y] += 1.0
-        multiply(gram, u, gu)
-        rs = gu[s]
-        rr = inner(u, gu)
-        # N.B. below 1e-14 y'y the residual is rounding, and so it is where its coefficients
-        # cancel: the secant equation already holds.
-        terms = 0.0
-        for j in range(size):
-            terms += abs(u[j]) * math.sqrt(gram[j, j])
-        real = rr > max(1e-14 * yy, 2e-13 * terms * terms)
-        if real and abs(rs) >= skip * math.sqrt(rr * ss) and rs != 0.0:
-            add_outer(core, u, 1.0 / rs)
-            used[i] = 1
 
 
 @jit

@@ -8,6 +8,9 @@ Theorem.  Let (s, y) be the newest pair.
 3. ``B = gamma I + Z'KZ`` is the matrix that the textbook recursion makes of gamma I, one pair
    after the other, by the SR1 formula ``B + rr'/r's`` with ``r = y - Bs``, or, for hybrid pairs
    with safely positive ``s'y`` and ``s'Bs``, by the BFGS formula ``B - Bss'B/s'Bs + yy'/s'y``.
+4. With ``block`` above 1 hybrid pairs end with the block formula
+   ``B - BS(S'BS)^-1 S'B + YC^-1 Y'``, ``C = (S'Y + Y'S)/2``, of the newest convex pairs that are well conditioned.  It satisfies
+   ``B S = Y`` where S'Y is symmetric, as on every quadratic, and keeps B positive definite.
 """
 
 from __future__ import annotations
@@ -73,9 +76,9 @@ RULES = st.sampled_from(
         LSR1(maxcor=5),
         LSR1(maxcor=3, gamma=1.0),
         LSR1(maxcor=4, gamma="last"),
-        HybridPairs(maxcor=5),
-        HybridPairs(maxcor=3, gamma="max"),
-        HybridPairs(maxcor=4, gamma=0.5),
+        HybridPairs(maxcor=5, block=1),
+        HybridPairs(maxcor=3, gamma="max", block=1),
+        HybridPairs(maxcor=4, gamma=0.5, block=1),
     ]
 )
 
@@ -88,7 +91,7 @@ RULES = st.sampled_from(
     count=st.integers(1, 9),
     noise=st.sampled_from([0.0, 0.1, 1.0]),
 )
-@example(rule=HybridPairs(maxcor=5), seed=7411836, n=4, count=7, noise=0.0)
+@example(rule=HybridPairs(maxcor=5, block=1), seed=7411836, n=4, count=7, noise=0.0)
 @example(rule=LSR1(maxcor=5), seed=2392113, n=2, count=6, noise=0.0)
 def test_limited_memory(rule, seed, n, count, noise):
     pairs = random_pairs(seed, n, count, noise)
@@ -209,6 +212,92 @@ def test_quadratics_are_learnt_in_n_pairs(seed, n):
     operator = limited.operator(memory, None, here(n))
     assume(np.all(operator.used == 1))
     np.testing.assert_allclose(columns(operator, n), A, atol=1e-6)
+
+
+def block_formula(B, pairs, used, window):
+    """Apply the block update to a dense matrix; return it and the pairs of the block."""
+    S, Y = [], []
+    for (s, y), kind in [(p, u) for p, u in zip(pairs, used, strict=True) if u][::-1][:window]:
+        if kind != 2:
+            if not S:
+                break
+            continue
+        s, y = s / np.sqrt(s @ y), y / np.sqrt(s @ y)  # unit diagonal of S'Y
+        more = np.stack([*S, s], axis=1), np.stack([*Y, y], axis=1)
+        cross = more[0].T @ more[1]
+        length = np.sqrt(np.diag(more[0].T @ B @ more[0]))
+        inner = more[0].T @ B @ more[0] / np.outer(length, length)
+        try:
+            pivots = [np.diag(np.linalg.cholesky(m))[-1] for m in (inner, (cross + cross.T) / 2)]
+        except np.linalg.LinAlgError:
+            continue
+        skew = np.max(np.abs(cross - cross.T))
+        limits = kernels.DEPENDENT - pivots[0] ** 2, kernels.CONCAVE - pivots[1] ** 2
+        assume(min(abs(limits[0]), abs(limits[1]), abs(skew - kernels.SKEW)) > 1e-7)
+        if max(*limits, skew - kernels.SKEW) <= 0.0:
+            S.append(s)
+            Y.append(y)
+    if len(S) < 2:
+        return B, []
+    U, V = B @ np.stack(S, axis=1), np.stack(Y, axis=1)
+    cross = np.stack(S) @ V
+    C = 0.5 * (cross + cross.T)
+    B = B - U @ np.linalg.solve(np.stack(S) @ U, U.T) + V @ np.linalg.solve(C, V.T)
+    return B, list(zip(S, Y, strict=True))
+
+
+@settings(max_examples=150)
+@given(
+    seed=st.integers(0, 10**9),
+    n=st.integers(2, 30),
+    count=st.integers(2, 8),
+    window=st.integers(2, 6),
+    noise=st.sampled_from([0.0, 0.05, 0.3]),
+    convex=st.booleans(),
+)
+def test_blocks(seed, n, count, window, noise, convex):
+    rng = np.random.default_rng(seed)
+    Q = np.linalg.qr(rng.standard_normal((n, n)))[0]
+    A = (Q * rng.uniform(0.1 if convex else -1.0, 3.0, n)) @ Q.T
+    pairs = []
+    for _ in range(count):
+        s = rng.standard_normal(n) * 10.0 ** rng.uniform(-3, 2)
+        pairs.append((s, A @ s + noise * np.linalg.norm(s) * rng.standard_normal(n) / np.sqrt(n)))
+    rule = HybridPairs(maxcor=8, gamma=0.7, block=window)
+    memory = rule.init(np.zeros(n))
+    for s, y in pairs:
+        assert rule.update(memory, s, y)
+    operator = rule.operator(memory, None, here(n))
+    dense, used = recursion(pairs, 0.7, kernels.HYBRID_PAIRS, rule.skip)
+    assume(list(operator.used) == used)
+    assume(np.linalg.norm(dense, 2) < 1e3)
+    dense, block = block_formula(dense, pairs, used, window)
+    B = columns(operator, n)
+    np.testing.assert_allclose(B, dense, atol=1e-6 * np.linalg.norm(dense, 2))
+    if noise == 0.0:
+        for s, y in block:
+            assert np.linalg.norm(B @ s - y) <= 1e-6 * np.linalg.norm(dense, 2) * np.linalg.norm(s)
+    if min(used) == 2:
+        assert np.linalg.eigvalsh(B)[0] > 0.0
+
+
+def test_a_block_holds_more_than_the_newest_equation():
+    """What plain BFGS forgets of a quadratic and the block keeps."""
+    rng = np.random.default_rng(3)
+    A = np.diag(np.linspace(1.0, 4.0, 12))
+    pairs = [(s, A @ s) for s in rng.standard_normal((4, 12))]
+
+    def errors(block):
+        rule = HybridPairs(maxcor=6, block=block)
+        memory = rule.init(np.zeros(12))
+        for s, y in pairs:
+            rule.update(memory, s, y)
+        operator = rule.operator(memory, None, here(12))
+        return [np.linalg.norm(operator.matvec(s) - y) / np.linalg.norm(y) for s, y in pairs]
+
+    assert max(errors(block=4)) < 1e-12
+    assert max(errors(block=1)) > 1e-2
+    assert errors(block=1)[-1] < 1e-12
 
 
 @pytest.mark.parametrize("rule", [LSR1(maxcor=4), HybridPairs(maxcor=4), SR1()])
