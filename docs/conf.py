@@ -59,7 +59,7 @@ numpydoc_validation_checks = {
 # small methods of a class are one line; pure data says what its attributes are.
 numpydoc_validation_exclude = {
     r"\.Status",
-    r"\.(Dataset|Layout)$",
+    r"\.(Dataset|DerivativeCheck|DiagonalMass|Eigenpairs|Layout|Spectrum)$",
     r"\.[A-Z]\w*\.\w+$",
     r"\.OptimizeResult",
     *(rf"\.{name.replace('-', '_')}$" for name in METHODS),

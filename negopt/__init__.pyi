@@ -1,18 +1,29 @@
 # The public names of negopt, each with the module that holds it.
 # Type checkers read this file; at run time lazy_loader reads it too (SPEC 1).
 
-from . import checkpoint, neural, problems
+from . import checkpoint, diagnostics, neural, problems
 from ._callables import (
+    adam,
+    gd,
+    gd_armijo,
     lqn_tr,
     lsr1_tr,
     lsr1_wolfe_pm,
+    new_q_newton,
     newton_krylov,
+    ogr,
+    sfn_exact,
+    sfn_lanczos,
     sfn_series,
     show_options,
     sr1_wolfe_pm,
 )
 from ._minimize import minimize
 from ._types import OptimizeResult, Status
+from .diagnostics.check import check_derivatives
+from .diagnostics.density import spectrum
+from .diagnostics.eigenpairs import leftmost_eigenpairs
+from .diagnostics.mass import diagonal_mass
 from .globalize.wolfe import line_search_wolfe_pm
 from .methods import METHODS, Method
 
@@ -23,16 +34,28 @@ __all__ = [
     "Method",
     "OptimizeResult",
     "Status",
+    "adam",
+    "check_derivatives",
     "checkpoint",
+    "diagnostics",
+    "diagonal_mass",
+    "gd",
+    "gd_armijo",
+    "leftmost_eigenpairs",
     "line_search_wolfe_pm",
     "lqn_tr",
     "lsr1_tr",
     "lsr1_wolfe_pm",
     "minimize",
     "neural",
+    "new_q_newton",
     "newton_krylov",
+    "ogr",
     "problems",
+    "sfn_exact",
+    "sfn_lanczos",
     "sfn_series",
     "show_options",
+    "spectrum",
     "sr1_wolfe_pm",
 ]

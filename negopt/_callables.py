@@ -11,10 +11,17 @@ from negopt.methods import METHODS, Method
 
 __all__ = [
     "MethodCallable",
+    "adam",
+    "gd",
+    "gd_armijo",
     "lqn_tr",
     "lsr1_tr",
     "lsr1_wolfe_pm",
+    "new_q_newton",
     "newton_krylov",
+    "ogr",
+    "sfn_exact",
+    "sfn_lanczos",
     "sfn_series",
     "show_options",
     "sr1_wolfe_pm",
@@ -65,6 +72,13 @@ lsr1_tr = MethodCallable("lsr1-tr")
 lsr1_wolfe_pm = MethodCallable("lsr1-wolfe-pm")
 sr1_wolfe_pm = MethodCallable("sr1-wolfe-pm")
 sfn_series = MethodCallable("sfn-series")
+sfn_lanczos = MethodCallable("sfn-lanczos")
+sfn_exact = MethodCallable("sfn-exact")
+new_q_newton = MethodCallable("new-q-newton")
+ogr = MethodCallable("ogr")
+gd_armijo = MethodCallable("gd-armijo")
+gd = MethodCallable("gd")
+adam = MethodCallable("adam")
 
 
 def show_options(method: Any = None, disp: bool = True) -> str | None:
@@ -97,9 +111,7 @@ def show_options(method: Any = None, disp: bool = True) -> str | None:
         lines += [f"{each.name}: {each.summary}", ""]
         rows = option_table([*each.parts])
         lines += [f"  {n:<22} {d:<10} {doc}" for n, d, doc in rows]
-        for name, settings in each.variants.items():
-            told = ", ".join(f"{key}={value!r}" for key, value in settings.items())
-            lines.append(f"  variant={name!r}: {told}")
+        lines += [f"  variant={name!r}: {settings}" for name, settings in each.variant_table()]
         lines += ["", "  common to all methods", ""]
         lines += [f"  {n:<22} {d:<10} {doc}" for n, d, doc in option_table([RunOptions])]
         lines.append("")

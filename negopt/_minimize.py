@@ -80,7 +80,8 @@ def minimize(
         SciPy's class, with ``x``, ``fun``, ``jac`` of one and the same point, ``success``,
         ``status`` (`negopt.Status`), ``message``, ``nit``, ``nfev``, ``njev``, ``nhev``;
         further ``min_curvature`` and ``curvature_status`` of the second-order check,
-        ``state`` to go on from, ``method``, and counts of escapes, rejected and non-finite
+        ``state`` to go on from, ``hess`` and ``hess_inv`` (what the run knows of the Hessian
+        at x, as linear operators), ``method``, and counts of escapes, rejected and non-finite
         trials and negative steps.
 
     Raises
@@ -199,6 +200,8 @@ def solve(
     options: dict[str, Any],
 ) -> Any:
     """Run one of negopt's methods."""
+    from negopt._hessian import attach  # SciPy's sparse operators are not needed to import this
+
     start = as_vector(x0)
     if not isinstance(args, tuple):
         args = (args,)
@@ -244,7 +247,9 @@ def solve(
                 )
             state = solver.resume(adopt(run.state, method.name, start))
         allvecs = _loop(solver, state, callback)
-    result = wrap(state, solver.finish(state), objective)
+    point = solver.finish(state)
+    result = wrap(state, point, objective)
+    attach(result, method, state, point, objective)
     if allvecs is not None:
         result.allvecs = allvecs
     if run.disp and not result.success:

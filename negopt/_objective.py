@@ -284,6 +284,13 @@ class Objective:
 
     # --- Hessian products ------------------------------------------------------------
 
+    def unlimited(self) -> Objective:
+        """Return the same functions with counters of their own, without budgets."""
+        other = copy.copy(self)
+        other.counters, other.best, other._at = Counters(), None, None
+        other.maxfun = other.maxtime = math.inf
+        return other
+
     def measured_products(self, iterate: Iterate) -> Callable[[Array], Array]:
         """Return products that are evidence: a HessianUpdateStrategy's guess is none."""
         return self.products(iterate) if self._strategy is None else self._differences(iterate)

@@ -222,6 +222,10 @@ class Solver:
             state.resets = 1
             state.globalize = self.method.globalize.init(state.iterate)
             return
+        if outcome.trial is not None and outcome.trial.finite and not outcome.valid:
+            state.status = Status.NONFINITE  # the rule itself calls it a divergence
+            state.message = f"{outcome.reason[0].upper()}{outcome.reason[1:]}."
+            return
         if outcome.trial is not None and not outcome.valid:
             state.status = Status.NONFINITE
             state.message = (

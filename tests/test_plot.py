@@ -93,6 +93,24 @@ def test_step_sizes_need_signed_steps() -> None:
         plot.step_sizes(SimpleNamespace(nfev=1))
 
 
+def test_density_of_a_spectrum(tmp_path: Path) -> None:
+    values = np.linspace(-1.0, 3.0, 300)
+    found = negopt.spectrum(np.diag(values), np.zeros(300), n_probes=2, n_steps=20)
+    figure = plot.spectrum(found)
+    assert saved(figure, tmp_path)[:8] == PNG
+    (ax,) = figure.axes
+    negative, positive = ax.collections
+    assert negative.get_label().startswith("negative (2")  # a quarter, in per cent
+    below, above = (part.get_paths()[0].vertices for part in (negative, positive))
+    assert below[:, 0].max() <= 0.0 <= above[:, 0].min()
+    height = found.density(above[:, 0])
+    drawn = above[:, 1] > 1e-3
+    assert np.max(np.abs(above[drawn, 1] - height[drawn])) < 1e-6
+    assert ax.get_yscale() == "log"
+    exact = negopt.spectrum(np.diag(values), np.zeros(300))
+    assert plot.spectrum(exact).axes[0].get_ylabel() == "eigenvalue"  # these are known, one by one
+
+
 def test_spectrum(tmp_path: Path) -> None:
     figure = plot.spectrum([3.0, -1.0, 0.0, 1e4, -1e-6])
     assert saved(figure, tmp_path)[:8] == PNG

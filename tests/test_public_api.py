@@ -26,17 +26,29 @@ PUBLIC = {
     "Method",
     "OptimizeResult",
     "Status",
+    "adam",
+    "check_derivatives",
     "checkpoint",
+    "diagnostics",
+    "diagonal_mass",
+    "gd",
+    "gd_armijo",
+    "leftmost_eigenpairs",
     "line_search_wolfe_pm",
     "lqn_tr",
     "lsr1_tr",
     "lsr1_wolfe_pm",
     "minimize",
     "neural",
+    "new_q_newton",
     "newton_krylov",
+    "ogr",
     "problems",
+    "sfn_exact",
+    "sfn_lanczos",
     "sfn_series",
     "show_options",
+    "spectrum",
     "sr1_wolfe_pm",
 }
 # Libraries that are imported when they are needed, never by `import negopt`.
@@ -184,7 +196,7 @@ COMMANDS = sorted(
         line.split("negopt ", 1)[1].strip()
         for path in [ROOT / "README.md", ROOT / "Makefile", *sorted((ROOT / "docs").glob("*.md"))]
         for line in path.read_text().splitlines()
-        if re.match(r"(\t.*-m )?negopt (compare|train|resume|methods)\b", line)
+        if re.match(r"(\t.*-m )?negopt (check|compare|train|resume|methods)\b", line)
     }
 )
 

@@ -80,6 +80,10 @@ class Options(SphinxDirective):
             rows = [[f"`{a}`", f"`{b}`", c] for a, b, c in option_table(parts)]
             out.append(nodes.rubric("", "", nodes.literal(text=name)))
             out.append(table(["option", "default", "meaning"], rows))
+            if name in negopt.METHODS and negopt.METHODS[name].variants:
+                told = negopt.METHODS[name].variant_table()
+                head = ["variant", "options that it sets"]
+                out.append(table(head, [[f"`{a}`", b] for a, b in told]))
         return out
 
 

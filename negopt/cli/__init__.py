@@ -1,4 +1,4 @@
-"""The command line: ``negopt compare | train | resume | methods``.
+"""The command line: ``negopt compare | train | resume | check | methods``.
 
 Each subcommand lives in a module of its own and is imported when it is called, so
 ``negopt --help`` is quick and `import negopt` stays light.
@@ -29,8 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns
     -------
     int
-        0 when the command did its work; 2 for a mistake in the arguments or files,
-        told in one line on stderr; 130 after Ctrl-C.
+        0 when the command did its work; 1 when ``check`` found a wrong derivative; 2 for a
+        mistake in the arguments or files, told in one line on stderr; 130 after Ctrl-C.
     """
     arguments = glue_negative_values(list(sys.argv[1:] if argv is None else argv))
     try:
@@ -54,10 +54,14 @@ def _dispatch(options: object) -> int:
         from negopt.cli._train import train as run
     elif command == "resume":
         from negopt.cli._train import resume as run
+    elif command == "check":
+        from negopt.cli._check import check as run
     elif command == "methods":
         from negopt.cli._methods import methods as run
     else:
-        raise UsageError("which command? compare, train, resume or methods; see negopt --help")
+        raise UsageError(
+            "which command? compare, train, resume, check or methods; see negopt --help"
+        )
     return run(options)
 
 

@@ -50,6 +50,8 @@ def methods(options: Any) -> int:
         facts.add_row(name, text)
     console.print(facts)
     console.print(_options_table(f"Options of {method.name}", list(method.parts)))
+    if method.variants:
+        console.print(_variants_table(method))
     console.print(_options_table("Options of every method", [RunOptions]))
     return 0
 
@@ -63,7 +65,7 @@ def find_method(name: str) -> Method:
     return method
 
 
-def _options_table(title: str, parts: list[Any]) -> Table:
+def _table(title: str, *columns: str) -> Table:
     table = Table(
         title=title,
         title_justify="left",
@@ -71,9 +73,22 @@ def _options_table(title: str, parts: list[Any]) -> Table:
         box=box.SIMPLE_HEAD,
         pad_edge=False,
     )
-    table.add_column("option", style="bold", no_wrap=True)
-    table.add_column("default", no_wrap=True)
-    table.add_column("meaning")
+    table.add_column(columns[0], style="bold", no_wrap=True)
+    for name in columns[1:-1]:
+        table.add_column(name, no_wrap=True)
+    table.add_column(columns[-1])
+    return table
+
+
+def _variants_table(method: Method) -> Table:
+    table = _table("Named settings, by the option variant", "variant", "options that it sets")
+    for name, settings in method.variant_table():
+        table.add_row(escape(name), escape(settings))
+    return table
+
+
+def _options_table(title: str, parts: list[Any]) -> Table:
+    table = _table(title, "option", "default", "meaning")
     for name, default, meaning in option_table(parts):
         table.add_row(name, escape(default), escape(meaning))
     return table

@@ -20,6 +20,7 @@ examples:
   negopt compare --data ionosphere --hidden 8,4 --l2 1e-4
   negopt train --data ionosphere --hidden 32,16 --checkpoint run.npz
   negopt resume run.npz --iterations 100
+  negopt check mymodule:objective
   negopt methods lqn-tr
 
 `negopt COMMAND --help` has the options of a command."""
@@ -51,6 +52,15 @@ examples:
   negopt resume run.npz
   negopt resume run.npz --iterations 500
   negopt resume run.npz --data moved/a9a.xz"""
+
+_CHECK = """\
+examples:
+  negopt check rosenbrock
+  negopt check mymodule:objective          an object with fun, grad, maybe hessp, and x0
+  negopt check mymodule:objective --x0=0.3,-1.2
+
+Take a generic point: at zero, or at a minimum, many a mistake cannot be seen.
+The exit code is 1 when a derivative is wrong."""
 
 
 class _Parser(argparse.ArgumentParser):
@@ -87,6 +97,7 @@ def build_parser() -> argparse.ArgumentParser:
     _compare(command("compare", "run methods, SciPy's among them, beside each other", _COMPARE))
     _train(command("train", "train a network on a data file, with checkpoints", _TRAIN))
     _resume(command("resume", "go on from a checkpoint of `negopt train`", _RESUME))
+    _check(command("check", "compare derivatives with differences, and name what is wrong", _CHECK))
     methods = command("methods", "list the methods, or the options of one", "")
     methods.add_argument("name", nargs="?", metavar="NAME", help="show the options of this one")
     return parser
@@ -199,6 +210,17 @@ def _resume(parser: argparse.ArgumentParser) -> None:
         help="further iterations (default: the rest of the plan, or as many again)",
     )
     parser.add_argument("--data", metavar="FILE", help="where the data file lies now, if it moved")
+
+
+def _check(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "objective", metavar="OBJECTIVE", help="module:object of your own, or a built-in problem"
+    )
+    parser.add_argument("--n", type=_positive, metavar="N", help="variables of a built-in problem")
+    parser.add_argument("--x0", type=_vector, metavar="X,X,...", help="where to check")
+    parser.add_argument(
+        "--seed", type=_count, default=0, help="of the random directions (default: %(default)s)"
+    )
 
 
 def glue_negative_values(arguments: list[str]) -> list[str]:

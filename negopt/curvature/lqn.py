@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from negopt import kernels
+from negopt._array import Array
 from negopt._options import check_integer
 from negopt._types import Iterate
-from negopt.curvature.compact import CompactOperator, PairMemory
+from negopt.curvature.compact import CompactOperator, PairMemory, new_pair_memory
 from negopt.curvature.lsr1 import LSR1, initial_scaling
 
 __all__ = ["HybridPairs"]
@@ -24,8 +25,9 @@ class HybridPairs(LSR1):
 
     Parameters
     ----------
-    maxcor : int, default 20
-        Number of pairs m.  Memory held: 2m vectors of n entries.
+    maxcor : int or None, default None
+        Number of pairs m; None takes 40 up to 200 variables, where memory costs nothing, and
+        20 above.  Memory held: 2m vectors of n entries.
     gamma : {"max", "mean", "last"} or float, default "mean"
         Scaling of the initial matrix: the geometric mean of ``y'y / s'y``.
     skip : float, default 1e-8
@@ -50,7 +52,9 @@ class HybridPairs(LSR1):
     doi:10.1137/16M1092106.
     """
 
-    maxcor: int = field(default=20, metadata={"doc": "number of stored pairs m"})
+    maxcor: int | None = field(  # type: ignore[assignment]
+        default=None, metadata={"doc": "number of stored pairs m; None: 40 for n <= 200, else 20"}
+    )
     gamma: str | float = field(
         default="mean", metadata={"doc": "initial matrix: 'max', 'mean', 'last' or a number"}
     )
@@ -63,8 +67,14 @@ class HybridPairs(LSR1):
     )
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        if self.maxcor is not None:
+            check_integer("maxcor", self.maxcor)
+        self._check_scaling()
         check_integer("block", self.block)
+
+    def init(self, x0: Array) -> PairMemory:
+        """Return an empty memory."""
+        return new_pair_memory(x0, self.maxcor or (40 if x0.shape[0] <= 200 else 20))
 
     def operator(self, memory: PairMemory, objective: Any, iterate: Iterate) -> CompactOperator:
         """Return the model of the stored pairs."""

@@ -81,6 +81,9 @@ class LSR1:
 
     def __post_init__(self) -> None:
         check_integer("maxcor", self.maxcor)
+        self._check_scaling()
+
+    def _check_scaling(self) -> None:
         if isinstance(self.gamma, str):
             check_choice("gamma", self.gamma, GAMMA_RULES)
         else:

@@ -24,7 +24,8 @@ class ProductMemory:
     Attributes
     ----------
     scale : float
-        The series' bound V on the square of the Hessian; 0 before the first step.
+        What the step rule measures the Hessian with: the series' bound V on its square, or
+        the unit of the norm of |H|; 0 before the first step.
     first_gnorm : float
         Gradient norm that the accuracy of inner solves is measured against.
     """

@@ -1,4 +1,4 @@
-"""Levenberg-Marquardt damping of a saddle-free step, with rejection."""
+"""Levenberg-Marquardt damping of a saddle-free step, with learning rate and momentum."""
 
 from __future__ import annotations
 
@@ -8,22 +8,43 @@ from typing import Any
 
 from numpy.random import Generator
 
-from negopt._array import eps_of
-from negopt._options import check_number
-from negopt._types import Iterate, Oracle, Outcome, StepRule, saved
+from negopt._array import Array, eps_of
+from negopt._damping import AbsoluteDamping
+from negopt._options import check_choice, check_number
+from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
+from negopt.globalize.blend import Blend
+from negopt.globalize.fixed import PATIENCE, take_step
 from negopt.globalize.ratio import moves, reduction_ratio, rounding_of
 
 __all__ = ["AdaptiveDamping", "Damping"]
+
+#: Trials without progress after which the run is given up.
+STALL = 100
+#: Beyond these a step of any problem is shorter than the spacing of x.
+MOST = {"relative": 1e18, "absolute": 1e300}
 
 
 @saved
 @dataclass(slots=True)
 class Damping:
-    """State: the damping as a share of the largest |eigenvalue|, its growth, the lowest f."""
+    """State.
+
+    Attributes
+    ----------
+    damping : float
+        In the units of ``damping_unit``.
+    factor : float
+        What the next rejection multiplies it by.
+    lowest : float
+        Lowest value of f accepted.
+    previous : array, shape (n,), or None
+        The last step that was taken; kept only where momentum may use it.
+    """
 
     damping: float
     factor: float = 2.0
     lowest: float = math.inf
+    previous: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -33,42 +54,108 @@ class AdaptiveDamping:
     Parameters
     ----------
     damping : float, default 0.01
-        First damping, relative to the largest |eigenvalue| seen.
+        First damping lambda, in the units of `damping_unit`.
+    damping_rule : {"nielsen", "levenberg", "fixed"}, default "nielsen"
+        How it changes from step to step (see the notes).
+    damping_unit : {"relative", "absolute"}, default "relative"
+        ``"relative"``: a share of the largest |eigenvalue|, so that the scale of f does
+        not matter; ``"absolute"``: the units of the Hessian, as in the source.
     min_damping : float or None, default None
-        Never less than this; None takes the square root of the machine epsilon.
+        Never less than this.  None takes the square root of the machine epsilon, and the
+        source's 1e-8 where `damping_unit` is absolute.
+    omega : float, default 0.9
+        Factor of ``"levenberg"``, the source's.
     eta : float, default 1e-4
         A step is accepted when actual / predicted decrease exceeds it.
+    learning_rate : float, default 1
+        Factor on the proposed step.
+    momentum : float, default 0
+        Share of the previous step that is added, in [0, 1).
+    adaptive : bool, default False
+        Choose learning rate and momentum anew for each step, from the quadratic model; one
+        more product a step.  `learning_rate` and `momentum` have no say then.
+    reject : bool, default True
+        False takes every step that is finite, as the source does: f may rise, and the run
+        ends where f is no longer finite.
 
     Notes
     -----
-    The damping is multiplied by ``max(1/3, 1 - (2 rho - 1)^3)`` after an accepted step
-    and by 2, 4, 8 ... after consecutive rejections (Nielsen's rule).  The ratio is
-    formed with the true quadratic model, whose product is known from the basis.
+    With the proposed step ``u = -(|H| + lambda I)^-1 g`` and the step before it, p:
+
+    1. ``s = learning_rate u + momentum p``, or the combination that `best_weights` finds for
+       the model with absolute curvature in the plane of u and p (`adaptive`).
+    2. rho is the actual decrease of f over that of the true model, ``-(g's + s'Hs/2)``.
+    3. After a step, lambda is multiplied by ``max(1/3, 1 - (2 rho - 1)^3)`` (``"nielsen"``),
+       or by omega where ``rho > 3/4`` and 1 / omega where ``rho < 1/4`` (``"levenberg"``), or
+       kept.
+    4. A step with ``rho <= eta`` is rejected.  The next trial is u alone, with lambda
+       multiplied by 2, 4, 8 ...; u comes from what is known of H by then, without a
+       product.  ``"fixed"`` begins the next step with its own lambda.
+
+    The published code of the source never adapts learning rate and momentum: its system of
+    two equations has the right-hand side in its first column, so that the solution is (1,
+    0).  Its runs are ``damping_rule="levenberg"`` with ``damping_unit="absolute"`` and
+    ``reject=False``.  On 100 problems of `negopt.problems` with all eigenvalues
+    ``"levenberg"`` took 1.7 times the evaluations of ``"nielsen"``, and `adaptive` 0.98
+    times; 1.1 times with its product.
+
+    **Guarantee**: with `reject`, an accepted value is never above the lowest one by more
+    than rounding, and a rejected trial costs one value of f and nothing else
+    (``tests/globalize/test_damping.py``).
 
     References
     ----------
     Nielsen (1999), Damping parameter in Marquardt's method, IMM-REP-1999-05.
+    Martens and Grosse (2015), arXiv:1503.05671, sections 6 and 7.
+    Oldewage, Clarke and Hernandez-Lobato (2024), Series of Hessian-vector products for
+    tractable saddle-free Newton optimisation of neural networks, TMLR 02/2024, appendix A.4.
     """
 
-    damping: float = field(default=0.01, metadata={"doc": "first relative damping"})
-    min_damping: float | None = field(
-        default=None, metadata={"doc": "least relative damping; None takes sqrt(eps)"}
+    damping: float = field(default=0.01, metadata={"doc": "first damping"})
+    damping_rule: str = field(
+        default="nielsen", metadata={"doc": "'nielsen', 'levenberg' or 'fixed'"}
     )
+    damping_unit: str = field(
+        default="relative",
+        metadata={"doc": "'relative' to the largest |eigenvalue|, or 'absolute'"},
+    )
+    min_damping: float | None = field(
+        default=None, metadata={"doc": "least damping; None takes sqrt(eps), or 1e-8 absolute"}
+    )
+    omega: float = field(default=0.9, metadata={"doc": "factor of the rule 'levenberg'"})
     eta: float = field(default=1e-4, metadata={"doc": "least ratio of an accepted step"})
+    learning_rate: float = field(default=1.0, metadata={"doc": "factor on the proposed step"})
+    momentum: float = field(default=0.0, metadata={"doc": "share of the previous step added"})
+    adaptive: bool = field(
+        default=False, metadata={"doc": "learning rate and momentum from the quadratic model"}
+    )
+    reject: bool = field(default=True, metadata={"doc": "False takes every finite step"})
 
     def __post_init__(self) -> None:
         check_number("damping", self.damping, open_high=True)
+        check_choice("damping_rule", self.damping_rule, ("nielsen", "levenberg", "fixed"))
+        check_choice("damping_unit", self.damping_unit, ("relative", "absolute"))
         if self.min_damping is not None:
             check_number("min_damping", self.min_damping, open_high=True)
+        check_number("omega", self.omega, 0.0, 1.0, open_low=True, open_high=True)
         check_number("eta", self.eta, 0.0, 0.25, open_high=True)
+        check_number("learning_rate", self.learning_rate, open_low=True, open_high=True)
+        check_number("momentum", self.momentum, 0.0, 1.0, open_high=True)
+        check_choice("adaptive", self.adaptive, (False, True))
+        check_choice("reject", self.reject, (False, True))
+
+    @property
+    def patience(self) -> int:
+        """Trials that may pass without progress: many, where steps need not descend."""
+        return STALL if self.reject else PATIENCE
 
     def init(self, iterate: Iterate) -> Damping:
         """Return the first damping."""
         return Damping(self.damping)
 
     def escaped(self, state: Damping, iterate: Iterate, distance: float) -> None:
-        """Start again from the first damping below a saddle."""
-        state.damping, state.factor = self.damping, 2.0
+        """Start again from the first damping below a saddle, at rest."""
+        state.damping, state.factor, state.previous = self.damping, 2.0, None
 
     def advance(
         self,
@@ -80,14 +167,19 @@ class AdaptiveDamping:
         rng: Generator,
     ) -> Outcome:
         """Damp until a step is accepted; the basis is re-used, so trials cost only f."""
+        if not self.reject:
+            return self._take(state, objective, iterate, operator, step_rule, rng)
         out = Outcome()
         state.lowest = min(state.lowest, iterate.f)
-        least = self.min_damping
-        if least is None:
-            least = math.sqrt(eps_of(iterate.x))
+        damping, least = state.damping, self._least(iterate)
         bar = iterate.f + rounding_of(iterate)
         while True:
-            step = step_rule.propose(iterate, operator, state.damping, rng)
+            u = step_rule.propose(iterate, operator, self._bound(damping), rng)
+            step = u if self.learning_rate >= 1.0 else _scaled(u, self.learning_rate)
+            if out.trials == 0:
+                joined = self._join(state, iterate, operator, u, damping)
+                if joined.slope < 0.0 < joined.predicted_decrease:
+                    step = joined
             x = iterate.x + step.s
             s = x - iterate.x
             # The absolute-value model bounds the true one, so g's < 0 is the promise.
@@ -104,13 +196,79 @@ class AdaptiveDamping:
                 out.rho = reduction_ratio(iterate, trial, step, state.lowest)
                 out.accepted = out.rho > self.eta
             if out.accepted:
-                gain = max(1.0 / 3.0, 1.0 - (2.0 * min(out.rho, 2.0) - 1.0) ** 3)
-                state.damping = max(state.damping * gain, least)
                 state.factor = 2.0
+                self._accept(state, damping, out, least)
                 return out
-            state.damping = max(state.damping, least) * (10.0 if not out.valid else state.factor)
+            damping = max(damping, least) * (10.0 if not out.valid else state.factor)
             state.factor = min(2.0 * state.factor, 1e3)
-            if state.damping > 1e18:
+            if damping > MOST[self.damping_unit]:
                 out.stuck = True
                 out.reason = "no damping gives a decrease"
                 return out
+
+    def _take(
+        self,
+        state: Damping,
+        objective: Oracle,
+        iterate: Iterate,
+        operator: Any,
+        step_rule: StepRule,
+        rng: Generator,
+    ) -> Outcome:
+        """Take the step, up or down."""
+        state.lowest = min(state.lowest, iterate.f)
+        u = step_rule.propose(iterate, operator, self._bound(state.damping), rng)
+        step = self._join(state, iterate, operator, u, state.damping)
+        out = Outcome(step_size=step.length)
+        blame = "reject=False; reject=True takes only steps that descend"
+        take_step(out, objective, iterate, step.s, step.length, state.lowest, blame)
+        if out.accepted and out.trial is not None:
+            predicted = step.predicted_decrease
+            out.rho = (iterate.f - out.trial.f) / predicted if predicted != 0.0 else math.nan
+            self._accept(state, state.damping, out, self._least(iterate))
+        return out
+
+    def _join(
+        self, state: Damping, iterate: Iterate, operator: Any, u: Step, damping: float
+    ) -> Step:
+        """Return the step that learning rate and momentum make of `u`."""
+        p = state.previous
+        if self.adaptive and p is not None:
+            # A share is one of what only an operator with all eigenvalues knows.
+            unit = getattr(operator, "largest", None)
+            known = damping if self.damping_unit == "absolute" else unit and damping * unit
+            return Blend(iterate, operator, u, p).best(known)
+        if self.adaptive:
+            return u
+        if p is None or self.momentum == 0.0:
+            return _scaled(u, self.learning_rate)
+        # Where every step is taken and the damping is fixed, no model is looked at.
+        model = self.reject or self.damping_rule != "fixed"
+        blend = Blend(iterate, operator, u, p, model=model)
+        return blend.step(self.learning_rate, self.momentum)
+
+    def _accept(self, state: Damping, damping: float, out: Outcome, least: float) -> None:
+        """Set the next damping, and keep the step where momentum may use it."""
+        if self.damping_rule == "nielsen":
+            gain = max(1.0 / 3.0, 1.0 - (2.0 * min(out.rho, 2.0) - 1.0) ** 3)
+            state.damping = max(damping * gain, least)
+        elif self.damping_rule == "levenberg":
+            gain = self.omega if out.rho > 0.75 else 1.0 / self.omega if out.rho < 0.25 else 1.0
+            state.damping = max(damping * gain, least)
+        if self.adaptive or self.momentum > 0.0:
+            state.previous = out.s
+
+    def _least(self, iterate: Iterate) -> float:
+        if self.min_damping is not None:
+            return self.min_damping
+        return math.sqrt(eps_of(iterate.x)) if self.damping_unit == "relative" else 1e-8
+
+    def _bound(self, damping: float) -> float:
+        return damping if self.damping_unit == "relative" else AbsoluteDamping(damping)
+
+
+def _scaled(u: Step, rate: float) -> Step:
+    """Return ``rate u``."""
+    if rate == 1.0:
+        return u
+    return Step(rate * u.s, rate * u.slope, rate**2 * u.quadratic, rate * u.length)

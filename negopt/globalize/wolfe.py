@@ -150,7 +150,7 @@ class WolfeSearch:
         def evaluate(alpha: float, best: float) -> tuple[float, float]:
             x = iterate.x + alpha * d
             for twin, value in known.items():
-                if abs(twin - alpha) * step.norm > near or bool(xp.any(x != iterate.x + twin * d)):
+                if abs(twin - alpha) * step.length > near or bool(xp.any(x != iterate.x + twin * d)):
                     continue
                 # x cannot resolve the two steps: the value is known already.
                 if twin in trials:
@@ -188,7 +188,8 @@ class WolfeSearch:
         trial = trials[alpha]
         out.trial, out.s, out.valid, out.accepted = trial, trial.x - iterate.x, True, True
         out.step_size = alpha
-        out.step_norm = state.length = abs(alpha) * step.norm
+        state.length = abs(alpha) * step.norm
+        out.step_norm = abs(alpha) * step.length
         if not moves(iterate, out.s, out.step_norm):
             out.accepted, out.stuck = False, True
             out.reason = "the step no longer changes x"

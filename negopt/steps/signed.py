@@ -37,6 +37,9 @@ class Signed:
 
     Notes
     -----
+    Where the operator knows `units` of the variables, the length that a search goes by is that
+    of ``d / units``.
+
     **Guarantee**: the returned d satisfies ``|g'd| >= angle ||g|| ||d||``; with a Wolfe
     search the sum of ``cos^2 ||g||^2`` is bounded (Zoutendijk), so g tends to zero
     (``tests/guarantees/test_zoutendijk.py``).
@@ -59,19 +62,29 @@ class Signed:
     def propose(self, iterate: Iterate, operator: Any, bound: float | None, rng: Generator) -> Step:
         """Return the direction as a step of length factor 1."""
         g = iterate.g
+        units: Array | None = getattr(operator, "units", None)
         d = -operator.solve(g, absolute=self.flip == "eigen", floor=self.floor)
-        slope, square = scalars(dot(g, d), dot(d, d))
-        length = math.sqrt(square) if square >= 0.0 else math.nan
-        if not (math.isfinite(slope) and 0.0 < length < math.inf):
-            return self._step(-1.0 * g, -(iterate.gnorm**2), iterate.gnorm)
-        least = self.angle * iterate.gnorm * length
-        if abs(slope) <= least:
-            sign = -1.0 if slope > 0.0 else 1.0
-            d = sign * d - (2.0 * self.angle * length / iterate.gnorm) * g
-            slope, square = scalars(dot(g, d), dot(d, d))
-            length = math.sqrt(square)
-        return self._step(d, slope, length)
+        step = self._step(g, d, units)
+        if step is None:
+            step = self._step(g, -1.0 * g, units)
+            return step or Step(-1.0 * g, -(iterate.gnorm**2), iterate.gnorm**2, iterate.gnorm)
+        least = self.angle * iterate.gnorm * step.length
+        if abs(step.slope) <= least:
+            sign = -1.0 if step.slope > 0.0 else 1.0
+            d = sign * d - (2.0 * self.angle * step.length / iterate.gnorm) * g
+            step = self._step(g, d, units) or step
+        return step
 
     @staticmethod
-    def _step(d: Array, slope: float, length: float) -> Step:
-        return Step(d, slope, -slope, length)
+    def _step(g: Array, d: Array, units: Array | None) -> Step | None:
+        """Measure the direction; return None for one that is zero or not finite."""
+        if units is None:
+            slope, square = scalars(dot(g, d), dot(d, d))
+            inside = square
+        else:
+            scaled = d / units
+            slope, square, inside = scalars(dot(g, d), dot(d, d), dot(scaled, scaled))
+        good = math.isfinite(slope) and 0.0 < square < math.inf and 0.0 < inside < math.inf
+        if not good:
+            return None
+        return Step(d, slope, -slope, math.sqrt(inside), euclidean=math.sqrt(square))

@@ -111,7 +111,8 @@ class SpectralTrustRegion:
                 s = s + float(small[k]) * _outside_direction(operator, g, rng)
         else:
             s = _assemble(operator, g, w, float(small[k]) / outside, (inside, outside, rest))
-        return _bounded(iterate, s, quadratic, bound, on_boundary=case != kernels.INTERIOR)
+        units: Array | None = getattr(operator, "units", None)
+        return _bounded(iterate, s, units, quadratic, bound, on_boundary=case != kernels.INTERIOR)
 
 
 def _interior(
@@ -154,15 +155,28 @@ def _assemble(
     return operator.expand(w - scale * inside, scale, g)
 
 
-def _bounded(iterate: Iterate, s: Array, quadratic: float, bound: float, on_boundary: bool) -> Step:
+def _bounded(
+    iterate: Iterate,
+    s: Array,
+    units: Array | None,
+    quadratic: float,
+    bound: float,
+    on_boundary: bool,
+) -> Step:
     """Rescale `s` when rounding, through the implicit basis, made it too long."""
-    slope, square = scalars(dot(iterate.g, s), dot(s, s))
-    length = math.sqrt(square)
+    if units is None:
+        slope, square = scalars(dot(iterate.g, s), dot(s, s))
+        length = euclidean = math.sqrt(square)
+    else:
+        scaled = s / units
+        slope, *squares = scalars(dot(iterate.g, s), dot(scaled, scaled), dot(s, s))
+        length, euclidean = map(math.sqrt, squares)
     if length > bound:
         # N.B. in an ill-conditioned basis the excess was up to 3e-5 of the radius.
         factor = bound / length
         s, slope, quadratic, length = factor * s, factor * slope, factor**2 * quadratic, bound
-    return Step(s, slope, quadratic, length, on_boundary)
+        euclidean *= factor
+    return Step(s, slope, quadratic, length, on_boundary, euclidean)
 
 
 def _outside_direction(operator: SpectralOperator, like: Array, rng: Generator) -> Array:

@@ -180,10 +180,34 @@ class SharedObjective:
         return lambda p: self.spy.hessp(x, p)
 
 
-@pytest.fixture(params=list(negopt.METHODS))
-def method(request: pytest.FixtureRequest) -> str:
-    """Every row of the table."""
-    return request.param
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give `method` every row of the table, or those that promise to converge.
+
+    A baseline need not converge with its default options: the marker ``converges`` leaves
+    it out of a test that is about convergence, or must see a whole run.
+    """
+    if "method" not in metafunc.fixturenames:
+        return
+    promised = metafunc.definition.get_closest_marker("converges") is not None
+    rows = [name for name, row in negopt.METHODS.items() if not (promised and row.baseline)]
+    metafunc.parametrize("method", rows)
+
+
+@pytest.fixture
+def ended() -> Callable[[Any], bool]:
+    """Return the test that a run has ended as its row promises.
+
+    It has converged; a baseline may have used up its iterations.
+    """
+    return lambda res: (
+        res.success or (negopt.METHODS[res.method].baseline and res.status == negopt.Status.LIMIT)
+    )
+
+
+@pytest.fixture
+def brief(method: str) -> dict[str, Any]:
+    """Options for a test that looks at a run of any length: a baseline's is cut short."""
+    return {"maxiter": 40} if negopt.METHODS[method].baseline else {}
 
 
 @pytest.fixture(params=list(PROBLEMS))
@@ -196,6 +220,12 @@ def problem(request: pytest.FixtureRequest) -> Problem:
 def rosenbrock() -> Problem:
     """Two variables, from the customary start."""
     return PROBLEMS["rosenbrock"]
+
+
+@pytest.fixture
+def quadratic() -> Problem:
+    """Twenty variables, eigenvalues 1 to 20."""
+    return PROBLEMS["quadratic"]
 
 
 @pytest.fixture

@@ -55,6 +55,7 @@ def test_two_halves_are_the_whole(method, first, through, tmp_path) -> None:
     same(rest, whole)
 
 
+@pytest.mark.converges
 def test_resuming_through_a_saddle(method, saddle) -> None:
     kwargs = dict(jac=saddle.grad, method=method)
     whole = negopt.minimize(saddle.fun, saddle.x0, **kwargs)
@@ -114,6 +115,7 @@ def test_budgets_are_of_the_call_and_counters_of_the_run(method) -> None:
     assert rest.fun <= half.fun
 
 
+@pytest.mark.converges
 def test_going_on_after_convergence_ends_at_once(method, rosenbrock) -> None:
     kwargs = dict(jac=rosenbrock.grad, method=method)
     done = negopt.minimize(rosenbrock.fun, rosenbrock.x0, **kwargs)
@@ -191,6 +193,7 @@ def test_return_all(method) -> None:
     assert fun(res.allvecs[-1]) == res.fun
 
 
+@pytest.mark.converges
 def test_disp_logs_one_aligned_line_an_iteration(method, rosenbrock, caplog, capsys) -> None:
     with caplog.at_level(logging.INFO, logger="negopt"):
         res = negopt.minimize(
@@ -216,7 +219,7 @@ def test_silence_without_disp(method, rosenbrock, caplog, capsys) -> None:
     assert capsys.readouterr() == ("", "")
 
 
-def test_unknown_options_name_the_nearest(method, rosenbrock) -> None:
+def test_unknown_options_name_the_nearest(method, rosenbrock, ended) -> None:
     with pytest.warns(OptimizeWarning, match=r"Unknown solver option 'max_iter'.*'maxiter'") as w:
         res = negopt.minimize(
             rosenbrock.fun,
@@ -225,7 +228,7 @@ def test_unknown_options_name_the_nearest(method, rosenbrock) -> None:
             method=method,
             options={"max_iter": 3},
         )
-    assert res.success
+    assert ended(res)
     assert len(w) == 1
     assert w[0].filename == __file__  # points at the user's line
     with pytest.warns(OptimizeWarning, match="Unknown solver option 'zzz'") as w:
@@ -261,7 +264,13 @@ def test_bad_options_of_all(method, options, words) -> None:
 OWNED = [
     pytest.param(name, option, id=f"{name}-{option}")
     for name, row in negopt.METHODS.items()
-    for option in sorted(row.option_names())
+    for option in sorted(row.option_names() - {"variant"})
+]
+
+VARIANTS = [
+    pytest.param(name, variant, id=f"{name}-{variant}")
+    for name, row in negopt.METHODS.items()
+    for variant in row.variants
 ]
 
 
@@ -270,6 +279,21 @@ OWNED = [
 def test_bad_options_of_the_parts(name, option, value) -> None:
     with pytest.raises((ValueError, TypeError), match=rf"{option}.*{value!r}"):
         solve(name, maxiter=2, **{option: value})
+
+
+@pytest.mark.parametrize(("name", "variant"), VARIANTS)
+def test_a_variant_is_its_options(name, variant) -> None:
+    settings = dict(negopt.METHODS[name].variants[variant])
+    assert f"variant={variant!r}" in negopt.show_options(name, disp=False)
+    res = solve(name, maxiter=5, variant=variant)
+    same(res, solve(name, maxiter=5, **settings))
+    assert res.fun <= fun(EXTENDED)
+    with pytest.raises(ValueError, match=rf"variant='none'.*{variant}"):
+        solve(name, variant="none")
+    option = next(iter(settings))  # an option given beside it comes first
+    default = next(getattr(p, option) for p in negopt.METHODS[name].parts if hasattr(p, option))
+    beside = solve(name, maxiter=5, variant=variant, **{option: default})
+    same(beside, solve(name, maxiter=5, **{**settings, option: default}))
 
 
 @pytest.mark.parametrize(("name", "option"), OWNED)

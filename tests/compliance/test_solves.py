@@ -19,6 +19,7 @@ def given(problem, form: str) -> dict:
     }[form]
 
 
+@pytest.mark.converges
 @pytest.mark.parametrize("form", ["jac", "hessp", "hess", "none"])
 def test_solves_the_small_problems(method, problem, form) -> None:
     res = negopt.minimize(problem.fun, problem.x0, method=method, **given(problem, form))
@@ -33,11 +34,11 @@ def test_solves_the_small_problems(method, problem, form) -> None:
     assert "gtol" in res.message
 
 
-def test_x0_is_never_changed(method, rosenbrock) -> None:
+def test_x0_is_never_changed(method, rosenbrock, ended) -> None:
     x0 = np.array(rosenbrock.x0)
     kept = x0.copy()
     res = negopt.minimize(rosenbrock.fun, x0, jac=rosenbrock.grad, method=method)
-    assert res.success
+    assert ended(res)
     assert np.array_equal(x0, kept)
     assert not np.shares_memory(res.x, x0)
 
@@ -93,7 +94,7 @@ def test_a_user_who_returns_one_buffer_again_and_again(method, rosenbrock) -> No
     ],
     ids=lambda x: f"{type(x).__name__}-{getattr(x, 'dtype', '')}",
 )
-def test_starts_of_every_kind(method, x0) -> None:
+def test_starts_of_every_kind(method, x0, ended) -> None:
     seen = []
 
     def fun(x):
@@ -101,8 +102,8 @@ def test_starts_of_every_kind(method, x0) -> None:
         return (x[0] - 5.0) ** 2
 
     res = negopt.minimize(fun, x0, jac=lambda x: 2.0 * (x - 5.0), method=method)
-    assert res.success
-    assert res.x == pytest.approx([5.0])
+    assert ended(res)
+    assert not res.success or res.x == pytest.approx([5.0])
     assert set(seen) == {((1,), np.dtype(np.float64))}
 
 
@@ -119,19 +120,26 @@ def test_a_read_only_start_and_a_strided_one(method, rosenbrock) -> None:
 
 
 @pytest.mark.parametrize("form", ["jac", "hessp", "hess"])
-def test_float32_is_kept(method, problem, form, spy) -> None:
+def test_float32_is_kept(method, problem, form, spy, ended, brief) -> None:
     watch = spy(problem)
     x0 = np.array(problem.x0, dtype=np.float32)
     derivatives = {k: getattr(watch, k) for k in given(problem, form)}
-    res = negopt.minimize(watch.fun, x0, method=method, **derivatives)
+    if method == "gd-armijo" and problem.name == "rosenbrock-6":
+        # The condition number is 3400, and rounding x alone changes g by 1e-4: with nothing
+        # but gradients to go along, the default of gtol (3e-4) is out of reach: 3e-3 is the end.
+        brief = {"gtol": 0.01}
+    res = negopt.minimize(watch.fun, x0, method=method, options=brief, **derivatives)
     assert watch.dtypes == {np.dtype(np.float32)}
     assert res.x.dtype == res.jac.dtype == np.float32
     assert isinstance(res.fun, float)
-    assert res.success, res.message
-    assert res.fun == pytest.approx(problem.fmin, abs=1e-5 * max(1.0, abs(problem.fmin)))
+    assert ended(res), res.message
+    if res.success:
+        assert res.fun == pytest.approx(problem.fmin, abs=1e-5 * max(1.0, abs(problem.fmin)))
 
 
-def test_float32_gradients_stay_float32_when_the_user_returns_float64(method, rosenbrock) -> None:
+def test_float32_gradients_stay_float32_when_the_user_returns_float64(
+    method, rosenbrock, ended
+) -> None:
     x0 = np.array(rosenbrock.x0, dtype=np.float32)
     res = negopt.minimize(
         lambda x: float(rosenbrock.fun(x.astype(np.float64))),
@@ -140,12 +148,12 @@ def test_float32_gradients_stay_float32_when_the_user_returns_float64(method, ro
         method=method,
     )
     assert res.x.dtype == res.jac.dtype == np.float32
-    assert res.success, res.message
+    assert ended(res), res.message
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("form", ["jac", "hessp"])
-def test_every_array_library(method, xp_case, dtype, form, saddle) -> None:
+def test_every_array_library(method, xp_case, dtype, form, saddle, ended, brief) -> None:
     seen = []
 
     def fun(x):
@@ -162,17 +170,19 @@ def test_every_array_library(method, xp_case, dtype, form, saddle) -> None:
 
     x0 = xp_case.asarray(saddle.x0, dtype=dtype)
     extra = {"hessp": hessp} if form == "hessp" else {}
-    res = negopt.minimize(fun, x0, jac=jac, method=method, **extra)
-    assert res.success, res.message
+    res = negopt.minimize(fun, x0, jac=jac, method=method, options=brief, **extra)
+    assert ended(res), res.message
     for array in [res.x, res.jac, *seen]:
         assert xp_case.owns(array)
         assert array.dtype == x0.dtype
         assert array.shape == (3,)
     assert isinstance(res.fun, float)
-    assert res.fun == pytest.approx(-0.25, abs=1e-5 if dtype == "float32" else 1e-9)
+    if res.success:
+        assert res.fun == pytest.approx(-0.25, abs=1e-5 if dtype == "float32" else 1e-9)
     assert np.array_equal(xp_case.to_numpy(x0), np.array(saddle.x0, dtype=dtype))
 
 
+@pytest.mark.converges
 def test_every_array_library_takes_the_same_path(method, xp_case, rosenbrock) -> None:
     kwargs = dict(jac=rosenbrock.grad, hessp=rosenbrock.hessp, method=method)
     ours = negopt.minimize(rosenbrock.fun, xp_case.asarray(rosenbrock.x0), **kwargs)
@@ -182,6 +192,7 @@ def test_every_array_library_takes_the_same_path(method, xp_case, rosenbrock) ->
     assert xp_case.to_numpy(ours.x) == pytest.approx(host.x, rel=1e-4)
 
 
+@pytest.mark.converges
 def test_differences_on_every_array_library(method, xp_case, saddle) -> None:
     x0 = xp_case.asarray([0.3, 1.0, -1.0])
     res = negopt.minimize(saddle.fun, x0, method=method)
@@ -190,7 +201,7 @@ def test_differences_on_every_array_library(method, xp_case, saddle) -> None:
     assert res.fun == pytest.approx(-0.25, abs=1e-8)
 
 
-def test_torch_history_is_not_recorded(method, saddle) -> None:
+def test_torch_history_is_not_recorded(method, saddle, ended) -> None:
     torch = pytest.importorskip("torch")
     seen = []
 
@@ -203,7 +214,7 @@ def test_torch_history_is_not_recorded(method, saddle) -> None:
 
     x0 = torch.tensor(saddle.x0, dtype=torch.float64, requires_grad=True)
     res = negopt.minimize(both, x0, jac=True, method=method)
-    assert res.success
+    assert ended(res)
     assert not any(seen)
     assert not res.x.requires_grad
     assert not res.jac.requires_grad
@@ -234,16 +245,20 @@ def test_args_reach_every_function(method) -> None:
         note("hessp", a, b)
         return 2.0 * a * p
 
-    res = negopt.minimize(fun, [0.0], args=(3.0, 4.0), jac=jac, hessp=hessp, method=method)
-    assert res.x == pytest.approx([4.0])
+    # From a stationary point, so that every method asks for products.
+    for x0 in ([0.0], [4.0]):
+        res = negopt.minimize(fun, x0, args=(3.0, 4.0), jac=jac, hessp=hessp, method=method)
+        assert not res.success or res.x == pytest.approx([4.0])
     assert set(seen) == {("fun", 3.0, 4.0), ("jac", 3.0, 4.0), ("hessp", 3.0, 4.0)}
 
 
 def test_an_argument_that_is_no_tuple_is_one_argument(method) -> None:
-    res = negopt.minimize(
-        lambda x, b: (x[0] - b) ** 2, [0.0], args=4.0, jac=lambda x, b: 2 * (x - b), method=method
-    )
-    assert res.x == pytest.approx([4.0])
+    for x0 in ([0.0], [4.0]):
+        res = negopt.minimize(
+            lambda x, b: (x[0] - b) ** 2, x0, args=4.0, jac=lambda x, b: 2 * (x - b), method=method
+        )
+        assert not res.success or res.x == pytest.approx([4.0])
+    assert res.success
 
 
 def test_start_at_the_minimum(method, rosenbrock) -> None:
@@ -262,6 +277,7 @@ def test_the_same_call_gives_the_same_bits(method, problem) -> None:
     assert runs[0].nfev == runs[1].nfev
 
 
+@pytest.mark.converges
 def test_rng_changes_nothing_but_the_probes(method, saddle) -> None:
     for seed in (1, np.random.default_rng(5)):
         res = negopt.minimize(
@@ -271,6 +287,30 @@ def test_rng_changes_nothing_but_the_probes(method, saddle) -> None:
         assert res.fun == pytest.approx(-0.25, abs=1e-9)
 
 
+#: Rates with which the baselines solve the quadratic, whose eigenvalues are 1 to 20.
+RATES = {
+    "gd": [{"learning_rate": 0.09}, {"learning_rate": 0.03, "momentum": 0.7}],
+    "adam": [{"learning_rate": 0.05}, {"learning_rate": 0.05, "amsgrad": True}],
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [(name, options) for name in RATES for options in RATES[name]]
+)
+@pytest.mark.parametrize("form", ["jac", "hessp", "none"])
+def test_baselines_solve_the_quadratic_at_a_suitable_rate(name, options, form, quadratic) -> None:
+    assert set(RATES) == {name for name, row in negopt.METHODS.items() if row.baseline}
+    res = negopt.minimize(
+        quadratic.fun, quadratic.x0, method=name, options=options, **given(quadratic, form)
+    )
+    assert res.success, res.message
+    assert res.status == negopt.Status.CONVERGED
+    assert res.fun == pytest.approx(quadratic.fmin, abs=1e-6)
+    assert np.max(np.abs(quadratic.grad(res.x))) <= (1e-5 if form != "none" else 1e-4)
+    assert res.curvature_status == "positive"
+
+
+@pytest.mark.converges
 @pytest.mark.parametrize("scale", [1e-20, 1e-8, 1e8, 1e20])
 def test_the_scale_of_f_does_not_matter(method, rosenbrock, scale) -> None:
     plain = negopt.minimize(rosenbrock.fun, rosenbrock.x0, jac=rosenbrock.grad, method=method)

@@ -1,4 +1,9 @@
-"""Levenberg-Marquardt damping: Nielsen's rule, rejections, what is not finite."""
+"""Levenberg-Marquardt damping: rules, units, rejections, momentum, what is not finite.
+
+With ``reject`` an accepted value is never above the lowest one by more than rounding, and a
+rejected trial costs one value of f.  The settings of the source document are reproduced, and with
+them what its code does: a learning rate of 1 and a momentum of 0 whatever the model says.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import negopt
+from negopt._damping import AbsoluteDamping
 from negopt._types import Iterate, Step
 from negopt.globalize.damping import AdaptiveDamping
 
@@ -113,10 +119,23 @@ def test_an_escape_starts_from_the_first_damping():
     assert (state.damping, state.factor) == (0.5, 2.0)
 
 
-@settings(max_examples=20)
-@given(seed=st.integers(0, 10**6), engine=st.sampled_from(["krylov", "binomial"]))
-def test_monotone_decrease(seed, engine):
-    """Accepted values never rise by more than rounding."""
+@settings(max_examples=40)
+@given(
+    seed=st.integers(0, 10**6),
+    engine=st.sampled_from(["krylov", "binomial"]),
+    chosen=st.fixed_dictionaries(
+        {},
+        optional={
+            "damping_rule": st.sampled_from(["levenberg", "fixed"]),
+            "damping_unit": st.just("absolute"),
+            "learning_rate": st.sampled_from([0.3, 1.9, 5.0]),
+            "momentum": st.sampled_from([0.5, 0.95]),
+            "adaptive": st.booleans(),
+        },
+    ),
+)
+def test_monotone_decrease(seed, engine, chosen):
+    """Accepted values never rise by more than rounding, whatever the options."""
     rng = np.random.default_rng(seed)
     A = rng.standard_normal((5, 5))
     A = A + A.T
@@ -132,14 +151,303 @@ def test_monotone_decrease(seed, engine):
         hessp=lambda x, p: A @ p + 12 * x**2 * p,
         method="sfn-series",
         callback=lambda intermediate_result: seen.append(intermediate_result.fun),
-        options={"engine": engine, "maxiter": 60},
+        options={"engine": engine, "maxiter": 60, **chosen},
     )
     values = np.array(seen)
     assert np.all(np.diff(values) <= 1e4 * np.finfo(float).eps * np.abs(values[:-1]))
 
 
+@settings(max_examples=60)
+@given(rho=st.floats(1e-3, 2.0), damping=st.floats(1e-5, 1e3), omega=st.sampled_from([0.9, 2 / 3]))
+def test_levenbergs_rule(rho, damping, omega):
+    rule = AdaptiveDamping(damping=damping, damping_rule="levenberg", omega=omega)
+    state = rule.init(HERE)
+    out, asked = advance(rule, state, rho)
+    assert out.accepted
+    assert asked == [damping]
+    factor = omega if rho > 0.75 else 1 / omega if rho < 0.25 else 1.0
+    assert state.damping == pytest.approx(damping * factor)
+
+
+def test_a_fixed_damping_comes_back_after_rejections():
+    rule = AdaptiveDamping(damping=0.3, damping_rule="fixed")
+    state = rule.init(HERE)
+    out, asked = advance(rule, state, -1.0, -1.0, 1.0)
+    assert out.accepted
+    assert asked == pytest.approx([0.3, 0.6, 2.4])
+    assert state.damping == 0.3
+
+
+@pytest.mark.parametrize("reject", [True, False])
+def test_the_unit_travels_with_the_damping(reject):
+    for unit, kind, least in (("relative", float, 2**-26), ("absolute", AbsoluteDamping, 1e-8)):
+        rule = AdaptiveDamping(damping=1e-9, damping_unit=unit, reject=reject)
+        state = rule.init(HERE)
+        out, asked = advance(rule, state, 1.0)
+        assert out.accepted
+        assert [type(d) for d in asked] == [kind]
+        assert state.damping == pytest.approx(least)
+
+
 @pytest.mark.parametrize(
-    "options", [{"damping": -1.0}, {"damping": math.inf}, {"min_damping": -1.0}, {"eta": 0.25}]
+    ("rate", "lengths"), [(0.5, [0.5, 0.5 / 1.5]), (3.0, [3.0, 1 / 1.5])], ids=["short", "long"]
+)
+def test_learning_rate(rate, lengths):
+    """The first trial is the scaled step; rejected, a step longer than u is u."""
+    tried = []
+
+    class Watched(Ratios):
+        def at(self, x, *, bar=math.inf):
+            tried.append(np.linalg.norm(x))
+            return super().at(x, bar=bar)
+
+    rule = AdaptiveDamping(damping=0.0, min_damping=0.25, learning_rate=rate)
+    state, rng = rule.init(HERE), np.random.default_rng(0)
+    out = rule.advance(state, Watched(-1.0, 1.0), HERE, None, Downhill(), rng)
+    assert out.accepted
+    assert tried == pytest.approx(lengths)
+
+
+class Matrix:
+    """An operator that counts its products."""
+
+    learns = False
+
+    def __init__(self, H):
+        self.H, self.calls = H, 0
+
+    def matvec(self, v):
+        self.calls += 1
+        return self.H @ v
+
+
+def test_heavy_ball_on_the_steps_that_were_taken():
+    rule = AdaptiveDamping(damping=0.5, damping_rule="fixed", learning_rate=0.8, momentum=0.5)
+    operator = Matrix(np.eye(2))
+    state, rng = rule.init(HERE), np.random.default_rng(0)
+    first = rule.advance(state, Ratios(1.0), HERE, operator, Downhill(), rng)
+    u = -HERE.g / 5.0 / 1.5
+    np.testing.assert_allclose(first.s, 0.8 * u)
+    assert operator.calls == 0
+    second = rule.advance(state, Ratios(1.0), HERE, operator, Downhill(), rng)
+    np.testing.assert_allclose(second.s, 0.8 * u + 0.5 * first.s)
+    assert operator.calls == 1  # the model of the combination
+    third = rule.advance(state, Ratios(-1.0, -1.0, 1.0), HERE, operator, Downhill(), rng)
+    assert third.trials == 3
+    np.testing.assert_allclose(third.s, -0.8 * HERE.g / 5.0 / 5.0)  # without the momentum
+    assert operator.calls == 2  # a product a step, none for what was rejected
+    np.testing.assert_array_equal(state.previous, third.s)
+    rule.escaped(state, HERE, 1.0)
+    assert state.previous is None
+
+
+def test_nothing_is_kept_or_asked_for_without_momentum():
+    rule = AdaptiveDamping()
+    state = rule.init(HERE)
+    advance(rule, state, 1.0)  # the operator is None
+    assert state.previous is None
+
+
+def test_a_combination_that_promises_nothing_is_not_tried():
+    """The previous step points uphill and outweighs u."""
+    rule = AdaptiveDamping(damping=0.5, damping_rule="fixed", momentum=0.9)
+    state = rule.init(HERE)
+    state.previous = 10.0 * HERE.g
+    rng = np.random.default_rng(0)
+    out = rule.advance(state, Ratios(1.0), HERE, Matrix(np.eye(2)), Downhill(), rng)
+    np.testing.assert_allclose(out.s, -HERE.g / 5.0 / 1.5)
+
+
+def test_without_rejection_every_finite_step_is_taken():
+    rule = AdaptiveDamping(damping=1.0, damping_rule="levenberg", reject=False, momentum=0.5)
+    state = rule.init(HERE)
+    for ratio, factor in ((-3.0, 1 / 0.9), (0.5, 1.0), (1.0, 0.9)):
+        before = state.damping
+        operator = Matrix(np.zeros((2, 2)))
+        out = rule.advance(
+            state, Ratios(ratio), HERE, operator, Downhill(), np.random.default_rng(0)
+        )
+        assert out.accepted
+        assert out.trials == 1
+        assert out.rho == pytest.approx(ratio)
+        assert state.damping == pytest.approx(before * factor)
+        np.testing.assert_array_equal(state.previous, out.s)
+    for bad in (math.nan, math.inf, -math.inf):
+        out, _ = advance(AdaptiveDamping(reject=False), AdaptiveDamping().init(HERE), bad)
+        assert out.stuck
+        assert not out.accepted
+        assert not out.valid
+        assert "reject=True" in out.reason
+    assert AdaptiveDamping(reject=False).patience > 1000 > AdaptiveDamping().patience
+
+
+@pytest.mark.parametrize("reject", [True, False])
+def test_the_model_of_a_scaled_step(reject):
+    """rho compares with ``-(g's + s'Hs/2)`` of the step that is taken."""
+    H = np.diag([3.0, 1.0])
+
+    class Newton:
+        def propose(self, iterate, operator, bound, rng):
+            u = -np.linalg.solve(H, iterate.g)
+            return Step(u, float(HERE.g @ u), float(u @ H @ u), float(np.linalg.norm(u)))
+
+    class Quadratic:
+        def at(self, x, *, bar=math.inf):
+            g = HERE.g + H @ x
+            return Iterate(x, float(HERE.g @ x + x @ H @ x / 2), g, 1.0, 1.0)
+
+    rule = AdaptiveDamping(learning_rate=0.4, reject=reject)
+    state, rng = rule.init(HERE), np.random.default_rng(0)
+    out = rule.advance(state, Quadratic(), HERE, None, Newton(), rng)
+    assert out.rho == pytest.approx(1.0)
+    assert out.step_norm == pytest.approx(np.linalg.norm(out.s))
+
+
+def test_without_rejection_a_run_that_diverges_ends():
+    """Against the lowest value, not the last."""
+    rule = AdaptiveDamping(reject=False, damping_rule="fixed")
+    state, rng = rule.init(HERE), np.random.default_rng(0)
+    far = Iterate(HERE.x, 5e29, HERE.g, 5.0, 4.0)
+    for here, ratio, accepted in ((HERE, -1e29, True), (far, -1e30, False)):
+        out = rule.advance(state, Ratios(ratio), here, None, Downhill(), rng)
+        assert out.accepted == accepted
+
+
+def test_a_fixed_heavy_ball_needs_no_product():
+    rule = AdaptiveDamping(damping_rule="fixed", momentum=0.5, reject=False)
+    state = rule.init(HERE)
+    for _ in range(3):
+        out, _ = advance(rule, state, 1.0)  # the operator is None
+        assert out.accepted
+
+
+A = np.array([[2.0, 0.5, 0.0], [0.5, -1.0, 0.3], [0.0, 0.3, 0.4]])
+
+
+def fun(x):
+    return float(x @ A @ x / 2 + np.sum(x**4) / 4)
+
+
+def grad(x):
+    return A @ x + x**3
+
+
+def hess(x):
+    return A + np.diag(3 * x**2)
+
+
+def source_loop(x, lam, steps, *, as_run):
+    """Iterates and weights of the adaptive loop; `as_run` puts b into the first column."""
+    path, weights, delta = [x], [], None
+    for _ in range(steps):
+        g, H = grad(x), hess(x)
+        values, vectors = np.linalg.eigh(H)
+        C = (vectors * (np.abs(values) + lam)) @ vectors.T
+        # Off the minimiser, as the step of a truncated series is.
+        u = -np.linalg.solve(C, g) + 0.1 * np.array([1.0, -1.0, 1.0]) * g
+        w = np.array([1.0, 0.0])
+        if delta is not None:
+            P = np.stack([u, delta], axis=1)
+            M, b = P.T @ C @ P, -P.T @ g
+            if as_run:
+                M[:, 0] = b
+            w = np.linalg.solve(M, b)
+        s = P @ w if delta is not None else u
+        rho = (fun(x) - fun(x + s)) / -(g @ s + s @ H @ s / 2)
+        lam = max(lam * (0.9 if rho > 0.75 else 1 / 0.9 if rho < 0.25 else 1.0), 1e-8)
+        x, delta = x + s, s
+        path.append(x)
+        weights.append(w)
+    return np.array(path), np.array(weights)
+
+
+class Truncated:
+    """The step rule of `source_loop`."""
+
+    def propose(self, iterate, operator, bound, rng):
+        assert type(bound) is AbsoluteDamping
+        g = iterate.g
+        values, vectors = np.linalg.eigh(operator.H)
+        u = -vectors @ ((vectors.T @ g) / (np.abs(values) + float(bound)))
+        u = u + 0.1 * np.array([1.0, -1.0, 1.0]) * g
+        return Step(u, float(g @ u), float(u @ operator.H @ u), float(np.linalg.norm(u)))
+
+
+class Absolute(Matrix):
+    def absolute_matvec(self, v):
+        values, vectors = np.linalg.eigh(self.H)
+        return vectors @ (np.abs(values) * (vectors.T @ v))
+
+
+@pytest.mark.parametrize("as_run", [True, False])
+def test_the_adaptive_mode_of_the_source_adapts_the_damping_alone(as_run):
+    """Its system has the solution (1, 0) at every step; the equations of the text do not."""
+    x0 = np.array([0.6, 0.2, -0.9])
+    path, weights = source_loop(x0, 0.05, 8, as_run=as_run)
+    if as_run:
+        np.testing.assert_allclose(weights, np.tile([1.0, 0.0], (8, 1)), atol=1e-9)
+    else:
+        assert np.max(np.abs(weights[1:] - [1.0, 0.0])) > 0.05
+    rule = AdaptiveDamping(
+        damping=0.05,
+        damping_rule="levenberg",
+        damping_unit="absolute",
+        adaptive=not as_run,
+        reject=False,
+    )
+    objective = negopt._objective.Objective(fun, x0, jac=grad)
+    here = objective.at(x0)
+    state = rule.init(here)
+    for expected in path[1:]:
+        operator = Absolute(hess(here.x))
+        out = rule.advance(state, objective, here, operator, Truncated(), np.random.default_rng(0))
+        np.testing.assert_allclose(out.trial.x, expected, rtol=1e-7, atol=1e-9)
+        here = out.trial
+
+
+@pytest.mark.parametrize("adaptive", [True, False])
+@settings(max_examples=20)
+@given(seed=st.integers(0, 10**6))
+def test_products_of_a_run(adaptive, seed):
+    """Those of the Krylov spaces, and with `adaptive` one for each step after the first."""
+    rng = np.random.default_rng(seed)
+    M = rng.standard_normal((4, 4))
+    M = M + M.T
+    calls = []
+
+    def hessp(x, p):
+        calls.append(x.tobytes())
+        return M @ p + 3 * x**2 * p
+
+    options = {"terms": 2, "change": 0.0, "adaptive": adaptive, "certify": False, "maxiter": 15}
+    res = negopt.minimize(
+        lambda x: float(x @ M @ x / 2 + np.sum(x**4) / 4),
+        3.0 * rng.standard_normal(4),
+        jac=lambda x: M @ x + x**3,
+        hessp=hessp,
+        method="sfn-series",
+        options=options,
+    )
+    extra = res.nit - 1 if adaptive else 0
+    assert len(calls) == res.nhev == 2 * res.nit + extra
+    assert res.n_rejected == res.nfev - 1 - res.nit
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"damping": -1.0},
+        {"damping": math.inf},
+        {"damping_rule": "marquardt"},
+        {"damping_unit": "lambda"},
+        {"min_damping": -1.0},
+        {"omega": 1.0},
+        {"eta": 0.25},
+        {"learning_rate": 0.0},
+        {"momentum": 1.0},
+        {"adaptive": "yes"},
+        {"reject": None},
+    ],
 )
 def test_options_out_of_range(options):
     with pytest.raises(ValueError, match=next(iter(options))):

@@ -7,6 +7,7 @@ import pytest
 
 from negopt._types import Iterate
 from negopt.curvature.products import ProductMemory, ProductOperator
+from negopt.steps.acceleration import ACCELERATORS
 from negopt.steps.sfn_series import SaddleFreeSeries
 
 RNG = np.random.default_rng(0)
@@ -31,9 +32,13 @@ def counted(matrix):
 @pytest.mark.parametrize("engine", ["krylov", "binomial"])
 def test_no_finite_product_gives_a_unit_gradient_step(engine):
     rule = SaddleFreeSeries(engine=engine)
-    step = rule.propose(point(G), ProductOperator(lambda v: np.nan * v), 0.1, RNG)
+    operator = ProductOperator(lambda v: np.nan * v)
+    step = rule.propose(point(G), operator, None, RNG)
     np.testing.assert_allclose(step.s, -G / np.linalg.norm(G))
     assert step.slope < 0
+    # a rejected step must not be proposed again
+    damped = rule.propose(point(G), operator, 3.0, RNG)
+    np.testing.assert_allclose(damped.s, step.s / 4.0)
 
 
 @pytest.mark.parametrize("engine", ["krylov", "binomial"])
@@ -42,6 +47,9 @@ def test_no_curvature_gives_a_gradient_step(engine):
     step = rule.propose(point(G), ProductOperator(lambda v: 0.0 * v), 0.1, RNG)
     assert np.all(np.isfinite(step.s))
     np.testing.assert_allclose(step.s / np.linalg.norm(step.s), -G / np.linalg.norm(G))
+    assert np.linalg.norm(
+        rule.propose(point(G), ProductOperator(lambda v: 0.0 * v), 9.0, RNG).s
+    ) < (0.2 * np.linalg.norm(step.s))
 
 
 def test_a_product_that_fails_on_the_way_ends_the_series():
@@ -51,13 +59,14 @@ def test_a_product_that_fails_on_the_way_ends_the_series():
         left[0] -= 1
         return H @ v if left[0] > 0 else np.inf * v
 
-    rule = SaddleFreeSeries(engine="binomial", terms=20, order=1)
+    rule = SaddleFreeSeries(engine="binomial", terms=20, order=1, scaling="source")
     operator = ProductOperator(product)
     with np.errstate(invalid="ignore"):
         step = rule.propose(point(G), operator, 0.1, RNG)
-    assert len(operator.basis) < 20
+    assert len(operator.basis.vectors) == 4
     assert np.all(np.isfinite(step.s))
     assert step.slope < 0
+    assert step.quadratic == pytest.approx(10.0 * step.norm**2)  # sqrt(V) for what is not known
 
 
 def test_the_krylov_engine_stops_when_the_step_settles():
@@ -71,18 +80,58 @@ def test_the_krylov_engine_stops_when_the_step_settles():
     assert counts[0.05] <= 5 < counts[0.0] <= 20
 
 
-def test_products_of_the_series():
-    """2 (K - 1) for K terms, and five or fewer for the Lanczos bound."""
+@pytest.mark.parametrize(
+    ("scaling", "extra"),
+    [("source", 0), ("power", 10), ("lanczos", 1)],  # four of five products are re-used
+)
+@pytest.mark.parametrize("terms", [3, 6])
+def test_products_of_the_series(scaling, extra, terms):
+    """2 (K - 1) for K terms, those of the scaling, and one for s'Hs; none when damped anew."""
+    rng = np.random.default_rng(1)
+    product, calls = counted(np.diag(rng.standard_normal(30)))
+    rule = SaddleFreeSeries(engine="binomial", terms=terms, order=1, scaling=scaling)
+    operator = ProductOperator(product)
+    rule.propose(point(rng.standard_normal(30)), operator, 0.1, RNG)
+    assert len(calls) == 2 * (terms - 1) + extra + 1
+
+
+def test_a_space_that_closes_needs_no_further_product():
     product, calls = counted(H)
-    SaddleFreeSeries(engine="binomial", terms=6, scaling="source").propose(
-        point(G), ProductOperator(product), 0.1, RNG
-    )
-    assert len(calls) == 2 * 5 + 1  # and s'Hs
-    product, calls = counted(H)
-    SaddleFreeSeries(engine="binomial", terms=6).propose(
-        point(G), ProductOperator(product), 0.1, RNG
-    )
-    assert len(calls) == 2 * 5 + 1 + 3
+    rule = SaddleFreeSeries(engine="binomial", terms=50)
+    operator = ProductOperator(product)
+    rule.propose(point(G), operator, 0.1, RNG)
+    assert len(calls) == 3 + 1
+    rule.propose(point(G), operator, 0.3, RNG)
+    assert len(calls) == 3 + 2  # s'Hs
+
+
+@pytest.mark.parametrize("series", ["damped", "shifted"])
+def test_terms_from_the_basis_are_those_from_products(series):
+    rng = np.random.default_rng(3)
+    A = rng.standard_normal((12, 12))
+    A, g = A + A.T, rng.standard_normal(12)
+    rule = SaddleFreeSeries(engine="binomial", terms=7, series=series)
+    operator = ProductOperator(lambda v: A @ v)
+    rule.propose(point(g), operator, 0.1, RNG)
+    found = operator.basis
+    assert len(found.vectors) == 7
+    M = np.eye(12) - np.linalg.matrix_power(A + found.shift * np.eye(12), 2) / found.root**2
+    v = g / np.linalg.norm(g)
+    for k in range(7):
+        np.testing.assert_allclose(found.vectors[k], v, atol=1e-12)
+        v = M @ v
+
+
+def test_the_shifted_series_starts_anew_with_another_damping():
+    product, calls = counted(np.diag(np.linspace(-3.0, 5.0, 20)))
+    rule = SaddleFreeSeries(engine="binomial", terms=6, series="shifted")
+    operator = ProductOperator(product)
+    rule.propose(point(np.ones(20)), operator, 0.1, RNG)
+    assert len(calls) == 10 + 1 + 1
+    rule.propose(point(np.ones(20)), operator, 0.1, RNG)
+    assert len(calls) == 12 + 1
+    rule.propose(point(np.ones(20)), operator, 0.2, RNG)
+    assert len(calls) == 13 + 10 + 1  # the size of H is known
 
 
 def test_the_source_scaling_is_a_running_maximum_from_100():
@@ -106,6 +155,62 @@ def test_the_lanczos_bound_is_let_go_slowly():
     assert memory.scale == pytest.approx(1.1 * 800)
 
 
+@pytest.mark.parametrize("kind", ["goe", "logarithmic"])
+def test_the_lanczos_bound_keeps_the_series_convergent_and_the_source_does_not(kind):
+    rng = np.random.default_rng(4)
+    below = {"lanczos": 0, "power": 0, "source": 0}
+    inside = 0
+    for _ in range(40):
+        if kind == "goe":
+            A = rng.standard_normal((60, 60))
+            A = 20 * (A + A.T)
+        else:
+            A = 100 * np.diag(10 ** rng.uniform(-4, 0, 60) * rng.choice([-1, 1], 60))
+        g, largest = rng.standard_normal(60), np.max(np.linalg.eigvalsh(A) ** 2)
+        for scaling in below:
+            memory = ProductMemory()
+            rule = SaddleFreeSeries(engine="binomial", terms=2, accelerator=None, scaling=scaling)
+            rule.propose(point(g), ProductOperator(lambda v, A=A: A @ v, memory), 0.1, RNG)
+            below[scaling] += memory.scale < 0.5 * largest
+            inside += scaling == "lanczos" and memory.scale >= largest
+    assert below["lanczos"] == 0
+    assert below["power"] <= 2
+    assert below["source"] >= 30
+    assert inside >= 34
+
+
+def test_power_iteration_estimates_from_below():
+    memory = ProductMemory()
+    rule = SaddleFreeSeries(engine="binomial", terms=6, scaling="power")
+    rule.propose(point(G), ProductOperator(lambda v: H @ v, memory), 0.1, RNG)
+    assert 0.95 * 1.1 * 16 <= memory.scale <= 1.1 * 16
+
+
+def test_one_term_runs_no_product_but_for_the_model():
+    """K = 1 with the source's scaling is gradient descent with rate 1/(10 + lambda)."""
+    product, calls = counted(H)
+    rule = SaddleFreeSeries(engine="binomial", terms=1, order=0, scaling="source")
+    step = rule.propose(point(G), ProductOperator(product), 0.1, RNG)
+    np.testing.assert_allclose(step.s, -G / 11.0)
+    assert len(calls) == 1
+
+
+@pytest.mark.parametrize("accelerator", [None, *ACCELERATORS])
+def test_a_series_cut_short_is_summed_without_what_it_cannot_use(accelerator):
+    left = [2]
+
+    def product(v):
+        left[0] -= 1
+        return H @ v if left[0] >= 0 else np.nan * v
+
+    rule = SaddleFreeSeries(
+        engine="binomial", terms=20, order=2, accelerator=accelerator, scaling="source"
+    )
+    step = rule.propose(point(G), ProductOperator(product), 0.1, RNG)
+    assert np.all(np.isfinite(step.s))
+    assert step.slope < 0
+
+
 def test_a_series_that_diverges_falls_back_on_descent():
     """With V far below the largest eigenvalue the sum is worthless; the step still descends."""
     rule = SaddleFreeSeries(engine="binomial", terms=20, scaling="source", accelerator=None)
@@ -116,16 +221,32 @@ def test_a_series_that_diverges_falls_back_on_descent():
     assert step.slope < 0
 
 
+@pytest.mark.parametrize("accelerator", [None, *ACCELERATORS])
+def test_the_order_is_what_the_terms_allow_but_not_more_than_four(accelerator):
+    windows = [
+        SaddleFreeSeries(engine="binomial", terms=k, accelerator=accelerator)._window
+        for k in (1, 2, 3, 4, 8, 9, 40)
+    ]
+    if accelerator is None:
+        assert windows == [1] * 7
+    elif accelerator == "levin-t":
+        assert windows == [1, 1, 3, 4, 6, 6, 6]
+    else:
+        assert windows == [1, 1, 3, 3, 7, 9, 9]
+
+
 @pytest.mark.parametrize(
     "options",
     [
         {"engine": "x"},
         {"terms": 0},
         {"change": -1.0},
-        {"accelerator": "shanks"},
+        {"accelerator": "rho"},
         {"scaling": "x"},
         {"order": -1},
         {"order": 10, "terms": 5, "engine": "binomial"},
+        {"order": 4, "terms": 5, "engine": "binomial", "accelerator": "levin-t"},
+        {"series": "x"},
     ],
 )
 def test_options_out_of_range(options):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from negopt._types import Iterate
-from negopt.curvature.sr1 import DenseInverse, InverseMemory
+from negopt.curvature.inverse import DenseInverse
 from negopt.steps.signed import Signed
 
 RNG = np.random.default_rng(0)
@@ -17,7 +17,7 @@ def point(g):
 
 
 def inverse(matrix):
-    return DenseInverse(InverseMemory(np.asarray(matrix, dtype=float)), 1.0)
+    return DenseInverse(np.asarray(matrix, dtype=float), 1.0)
 
 
 def test_direction_keeps_the_models_sign():

@@ -1,0 +1,170 @@
+"""The Hessian as a matrix, with its eigenvalues."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from negopt._array import Array, all_finite, namespace_of, scalars
+from negopt._dense import symmetric_eigen
+from negopt._options import check_number
+from negopt._types import Iterate, saved
+
+__all__ = ["DenseHessian", "DenseOperator", "HessianMemory"]
+
+
+@saved
+@dataclass(slots=True)
+class HessianMemory:
+    """What one point leaves behind for the next.
+
+    Attributes
+    ----------
+    average : array, shape (n, n), or None
+        The moving average of the Hessians; None when none is kept.
+    scale : float
+        Largest |eigenvalue| at the first point where it was not zero; 0 before.
+    gnorm : float
+        Largest gradient norm met so far.
+    """
+
+    average: Array | None = None
+    scale: float = 0.0
+    gnorm: float = 0.0
+
+
+class DenseOperator:
+    """The Hessian at one point, and the average of it that steps are taken with.
+
+    Parameters
+    ----------
+    matrix : array, shape (n, n)
+        The Hessian at the point.
+    model : array, shape (n, n)
+        What eigenvalues are those of: `matrix` itself, or the moving average.
+    memory : HessianMemory
+    """
+
+    learns = False
+
+    def __init__(self, matrix: Array, model: Array, memory: HessianMemory) -> None:
+        self.matrix = matrix
+        self.model = model
+        self.memory = memory
+        self.largest = 0.0  #: largest |eigenvalue| of the model; set by `eigen`
+        self._eigen: tuple[Array, Array] | None = None
+        self._current: tuple[Array, Array] | None = None
+
+    def matvec(self, v: Array) -> Array:
+        """Return ``H v``, without a new product."""
+        return self.matrix @ v
+
+    def absolute_matvec(self, v: Array) -> Array:
+        """Return ``|H| v`` with the Hessian of this point."""
+        if self._current is None:
+            same = self.model is self.matrix
+            self._current = self.eigen() if same else _eigen(self.matrix)
+        if self._current is None:
+            return self.matvec(v)
+        xp = namespace_of(v)
+        values, vectors = self._current
+        return vectors @ (xp.abs(values) * (xp.matrix_transpose(vectors) @ v))
+
+    def eigen(self) -> tuple[Array, Array] | None:
+        """Return eigenvalues, ascending, and eigenvectors of the model, formed once.
+
+        None when an entry is not finite.
+        """
+        if self._eigen is None:
+            self._eigen = _eigen(self.model)
+            if self._eigen is not None:
+                xp = namespace_of(self.model)
+                self.largest = scalars(xp.max(xp.abs(self._eigen[0])))[0]
+        return self._eigen
+
+    def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
+        """Return ``B^-1 v`` or ``|B|^-1 v`` with the model B, re-using its eigenvalues.
+
+        Absolute eigenvalues are kept above `floor`, as a share of the largest.
+        """
+        found = self.eigen()
+        if found is None or self.largest == 0.0:
+            return 1.0 * v
+        xp = namespace_of(v)
+        values, vectors = found
+        size, least = xp.abs(values), floor * self.largest
+        size = xp.where(size > least, size, xp.full_like(size, least))
+        if not absolute:
+            size = xp.where(values < 0.0, -size, size)
+        return vectors @ ((xp.matrix_transpose(vectors) @ v) / size)
+
+
+def _eigen(matrix: Array) -> tuple[Array, Array] | None:
+    if not all_finite(matrix):
+        return None
+    if isinstance(matrix, np.ndarray):
+        return symmetric_eigen(matrix)
+    values, vectors = namespace_of(matrix).linalg.eigh(matrix)
+    return values, vectors
+
+
+@dataclass(frozen=True)
+class DenseHessian:
+    """The exact Hessian: `hess`, or n Hessian products at each point.
+
+    Parameters
+    ----------
+    average : float or None, default None
+        Weight of the new Hessian in a moving average that the steps are taken with; None
+        keeps none.  It steadies mini-batches and slows the end of a smooth problem: the
+        source has 0.05.
+
+    Notes
+    -----
+    The average is that of the signed matrices, ``M <- (1 - average) M + average H``;
+    absolute values are taken of its eigenvalues, so that noise of both signs cancels.
+    A Hessian that is not finite leaves the average as it was.
+
+    References
+    ----------
+    Oldewage, Clarke and Hernandez-Lobato (2024), Series of Hessian-Vector Products for
+    Tractable Saddle-Free Newton Optimisation of Neural Networks, TMLR, eq. (6).
+    """
+
+    average: float | None = field(
+        default=None, metadata={"doc": "weight of the new Hessian in a moving average; None: none"}
+    )
+
+    def __post_init__(self) -> None:
+        if self.average is not None:
+            check_number("average", self.average, 0.0, 1.0, open_low=True)
+
+    def init(self, x0: Array) -> HessianMemory:
+        """Return an empty memory."""
+        return HessianMemory()
+
+    def operator(self, memory: HessianMemory, objective: Any, iterate: Iterate) -> DenseOperator:
+        """Return the Hessian at `iterate`, and take it into the average."""
+        matrix = objective.hessian(iterate)
+        if self.average is None:
+            return DenseOperator(matrix, matrix, memory)
+        if all_finite(matrix):
+            kept = memory.average
+            # N.B. a new array: what a budget interrupts is begun again from the old one.
+            memory.average = (
+                matrix if kept is None else (1.0 - self.average) * kept + self.average * matrix
+            )
+        return DenseOperator(matrix, matrix if memory.average is None else memory.average, memory)
+
+    def update(self, memory: HessianMemory, s: Array, y: Array) -> bool:
+        """Nothing to learn from a pair."""
+        return True
+
+    def reset(self, memory: HessianMemory) -> bool:
+        """Forget the average; without one there is nothing to forget."""
+        had = memory.average is not None
+        memory.average = None
+        memory.scale = memory.gnorm = 0.0
+        return had

@@ -1,0 +1,121 @@
+"""Limited-memory BFGS, its two loops run on coefficients instead of vectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from negopt._array import Array, float64_rows_dot, from_host, namespace_of
+from negopt._options import check_integer, check_number
+from negopt._types import Iterate
+from negopt.curvature.compact import PairMemory, new_pair_memory, store_pair
+
+__all__ = ["LBFGS", "TwoLoopOperator"]
+
+FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+
+
+class TwoLoopOperator:
+    """The inverse model of the stored pairs, known through its products."""
+
+    learns = True
+
+    def __init__(self, memory: PairMemory, first: float) -> None:
+        self.first = first  #: H is this multiple of the identity before the first pair
+        self.rows = memory.rows[: 2 * len(memory.order), :]
+        self.gram = memory.gram
+        self.order = list(memory.order)
+
+    def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
+        """Return ``H v``; H is positive definite, so that ``|H| v`` is the same."""
+        if not self.order:
+            return self.first * v
+        weights, scale = self._two_loops(float64_rows_dot(self.rows, v))
+        return scale * v + namespace_of(v).matmul(from_host(weights, v), self.rows)
+
+    def _two_loops(self, products: FloatArray) -> tuple[FloatArray, float]:
+        """Return H v as coefficients of the rows, and that of v itself.
+
+        `products` are those of the rows with v.  They are kept those of the rows with the
+        vector q that the textbook's loops would hold: taking ``a y_i`` from q takes ``a``
+        times a column of the Gram matrix from them.
+        """
+        gram = self.gram
+        products = products.copy()
+        weights = np.zeros_like(products)
+        used = products.shape[0]
+        newest = 2 * self.order[-1]
+        scale = float(gram[newest, newest + 1] / gram[newest + 1, newest + 1])
+        for slot in reversed(self.order):
+            i = 2 * slot
+            a = products[i] / gram[i, i + 1]
+            products -= a * gram[:used, i + 1]
+            weights[i], weights[i + 1] = a, -scale * a
+        products *= scale
+        for slot in self.order:
+            i = 2 * slot
+            change = weights[i] - products[i + 1] / gram[i, i + 1]
+            products += change * gram[:used, i]
+            weights[i] = change
+        return weights, scale
+
+
+@dataclass(frozen=True)
+class LBFGS:
+    """Limited-memory BFGS.
+
+    Parameters
+    ----------
+    maxcor : int, default 10
+        Number of pairs m, that of SciPy's L-BFGS-B.  Memory held: 2m vectors of n entries.
+    skip : float, default 2.2e-16
+        A pair is turned away unless ``s'y > skip ||s|| ||y||``.
+
+    Notes
+    -----
+    1. The initial matrix is ``s'y / y'y`` of the newest pair times the identity; before the
+       first pair it makes a step of length 1.
+    2. The two-loop recursion needs only inner products of the pairs and g.  Those of the
+       pairs are in the Gram matrix, so a direction costs one streaming pass over the memory
+       for the products with g, O(m^2) operations on the host in float64, and one pass to
+       combine the rows ("vector-free" L-BFGS).
+    3. A pair without positive curvature would make the model indefinite and is skipped:
+       negative curvature is thrown away, as in every L-BFGS code.
+
+    **Guarantee**: the direction is that of the dense BFGS recursion over the same pairs, of a
+    positive definite H with ``H y = s`` for the newest (``tests/guarantees/test_bfgs.py``).
+
+    References
+    ----------
+    Liu and Nocedal (1989), Mathematical Programming 45, 503-528, doi:10.1007/BF01589116.
+    Chen, Wang and Zhou (2014), Large-scale L-BFGS using MapReduce, Advances in Neural
+    Information Processing Systems 27, 1332-1340.
+    """
+
+    maxcor: int = field(default=10, metadata={"doc": "number of stored pairs m"})
+    skip: float = field(default=2.2e-16, metadata={"doc": "least cosine of the angle of s and y"})
+
+    def __post_init__(self) -> None:
+        check_integer("maxcor", self.maxcor)
+        check_number("skip", self.skip, 0.0, 1.0, open_high=True)
+
+    def init(self, x0: Array) -> PairMemory:
+        """Return an empty memory."""
+        return new_pair_memory(x0, self.maxcor)
+
+    def operator(self, memory: PairMemory, objective: Any, iterate: Iterate) -> TwoLoopOperator:
+        """Return the model of the stored pairs."""
+        return TwoLoopOperator(memory, 1.0 / iterate.gnorm if iterate.gnorm > 0.0 else 1.0)
+
+    def update(self, memory: PairMemory, s: Array, y: Array) -> bool:
+        """Store the pair; return False when it was skipped."""
+        return store_pair(memory, s, y, remember=1, skip=self.skip)
+
+    def reset(self, memory: PairMemory) -> bool:
+        """Forget all pairs."""
+        had = bool(memory.order)
+        memory.order.clear()
+        memory.curvatures.clear()
+        return had

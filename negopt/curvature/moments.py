@@ -1,0 +1,135 @@
+"""Running moments of the gradient: the diagonal scaling of Adam."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from negopt._array import Array, dot, namespace_of, scalars
+from negopt._options import check_choice, check_number
+from negopt._types import Iterate, saved
+
+__all__ = ["GradientMoments", "MomentMemory", "MomentOperator"]
+
+
+@saved
+@dataclass(slots=True)
+class MomentMemory:
+    """Moments of the gradients at the points left behind.
+
+    Attributes
+    ----------
+    first, second : array, shape (n,), or None
+        Running means of g and of its entries' squares; None before the first step.
+    largest : array, shape (n,), or None
+        Largest second moment so far (AMSGrad).
+    count : int
+        Gradients in the means.
+    next_first, next_second, next_largest : array, shape (n,), or None
+        The same with the gradient at the present point among them, which counts once the
+        point is left: the operator may be asked for twice.
+    """
+
+    first: Array | None = None
+    second: Array | None = None
+    largest: Array | None = None
+    count: int = 0
+    next_first: Array | None = None
+    next_second: Array | None = None
+    next_largest: Array | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MomentOperator:
+    """``B = diag(sqrt(v) + epsilon)`` with the mean gradient `mean`, both unbiased."""
+
+    mean: Array
+    diagonal: Array
+    learns: bool = field(default=True, init=False)
+
+    def matvec(self, v: Array) -> Array:
+        """Return ``B v``."""
+        return self.diagonal * v
+
+
+@dataclass(frozen=True)
+class GradientMoments:
+    """First and second moment of the gradient, unbiased.
+
+    Parameters
+    ----------
+    beta1, beta2 : float, default 0.9, 0.999
+        Decay of the means of g and of its squares, the defaults of Kingma and Ba.
+    epsilon : float, default 1e-8
+        Added to the root of the second moment, theirs too.
+    amsgrad : bool, default False
+        Divide by the largest second moment so far (Reddi, Kale and Kumar).
+
+    Notes
+    -----
+    At the t-th point
+
+    1. ``m <- beta1 m + (1 - beta1) g``, ``v <- beta2 v + (1 - beta2) g * g``;
+    2. ``B = diag(sqrt(v / (1 - beta2^t)) + epsilon)``, the mean ``m / (1 - beta1^t)``.
+
+    **Guarantee**: the recursion is that of ``torch.optim.Adam``, to rounding
+    (``tests/guarantees/test_baselines.py``).
+
+    References
+    ----------
+    Kingma and Ba (2015), Adam: a method for stochastic optimization, arXiv:1412.6980.
+    Reddi, Kale and Kumar (2018), On the convergence of Adam and beyond, arXiv:1904.09237.
+    """
+
+    beta1: float = field(default=0.9, metadata={"doc": "decay of the mean gradient"})
+    beta2: float = field(default=0.999, metadata={"doc": "decay of the mean squares"})
+    epsilon: float = field(default=1e-8, metadata={"doc": "added to the root mean square"})
+    amsgrad: bool = field(default=False, metadata={"doc": "divide by the largest mean square"})
+
+    def __post_init__(self) -> None:
+        check_number("beta1", self.beta1, 0.0, 1.0, open_high=True)
+        check_number("beta2", self.beta2, 0.0, 1.0, open_high=True)
+        check_number("epsilon", self.epsilon, open_low=True, open_high=True)
+        check_choice("amsgrad", self.amsgrad, (True, False))
+
+    def init(self, x0: Array) -> MomentMemory:
+        """Return an empty memory."""
+        return MomentMemory()
+
+    def operator(self, memory: MomentMemory, objective: Any, iterate: Iterate) -> MomentOperator:
+        """Return the moments with the gradient at `iterate` among them."""
+        g = iterate.g
+        xp = namespace_of(g)
+        first, second = (1.0 - self.beta1) * g, (1.0 - self.beta2) * (g * g)
+        if memory.first is not None and memory.second is not None:
+            first = self.beta1 * memory.first + first
+            second = self.beta2 * memory.second + second
+        memory.next_first, memory.next_second = first, second
+        divisor = second
+        if self.amsgrad:
+            old = memory.largest
+            divisor = second if old is None else xp.where(second > old, second, old)
+            memory.next_largest = divisor
+        count = memory.count + 1
+        spread = xp.sqrt(divisor) / math.sqrt(1.0 - self.beta2**count)
+        return MomentOperator(first / (1.0 - self.beta1**count), spread + self.epsilon)
+
+    def update(self, memory: MomentMemory, s: Array, y: Array) -> bool:
+        """Count the gradient at the point that was left."""
+        ss, yy = scalars(dot(s, s), dot(y, y))
+        if not (0.0 < ss < math.inf and math.isfinite(yy)):
+            return False
+        if memory.next_first is not None:
+            memory.first, memory.second = memory.next_first, memory.next_second
+            memory.largest = memory.next_largest
+            memory.next_first = memory.next_second = memory.next_largest = None
+            memory.count += 1
+        return True
+
+    def reset(self, memory: MomentMemory) -> bool:
+        """Forget the moments; a run at a fixed rate that has failed is not begun again."""
+        memory.first = memory.second = memory.largest = None
+        memory.next_first = memory.next_second = memory.next_largest = None
+        memory.count = 0
+        return False

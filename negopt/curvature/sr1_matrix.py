@@ -1,0 +1,179 @@
+"""Dense SR1 on the Hessian itself, for exact trust-region steps in few variables."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from negopt._array import Array, from_host, to_host
+from negopt._dense import symmetric_eigen
+from negopt._options import check_choice, check_number
+from negopt._types import Iterate, saved
+from negopt.curvature.inverse import natural_units, unit_step
+
+__all__ = ["MatrixMemory", "MatrixOperator", "SR1Matrix"]
+
+FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@saved
+@dataclass(slots=True)
+class MatrixMemory:
+    """The model B and the units of the variables.
+
+    Attributes
+    ----------
+    matrix : ndarray, shape (n, n), float64, or None
+        ``D B D`` with ``D = diag(units)``, on the host; None before the first pair.
+    units : array, shape (n,), or None
+        Scale of each variable, where the start shows that they differ; else D is I.
+    """
+
+    matrix: FloatArray | None = field(default=None, metadata={"host": True})
+    units: Array | None = None
+
+
+class MatrixOperator:
+    """A dense B as a compact model whose basis is the identity.
+
+    Where the variables have units, model and step are those of ``s / units``.  All algebra is
+    O(n^3) on the host; of device vectors it copies n entries each way.
+
+    Parameters
+    ----------
+    matrix : ndarray, shape (n, n), float64
+        B in these units.
+    units : array, shape (n,), or None
+    """
+
+    learns = True
+    gamma = 0.0
+    full = True
+
+    def __init__(self, matrix: FloatArray, units: Array | None = None) -> None:
+        self.small = matrix
+        self.units = units
+        self.n = self.k = int(matrix.shape[0])
+        self._scale = 1.0 if units is None else to_host(units)
+        self._eigen: tuple[FloatArray, FloatArray] | None = None
+
+    @property
+    def eigen(self) -> tuple[FloatArray, FloatArray]:
+        """Eigenvalues of the matrix, ascending, and their vectors."""
+        if self._eigen is None:
+            self._eigen = symmetric_eigen(self.small)
+        return self._eigen
+
+    def project(self, v: Array) -> FloatArray:
+        """Return a gradient in the matrix's units on the host."""
+        inside: FloatArray = self._scale * to_host(v)
+        return inside
+
+    def expand(self, w: FloatArray, scale: float, v: Array) -> Array:
+        """Return ``scale v`` plus the step that is `w` in the matrix's units."""
+        part = from_host(self._scale * w, v)
+        return part if scale == 0.0 else scale * v + part
+
+    def split(self, v: Array, vnorm: float) -> tuple[FloatArray, float, Array | None]:
+        """Return `project` of v; nothing of it lies outside the basis."""
+        return self.project(v), 0.0, None
+
+    def matvec(self, v: Array) -> Array:
+        """Return ``B v``."""
+        return from_host((self.small @ (to_host(v) / self._scale)) / self._scale, v)
+
+    def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
+        """Return ``B^-1 v``, or ``|B|^-1 v`` in the matrix's units.
+
+        Eigenvalues are kept away from zero by `floor` times the largest absolute one.
+        """
+        values, vectors = self.eigen
+        size = np.maximum(np.abs(values), floor * float(np.max(np.abs(values))))
+        signed = size if absolute else np.where(values < 0.0, -size, size)
+        return self.expand(vectors @ ((vectors.T @ self.project(v)) / signed), 0.0, v)
+
+
+@dataclass(frozen=True)
+class SR1Matrix:
+    """Symmetric rank-one updates of the dense Hessian model.
+
+    Every finite pair is used, those of rejected steps too.
+
+    Parameters
+    ----------
+    b0 : {"scaled", "identity"}, default "scaled"
+        After the first step B is set to ``y'y / 0.9 s'y`` times the identity
+        (``||y|| / ||s||`` when ``s'y <= 0``).  N.B. exactly ``y'y / s'y`` would make B
+        singular after the first update, ``s'y / s's`` would have the pair skipped.
+    units : {"auto", "same"}, default "auto"
+        ``"auto"`` measures steps by ``s_i / |x_i|`` where x and g at the start show that the
+        variables are in different units; ``"same"`` never does.
+    skip : float, default 1e-8
+        Skip when ``|s'r| < skip ||s|| ||r||`` with ``r = y - Bs``.
+
+    References
+    ----------
+    Conn, Gould and Toint (1991), Mathematical Programming 50, 177-195,
+    doi:10.1007/BF01594934.
+    """
+
+    b0: str = field(default="scaled", metadata={"doc": "'scaled' or 'identity'"})
+    units: str = field(
+        default="auto", metadata={"doc": "'auto': |x0| as units where these differ; or 'same'"}
+    )
+    skip: float = field(default=1e-8, metadata={"doc": "relative threshold that skips an update"})
+
+    def __post_init__(self) -> None:
+        check_choice("b0", self.b0, ("scaled", "identity"))
+        check_choice("units", self.units, ("auto", "same"))
+        check_number("skip", self.skip, 0.0, 1.0, open_high=True)
+
+    def init(self, x0: Array) -> MatrixMemory:
+        """Return an empty memory."""
+        return MatrixMemory()
+
+    def operator(self, memory: MatrixMemory, objective: Any, iterate: Iterate) -> MatrixOperator:
+        """Return the operator of the current matrix."""
+        if memory.matrix is not None:
+            return MatrixOperator(memory.matrix, memory.units)
+        units = memory.units = natural_units(iterate) if self.units == "auto" else None
+        # Without a pair, a step of length 1 whatever the scale of f.
+        scale = 1.0 / unit_step(iterate, units) if self.b0 == "scaled" else 1.0
+        return MatrixOperator(scale * np.eye(int(iterate.x.shape[0])), units)
+
+    def update(self, memory: MatrixMemory, s: Array, y: Array) -> bool:
+        """Apply the update ``B + r r' / r's``; return False when it was skipped."""
+        a, b = to_host(s), to_host(y)
+        if memory.units is not None:
+            scale = to_host(memory.units)
+            a, b = a / scale, b * scale
+        with np.errstate(over="ignore", invalid="ignore"):
+            ss, yy, sy = float(a @ a), float(b @ b), float(a @ b)
+        if not (0.0 < ss < math.inf and 0.0 < yy < math.inf and math.isfinite(sy)):
+            return False
+        matrix = memory.matrix
+        if matrix is None:
+            first = 1.0
+            if self.b0 == "scaled":
+                positive = sy > 1e-12 * math.sqrt(ss) * math.sqrt(yy)
+                first = yy / (0.9 * sy) if positive else math.sqrt(yy / ss)
+            matrix = memory.matrix = first * np.eye(a.shape[0])
+        r = b - matrix @ a
+        rs, rr = float(r @ a), float(r @ r)
+        if abs(rs) < self.skip * math.sqrt(rr) * math.sqrt(ss) or rs == 0.0:
+            return False
+        if math.sqrt(rr) <= 1e-12 * math.sqrt(yy) or not math.isfinite(rr / rs):
+            return False
+        u = r / math.sqrt(abs(rs))  # N.B. r r'/rs in one piece would lose exact symmetry
+        update = np.outer(u, u)
+        memory.matrix = matrix + update if rs > 0.0 else matrix - update
+        return True
+
+    def reset(self, memory: MatrixMemory) -> bool:
+        """Forget the matrix."""
+        had = memory.matrix is not None
+        memory.matrix = memory.units = None
+        return had

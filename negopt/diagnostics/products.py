@@ -1,0 +1,154 @@
+"""``v -> H(x) v`` from whatever the caller has: products, a matrix, an object, gradients."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+
+from negopt._array import (
+    Array,
+    all_finite,
+    as_vector,
+    device_of,
+    eps_of,
+    from_host,
+    is_array,
+    namespace_of,
+    norm,
+)
+from negopt._objective import Objective
+from negopt._types import Iterate
+
+__all__ = ["CountedProducts", "generator", "random_direction", "unit"]
+
+
+class CountedProducts:
+    """The products of the Hessian at one point, counted.
+
+    Parameters
+    ----------
+    hessp : callable, object, matrix or None
+        See `negopt.leftmost_eigenpairs`.
+    x : array_like, shape (n,)
+    args : tuple
+    jac : callable or None
+
+    Attributes
+    ----------
+    x : array, shape (n,)
+    count : int
+        Products taken so far.  One by differences takes two gradients.
+    noise : float
+        Relative error that a product may have from where it comes.
+
+    Raises
+    ------
+    ValueError
+        From a call, when the product is not finite; and for a gradient that is not.
+    """
+
+    def __init__(self, hessp: Any, x: Any, args: Any, jac: Any) -> None:
+        self.x = _point(x)
+        self.n = int(self.x.shape[0])
+        self.count = 0
+        objective = self._objective(hessp, args if isinstance(args, tuple) else (args,), jac)
+        self.noise = eps_of(self.x)
+        if objective.exact_products:
+            here = Iterate(self.x, math.nan, self.x, math.nan, math.nan)
+            self._product = objective.products(here)
+            return
+        if not all_finite(objective.gradient(self.x)):
+            raise ValueError(
+                "the gradient is not finite at x, so there are no differences of it; choose "
+                "another point, or check jac."
+            )
+        self.noise **= 2.0 / 3.0
+        self._step = eps_of(self.x) ** (1.0 / 3.0) * (1.0 + norm(self.x))
+        self._gradient = objective.gradient
+        self._product = self._difference
+
+    def _difference(self, v: Array) -> Array:
+        """Return the central difference of the gradient: twice as dear, and as many digits."""
+        length = norm(v)
+        if length == 0.0:
+            return 0.0 * v
+        move = (self._step / length) * v
+        ahead, behind = self._gradient(self.x + move), self._gradient(self.x - move)
+        return (ahead - behind) * (0.5 * length / self._step)
+
+    def _objective(self, hessp: Any, args: tuple[Any, ...], jac: Any) -> Objective:
+        if hessp is None:
+            if not callable(jac):
+                raise ValueError(
+                    "hessp=None needs a gradient, jac=..., whose differences give the products."
+                )
+            return Objective(_no_value, self.x, args, jac)
+        if hasattr(hessp, "fun") and hasattr(hessp, "grad"):
+            return Objective(hessp, self.x, args)
+        if is_array(hessp) or hasattr(hessp, "shape"):  # N.B. SciPy's operators are callable too
+            if is_array(hessp) and hessp.ndim != 2:
+                raise ValueError(
+                    f"hessp is an array of shape {tuple(hessp.shape)}; a matrix must have shape "
+                    f"({self.n}, {self.n})."
+                )
+            return Objective(_no_value, self.x, (), None, lambda _: hessp)
+        if callable(hessp):
+            return Objective(_no_value, self.x, args, None, None, hessp)
+        raise TypeError(
+            f"hessp={hessp!r}: use a callable hessp(x, p), a matrix or LinearOperator, an object "
+            "with fun and grad, or None with jac=..."
+        )
+
+    def __call__(self, v: Array) -> Array:
+        """Return ``H v``; raise when it is not finite."""
+        self.count += 1
+        product = self._product(v)
+        if not all_finite(product):
+            raise ValueError(
+                f"product {self.count} with the Hessian is not finite at x; choose another point, "
+                "or check hessp with negopt.check_derivatives."
+            )
+        return product
+
+
+def _point(x: Any) -> Array:
+    """Return a copy of the caller's point, with the argument's own name in what is raised."""
+    try:
+        return as_vector(x)
+    except ValueError as error:
+        raise ValueError(str(error).replace("'x0'", "'x'")) from None
+
+
+def _no_value(*_: Any) -> float:
+    raise AssertionError("products alone are asked for")  # pragma: no cover
+
+
+def generator(rng: Any) -> Generator:
+    """Return a NumPy generator from a seed or a generator (SPEC 7).
+
+    N.B. a seed gives a stream of its own (`Generator.spawn`): probes drawn from
+    ``default_rng(0)`` itself would equal, entry for entry, the data or the starting point
+    that a caller drew from ``default_rng(0)``, and a probe must know nothing of either.
+    """
+    try:
+        random = np.random.default_rng(rng)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"rng={rng!r}: pass a seed or a numpy Generator.") from error
+    return random if isinstance(rng, (Generator, np.random.BitGenerator)) else random.spawn(1)[0]
+
+
+def unit(like: Array, i: int) -> Array:
+    """Return the i-th unit vector in the library of `like`."""
+    xp = namespace_of(like)
+    e = xp.zeros(like.shape[0], dtype=like.dtype, device=device_of(like))
+    e[i] = 1.0
+    return e
+
+
+def random_direction(like: Array, rng: Generator) -> Array:
+    """Return a random vector, uniform on the unit sphere up to rounding."""
+    z = rng.standard_normal(int(like.shape[0]))
+    return from_host(z / np.linalg.norm(z), like)

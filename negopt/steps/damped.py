@@ -1,0 +1,84 @@
+"""The direction of an indefinite limited-memory model made positive definite."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.random import Generator
+
+from negopt._array import dot, scalars
+from negopt._options import check_choice, check_number
+from negopt._types import Iterate, Step
+from negopt.steps.spectral_tr import SpectralOperator
+
+__all__ = ["Damped"]
+
+
+@dataclass(frozen=True)
+class Damped:
+    """``d = -A^-1 g`` with A the model B, its eigenvalues repaired.
+
+    Parameters
+    ----------
+    repair : {"shift", "flip", "clip"}, default "shift"
+        ``"shift"`` adds ``|lambda_min| + delta`` times the identity when B has an eigenvalue
+        below delta; ``"flip"`` takes absolute values; ``"clip"`` replaces what is below
+        delta.
+    delta : float, default 1e-3
+        Least eigenvalue of A as a share of the largest absolute eigenvalue of B.
+
+    Notes
+    -----
+    1. The eigenvalues of B are those of its small matrix in the orthonormal basis Q of the
+       stored pairs, and gamma outside: O(m^3) operations, not O(n^3).
+    2. With ``a = Q'g``, V the eigenvectors of the small matrix, Lambda the repaired
+       eigenvalues and ``l`` the repaired gamma, ``d = -Q (V Lambda^-1 V'a - a/l) - g/l``.
+
+    **Guarantee**: d descends, with an angle bounded by the condition number k of A:
+    ``-g'd >= 2 sqrt(k)/(1 + k) ||g|| ||d||``, and ``k <= 1 + 2/delta``
+    (``tests/guarantees/test_lsr1_damped.py``).
+
+    References
+    ----------
+    Nocedal and Wright (2006), Numerical Optimization, section 3.4,
+    doi:10.1007/978-0-387-40065-5.
+    """
+
+    repair: str = field(default="shift", metadata={"doc": "'shift', 'flip' or 'clip'"})
+    delta: float = field(default=1e-3, metadata={"doc": "least relative eigenvalue"})
+
+    def __post_init__(self) -> None:
+        check_choice("repair", self.repair, ("shift", "flip", "clip"))
+        check_number("delta", self.delta, 0.0, 1.0, open_low=True)
+
+    def propose(
+        self, iterate: Iterate, operator: SpectralOperator, bound: float | None, rng: Generator
+    ) -> Step:
+        """Return the direction as a step of length factor 1."""
+        g = iterate.g
+        inside = operator.project(g)
+        values, vectors = operator.eigen
+        spectrum = values if operator.full else np.append(values, operator.gamma)
+        repaired = self._repaired(spectrum)
+        w = vectors @ ((vectors.T @ inside) / repaired[: operator.k])
+        if operator.full:
+            d = operator.expand(-w, 0.0, g)
+        else:
+            outside = float(repaired[-1])
+            d = operator.expand(inside / outside - w, -1.0 / outside, g)
+        slope, square = scalars(dot(g, d), dot(d, d))
+        if not (slope < 0.0 and 0.0 < square < math.inf):  # beyond the range of the type
+            return Step(-1.0 * g, -(iterate.gnorm**2), iterate.gnorm**2, iterate.gnorm)
+        return Step(d, slope, -slope, math.sqrt(square))
+
+    def _repaired(self, values: np.ndarray) -> np.ndarray:
+        """Return the spectrum of A."""
+        least = self.delta * float(np.max(np.abs(values)))
+        if self.repair == "flip":
+            return np.maximum(np.abs(values), least)
+        if self.repair == "clip":
+            return np.maximum(values, least)
+        low = float(np.min(values))
+        return values + (least - low) if low < least else values

@@ -1,0 +1,131 @@
+"""Saddle-free Newton steps in a Krylov space, inside a ball of the norm that |H| gives."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+
+from negopt import kernels
+from negopt._array import dot, scalars
+from negopt._dense import symmetric_eigen
+from negopt._lanczos import LanczosBasis
+from negopt._options import check_choice, check_integer, check_number
+from negopt._types import Iterate, KrylovOperator, Step
+
+__all__ = ["SaddleFreeLanczos"]
+
+FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True)
+class SaddleFreeLanczos:
+    """Minimiser of a model over a Krylov space and a ball of the norm ``sqrt(s'|H|s)``.
+
+    Parameters
+    ----------
+    max_products : int, default 50
+        Most Hessian products in one basis; the basis holds that many vectors.
+    forcing : float, default 0.5
+        Grow until the residual is below ``min(forcing, 10 sqrt(||g|| / ||g||_max)) ||g||``,
+        with the largest gradient norm met so far.
+    floor : float, default 1e-4
+        |Ritz values| are kept above this share of the largest, so that a step along a flat
+        direction stays bounded.
+    model : {"absolute", "quadratic"}, default "absolute"
+        What is minimised: ``g's + s'|H|s/2``, whose minimiser is the source's step ``-|H|^-1 g``
+        cut to the ball, or ``g's + s'Hs/2``, whose minimiser lies on the boundary wherever
+        H is not positive definite.
+
+    Notes
+    -----
+    With ``H Q' = Q' T + ...`` from `LanczosBasis`, grown from g, ``T = W diag(theta) W'``
+    and ``D = diag(max(|theta|, floor max|theta|))``:
+
+    1. ``s = Q' W D^-1/2 y``, so that ``||y||`` is the length of s in the norm of
+       ``|H|`` projected on the space;
+    2. y minimises ``a'y + y' S y / 2`` over ``||y|| <= bound`` with ``a = D^-1/2 W' Q g`` and
+       ``S = D^-1 diag(theta)``, or that of |theta|: ones of both signs, or ones, but for
+       what is below the floor.
+
+    The ball is where the source trusts a model: first and second order differ there by at
+    most half the square of the radius, in its units.  It replaces a damping, which would
+    favour the directions of large curvature.  The actual decrease is compared with that of
+    ``g's + s'Hs/2`` for both models.  On 105 problems of `negopt.problems` (n up to 60) either
+    needed 1.00 times the evaluations and products of ``newton-krylov``, for n = 300 on 45
+    problems 1.02 times (``"absolute"``) and 0.97 times (``"quadratic"``).
+
+    The norm is measured in units of its value for the unit vector along the first
+    gradient, a constant kept in the memory: radii are lengths, whatever the scale of f.
+
+    **Guarantee**: the step solves 2 in the space, is exact when the space is complete, and
+    a rejected step takes no product (``tests/guarantees/test_sfn_lanczos.py``).
+
+    References
+    ----------
+    Dauphin et al. (2014), Identifying and attacking the saddle point problem in
+    high-dimensional non-convex optimization, arXiv:1406.2572.
+    """
+
+    max_products: int = field(default=50, metadata={"doc": "most Hessian products per step"})
+    forcing: float = field(default=0.5, metadata={"doc": "relative residual of the inner solve"})
+    floor: float = field(default=1e-4, metadata={"doc": "least |Ritz value|, as a share"})
+    model: str = field(default="absolute", metadata={"doc": "'absolute' or 'quadratic'"})
+
+    def __post_init__(self) -> None:
+        check_integer("max_products", self.max_products)
+        check_number("forcing", self.forcing, 0.0, 1.0, open_low=True, open_high=True)
+        check_number("floor", self.floor, 0.0, 1.0, open_low=True, open_high=True)
+        check_choice("model", self.model, ("absolute", "quadratic"))
+
+    def propose(
+        self, iterate: Iterate, operator: KrylovOperator, bound: float | None, rng: Generator
+    ) -> Step:
+        """Return the step for radius `bound`; re-uses the basis kept in `operator`."""
+        if bound is None:
+            raise TypeError("a trust-region step needs a radius; use globalize=TrustRegion().")
+        basis: LanczosBasis | None = operator.basis
+        fresh = basis is None
+        if basis is None:
+            basis = operator.basis = LanczosBasis(operator.matvec, iterate.g, self.max_products)
+            basis.grow()
+        if basis.k == 0:  # not even one product was finite: steepest descent to the boundary
+            scale = bound / iterate.gnorm
+            return Step(-scale * iterate.g, -scale * iterate.gnorm**2, 0.0, bound, True)
+        memory = operator.memory
+        memory.first_gnorm = max(memory.first_gnorm, iterate.gnorm)
+        share = min(self.forcing, 10.0 * math.sqrt(iterate.gnorm / memory.first_gnorm))
+        while True:
+            small, length, active, unit = self._solve(basis, iterate.gnorm, memory.scale, bound)
+            residual = basis.beta[-1] * abs(float(small[-1]))
+            if not fresh or residual <= share * iterate.gnorm or not basis.grow():
+                break
+        memory.scale = unit
+        s = basis.combine(small)
+        slope, square = scalars(dot(iterate.g, s), dot(s, s))
+        quadratic = float(small @ basis.matrix() @ small)
+        return Step(s, slope, quadratic, length, active, math.sqrt(square))
+
+    def _solve(
+        self, basis: LanczosBasis, gnorm: float, unit: float, bound: float
+    ) -> tuple[FloatArray, float, bool, float]:
+        """Return the weights of the step, its length, whether the bound is active, the unit."""
+        values, vectors = symmetric_eigen(basis.matrix())
+        if self.model == "absolute":
+            values = np.abs(values)
+        size = np.abs(values)
+        largest = float(np.max(size))
+        square = np.ones_like(size)  # of the norm: Euclidean where there is no curvature
+        if largest > 0.0:
+            size = np.maximum(size, self.floor * largest)
+            unit = unit or float(vectors[0] ** 2 @ size)
+            square = size / unit
+        root = np.sqrt(square)
+        parts = gnorm * vectors[0] / root
+        y = np.empty_like(parts)
+        _, case, _ = kernels.trust_region_step(values / square, parts, bound, y)
+        length = float(np.linalg.norm(y))
+        return vectors @ (y / root), min(length, bound), case != kernels.INTERIOR, unit

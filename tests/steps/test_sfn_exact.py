@@ -1,0 +1,108 @@
+"""Steps from all eigenvalues: what replaces them where they fail, options, every library."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from negopt._damping import AbsoluteDamping, damping_in
+from negopt._types import Iterate
+from negopt.curvature.dense import DenseOperator, HessianMemory
+from negopt.steps.sfn_exact import NewQNewton, SaddleFreeExact
+
+RNG = np.random.default_rng(0)
+G = np.array([3.0, 0.0, -4.0])
+RULES = [SaddleFreeExact(), NewQNewton()]
+
+
+def point(g):
+    return Iterate(np.zeros_like(g), 0.0, g, float(np.linalg.norm(g)), float(np.max(np.abs(g))))
+
+
+def exact(H):
+    return DenseOperator(H, H, HessianMemory())
+
+
+def test_a_damping_has_a_unit():
+    assert damping_in(None, 7.0) == 0.0
+    assert damping_in(0.5, 8.0) == 4.0
+    assert damping_in(AbsoluteDamping(0.5), 8.0) == 0.5
+    assert type(damping_in(AbsoluteDamping(0.5), 8.0)) is float
+
+
+@pytest.mark.parametrize("rule", RULES, ids=["exact", "new-q-newton"])
+@pytest.mark.parametrize("H", [np.zeros((3, 3)), np.full((3, 3), np.nan)], ids=["zero", "nan"])
+def test_no_curvature_gives_a_unit_gradient_step(rule, H):
+    step = rule.propose(point(G), exact(H), None, RNG)
+    np.testing.assert_allclose(step.s, -G / 5.0)
+    assert (step.slope, step.norm) == (pytest.approx(-5.0), pytest.approx(1.0))
+    assert step.predicted_decrease > 0.0
+
+
+def test_without_curvature_damping_shortens_the_step():
+    """Or a rejected step would be tried again."""
+    lengths = [
+        SaddleFreeExact().propose(point(G), exact(np.zeros((3, 3))), d, RNG).norm
+        for d in (0.0, 1.0, 9.0, AbsoluteDamping(45.0))
+    ]
+    assert lengths == pytest.approx([1.0, 0.5, 0.1, 0.1])
+
+
+def test_small_eigenvalues_are_replaced_as_in_the_source():
+    H = np.diag([2.0, -4e-4, 1e-5])
+    rule = SaddleFreeExact(threshold=5.2e-4, replacement=1.54e-4)
+    step = rule.propose(point(np.ones(3)), exact(H), 0.0, RNG)
+    np.testing.assert_allclose(step.s, [-0.5, -1 / 1.54e-4, -1 / 1.54e-4])
+    plain = SaddleFreeExact().propose(point(np.ones(3)), exact(H), 0.0, RNG)
+    np.testing.assert_allclose(plain.s, [-0.5, -1 / 4e-4, -1e5])
+
+
+def test_the_floor_is_a_share_of_the_largest():
+    step = SaddleFreeExact(floor=1e-2).propose(
+        point(np.ones(3)), exact(np.diag([-8.0, 1.0, 0.0])), 0.0, RNG
+    )
+    np.testing.assert_allclose(step.s, [-1 / 8, -1.0, -1 / 0.08])
+
+
+def test_the_unit_of_new_q_newton_is_kept():
+    """The scale of H at the start, and the largest gradient so far."""
+    memory = HessianMemory()
+    rule = NewQNewton()
+    for scale, g, kept in ((2.0, G, (2.0, 5.0)), (9.0, 3 * G, (2.0, 15.0)), (9.0, G, (2.0, 15.0))):
+        H = np.diag([1.0, -1.0, 0.5]) * scale
+        rule.propose(point(g), DenseOperator(H, H, memory), None, RNG)
+        assert (memory.scale, memory.gnorm) == kept
+
+
+@pytest.mark.parametrize(
+    ("rule", "options"),
+    [
+        (SaddleFreeExact, {"floor": -1.0}),
+        (SaddleFreeExact, {"floor": 1.0}),
+        (SaddleFreeExact, {"threshold": -1.0}),
+        (SaddleFreeExact, {"replacement": np.inf}),
+        (NewQNewton, {"alpha": 0.0}),
+        (NewQNewton, {"spacing": 0.0}),
+        (NewQNewton, {"units": "si"}),
+    ],
+)
+def test_options_out_of_range(rule, options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        rule(**options)
+
+
+@pytest.mark.parametrize("rule", RULES, ids=["exact", "new-q-newton"])
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_every_array_library(xp_case, rule, dtype):
+    A = np.random.default_rng(1).standard_normal((3, 3))
+    A = A + A.T
+    host = rule.propose(point(G), exact(A), 0.1, RNG)
+    Ax, gx = xp_case.asarray(A, dtype), xp_case.asarray(G, dtype)
+    here = Iterate(xp_case.asarray(np.zeros(3), dtype), 0.0, gx, 5.0, 4.0)
+    step = rule.propose(here, exact(Ax), 0.1, RNG)
+    assert xp_case.owns(step.s)
+    assert step.s.dtype == gx.dtype
+    tolerance = 1e-9 if dtype == "float64" else 1e-4
+    np.testing.assert_allclose(xp_case.to_numpy(step.s), host.s, rtol=tolerance, atol=tolerance)
+    assert step.slope == pytest.approx(host.slope, rel=tolerance)
+    assert step.quadratic == pytest.approx(host.quadratic, rel=tolerance)
