@@ -4,9 +4,13 @@
 from . import checkpoint, diagnostics, neural, problems
 from ._callables import (
     adam,
+    bfgs_wolfe,
+    dqn_wolfe_pm,
     gd,
     gd_armijo,
+    lbfgs_wolfe,
     lqn_tr,
+    lsr1_damped,
     lsr1_tr,
     lsr1_wolfe_pm,
     new_q_newton,
@@ -16,7 +20,9 @@ from ._callables import (
     sfn_lanczos,
     sfn_series,
     show_options,
+    sr1_tr,
     sr1_wolfe_pm,
+    tr_ellipsoid,
 )
 from ._minimize import minimize
 from ._types import OptimizeResult, Status
@@ -35,15 +41,19 @@ __all__ = [
     "OptimizeResult",
     "Status",
     "adam",
+    "bfgs_wolfe",
     "check_derivatives",
     "checkpoint",
     "diagnostics",
     "diagonal_mass",
+    "dqn_wolfe_pm",
     "gd",
     "gd_armijo",
+    "lbfgs_wolfe",
     "leftmost_eigenpairs",
     "line_search_wolfe_pm",
     "lqn_tr",
+    "lsr1_damped",
     "lsr1_tr",
     "lsr1_wolfe_pm",
     "minimize",
@@ -57,5 +67,7 @@ __all__ = [
     "sfn_series",
     "show_options",
     "spectrum",
+    "sr1_tr",
     "sr1_wolfe_pm",
+    "tr_ellipsoid",
 ]

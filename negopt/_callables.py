@@ -12,9 +12,13 @@ from negopt.methods import METHODS, Method
 __all__ = [
     "MethodCallable",
     "adam",
+    "bfgs_wolfe",
+    "dqn_wolfe_pm",
     "gd",
     "gd_armijo",
+    "lbfgs_wolfe",
     "lqn_tr",
+    "lsr1_damped",
     "lsr1_tr",
     "lsr1_wolfe_pm",
     "new_q_newton",
@@ -24,7 +28,9 @@ __all__ = [
     "sfn_lanczos",
     "sfn_series",
     "show_options",
+    "sr1_tr",
     "sr1_wolfe_pm",
+    "tr_ellipsoid",
 ]
 
 
@@ -71,6 +77,12 @@ newton_krylov = MethodCallable("newton-krylov")
 lsr1_tr = MethodCallable("lsr1-tr")
 lsr1_wolfe_pm = MethodCallable("lsr1-wolfe-pm")
 sr1_wolfe_pm = MethodCallable("sr1-wolfe-pm")
+bfgs_wolfe = MethodCallable("bfgs-wolfe")
+dqn_wolfe_pm = MethodCallable("dqn-wolfe-pm")
+lbfgs_wolfe = MethodCallable("lbfgs-wolfe")
+lsr1_damped = MethodCallable("lsr1-damped")
+sr1_tr = MethodCallable("sr1-tr")
+tr_ellipsoid = MethodCallable("tr-ellipsoid")
 sfn_series = MethodCallable("sfn-series")
 sfn_lanczos = MethodCallable("sfn-lanczos")
 sfn_exact = MethodCallable("sfn-exact")

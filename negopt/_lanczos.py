@@ -124,3 +124,74 @@ class LanczosBasis:
         xp = namespace_of(self.rows)
         rows = self.rows[: len(weights), :]
         return xp.matmul(from_host(weights, rows), rows)
+
+
+class Subspace:
+    """Orthonormal rows V with their images ``W = V H``, grown in any direction.
+
+    Parameters
+    ----------
+    product : callable
+        ``v -> H v``.
+    like : array, shape (n,)
+        Gives library, device and type.
+    limit : int
+        Most products that may be taken.
+
+    Attributes
+    ----------
+    k : int
+        Products taken so far.
+    invalid : bool
+        A product was not finite; the space ends before it.
+
+    Notes
+    -----
+    Grown by residuals it is a Krylov space, grown by preconditioned ones that of Davidson's
+    method.  A direction is orthogonalised twice against the rows; ``V H V'`` is symmetric
+    by construction.
+    """
+
+    def __init__(self, product: Callable[[Array], Array], like: Array, limit: int) -> None:
+        xp = namespace_of(like)
+        self.product = product
+        self.n = int(like.shape[0])
+        self.limit = min(limit, self.n)
+        self._room = min(self.limit, 8)
+        self._rows = xp.zeros((self._room, self.n), dtype=like.dtype, device=device_of(like))
+        self._images = xp.zeros_like(self._rows)
+        self._small = np.zeros((0, 0))
+        self.k = 0
+        self.invalid = False
+
+    @property
+    def rows(self) -> Array:
+        """V, shape (k, n)."""
+        return self._rows[: self.k, :]
+
+    @property
+    def images(self) -> Array:
+        """W, shape (k, n)."""
+        return self._images[: self.k, :]
+
+    def grow(self, direction: Array) -> bool:
+        """Take the product with what of `direction` is new; False when nothing is, or can be."""
+        if self.invalid or self.k >= self.limit:
+            return False
+        v = self._orthogonal(direction)
+        if v is None:
+            return False
+        w = self.product(v)
+        along = float64_rows_dot(self.rows, w, namespace_of(v).stack([v, w], axis=0))
+        inside, own, size = along[: self.k], *_pair(along, self.k, v, w)
+        if not math.isfinite(size):
+            self.invalid = True
+            return False
+        self._reserve()
+        self._rows[self.k, :], self._images[self.k, :] = v, w
+        small = np.zeros((self.k + 1, self.k + 1))
+        small[: self.k, : self.k] = self._small
+        small[self.k, : self.k] = small[: self.k, self.k] = inside
+        small[self.k, self.k] = own
+        self._small, self.k = small, self.k + 1
+        return True

@@ -43,7 +43,8 @@ def _like(value: Any, start: Array) -> Any:
         for f in dataclasses.fields(value):
             part = getattr(value, f.name)
             # N.B. small float64 arrays of the host stay there whatever x0 is.
-            moved[f.name] = np.array(part) if f.metadata.get("host") else _like(part, start)
+            stays = f.metadata.get("host") and part is not None
+            moved[f.name] = np.array(part) if stays else _like(part, start)
         return dataclasses.replace(value, **moved)
     if is_array(value):
         if library_of(value) == library_of(start):

@@ -10,19 +10,25 @@ from typing import Any
 
 from negopt._options import check_choice, collect
 from negopt._types import Curvature, Globalization, StepRule
+from negopt.curvature.bfgs import BFGS
 from negopt.curvature.dense import DenseHessian
+from negopt.curvature.dqn import HybridInverse
+from negopt.curvature.ellipsoid import EllipsoidProducts
 from negopt.curvature.identity import NoCurvature, ScaledIdentity
+from negopt.curvature.lbfgs import LBFGS
 from negopt.curvature.lqn import HybridPairs
 from negopt.curvature.lsr1 import LSR1
 from negopt.curvature.moments import GradientMoments
 from negopt.curvature.products import HessianProducts
 from negopt.curvature.regression import GradientRegression
 from negopt.curvature.sr1 import SR1
+from negopt.curvature.sr1_matrix import SR1Matrix
 from negopt.globalize.armijo import ArmijoSearch
 from negopt.globalize.damping import AdaptiveDamping
 from negopt.globalize.fixed import FixedRate, HeavyBall
 from negopt.globalize.trust_region import TrustRegion
 from negopt.globalize.wolfe import WolfeSearch
+from negopt.steps.damped import Damped
 from negopt.steps.krylov_tr import KrylovTrustRegion
 from negopt.steps.moments import AdamStep
 from negopt.steps.sfn_exact import NewQNewton, SaddleFreeExact
@@ -31,6 +37,7 @@ from negopt.steps.sfn_series import SaddleFreeSeries
 from negopt.steps.signed import Signed
 from negopt.steps.spectral_tr import SpectralTrustRegion
 from negopt.steps.steepest import SteepestDescent
+from negopt.steps.steihaug import SteihaugToint
 
 __all__ = ["METHODS", "Method", "choose"]
 
@@ -195,6 +202,16 @@ _ROWS = (
         reference="Shea and Schmidt (2024), Don't Be So Positive",
     ),
     Method(
+        "lsr1-damped",
+        LSR1(),
+        Damped(),
+        WolfeSearch(),
+        needs="jac",
+        summary="limited-memory SR1 shifted, flipped or clipped to positive definite, Wolfe search",
+        guarantee="descent directions with an angle bound from the condition number",
+        reference="Shea and Schmidt (2024), Don't Be So Positive (the damped method of Table 1)",
+    ),
+    Method(
         "sr1-wolfe-pm",
         SR1(),
         Signed(),
@@ -203,6 +220,61 @@ _ROWS = (
         summary="dense SR1 with a Wolfe search of positive and negative steps (default, small n)",
         guarantee="Wolfe conditions of the signed step; bounded Zoutendijk sum",
         reference="Shea and Schmidt (2024), Don't Be So Positive",
+        variants={
+            "shea-schmidt": {
+                "h0": "identity",
+                "units": "same",
+                "skip": 1e-8,
+                "wolfe": "strong",
+            },
+        },
+    ),
+    Method(
+        "dqn-wolfe-pm",
+        HybridInverse(),
+        Signed(),
+        WolfeSearch(),
+        needs="jac",
+        summary="dense SR1 or BFGS, the direction closer to the gradient, steps of both signs",
+        guarantee="Wolfe conditions of the signed step; an angle no worse than that of BFGS",
+        reference="Conn, Gould and Toint (1991), doi:10.1007/BF01594934; Liu and Nocedal (1989), "
+        "doi:10.1007/BF01589116",
+    ),
+    Method(
+        "sr1-tr",
+        SR1Matrix(),
+        SpectralTrustRegion(),
+        TrustRegion(first_grow=2.0),
+        needs="jac",
+        summary="dense SR1 in an exact trust region, for up to some 300 variables",
+        guarantee="the dense SR1 matrix of all pairs; exact subproblem, hard case included",
+        reference="Conn, Gould and Toint (1991), doi:10.1007/BF01594934; More and Sorensen "
+        "(1983), doi:10.1137/0904038",
+    ),
+    Method(
+        "bfgs-wolfe",
+        BFGS(),
+        Signed(),
+        WolfeSearch(),
+        needs="jac",
+        summary="dense BFGS, its initial matrix rescaled at every step, with a Wolfe search",
+        guarantee="positive definite, secant equation of the newest pair; Wolfe conditions",
+        reference="Nocedal and Wright (2006), doi:10.1007/978-0-387-40065-5",
+        variants={
+            "shea-schmidt": {"h0": "identity", "units": "same", "wolfe": "strong"},
+            "scaled-once": {"h0": "scaled", "units": "same"},
+        },
+    ),
+    Method(
+        "lbfgs-wolfe",
+        LBFGS(),
+        Signed(),
+        WolfeSearch(),
+        needs="jac",
+        summary="limited-memory BFGS, negative curvature discarded, with a Wolfe search",
+        guarantee="the direction of the dense BFGS recursion; Wolfe conditions",
+        reference="Liu and Nocedal (1989), doi:10.1007/BF01589116; Chen, Wang and Zhou (2014), "
+        "NIPS 27",
     ),
     Method(
         "sfn-series",
@@ -215,6 +287,29 @@ _ROWS = (
         reference="Oldewage, Clarke and Hernandez-Lobato, Series of Hessian-Vector Products; "
         "Dauphin et al. (2014), arXiv:1406.2572",
         variants=_SERIES_VARIANTS,
+    ),
+    Method(
+        "tr-ellipsoid",
+        EllipsoidProducts(),
+        SteihaugToint(),
+        TrustRegion(shrink=0.25),
+        needs="hessp",
+        summary="truncated Newton-CG in an ellipsoid shaped by past gradients",
+        guarantee="Cauchy decrease in a norm equivalent to the Euclidean one",
+        reference="Adolphs, Kohler and Lucchi (2019), arXiv:1905.09201; Steihaug (1983), "
+        "doi:10.1137/0720042",
+        variants={
+            # Their code for fully connected networks, as far as one batch goes.
+            "adolphs": {
+                "initial_trust_radius": 1e-4,
+                "max_trust_radius": 10.0,
+                "eta": 0.01,
+                "shrink": 0.8,
+                "grow": 1.1,
+                "first_grow": 1.1,
+                "ridge": 1e-8,
+            },
+        },
     ),
     Method(
         "sfn-lanczos",

@@ -195,7 +195,12 @@ def test_the_profiles_run(scripts, tmp_path):
     costs = read(tmp_path / "profiles-negopt-costs.csv")
     assert len(costs) == 4 * 5
     assert all(int(row["BFGS"] or 1) <= 60 for row in costs)
-    assert (tmp_path / "profiles-negopt.svg").read_text().startswith("<?xml")
+    figure = (tmp_path / "profiles-negopt.svg").read_text()
+    assert figure.startswith("<?xml")
+    summary = (tmp_path / "profiles-negopt-summary.csv").read_text()
+    scripts["profiles"].main(["negopt", "--again", "--out", str(tmp_path)])
+    assert (tmp_path / "profiles-negopt-summary.csv").read_text() == summary
+    assert (tmp_path / "profiles-negopt.svg").read_text() == figure
 
 
 def test_cutest_is_optional(scripts, tmp_path, monkeypatch):

@@ -305,7 +305,9 @@ def percent(costs: Costs) -> str:
 
 
 def write_table(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Write rows with the keys of the first as header."""
+    """Write rows with the keys of the first as header; nothing where there are none."""
+    if not rows:
+        return
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
         writer.writeheader()

@@ -17,6 +17,7 @@ import importlib
 import importlib.util
 import io
 import math
+import re
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -38,6 +39,7 @@ from _runs import (
     mean_ratio,
     parser,
     percent,
+    read_table,
     words,
     write_table,
 )
@@ -158,43 +160,69 @@ def summarise(tasks: Sequence[Task], found: Found) -> list[dict[str, str]]:
     return rows
 
 
-def weak_spots(tasks: Sequence[Task], found: Found, count: int = 12) -> list[dict[str, Any]]:
-    """Return the instances where each default loses most to the cheapest of SciPy's methods."""
-    test = f"{TOLERANCES[-1]:g} and f"
-    rows: list[dict[str, Any]] = []
+def weak_spots(tasks: Sequence[Task], found: Found, most: int = 6) -> list[dict[str, Any]]:
+    """Return where the defaults lose to SciPy's methods: failures, higher f, and high costs.
+
+    Of each kind the worst: what most of SciPy's methods solve, or the highest ratio of costs.
+    """
+    tight = f"{TOLERANCES[-1]:g}"
+    rows = []
     for ours in (GRADIENTS, PRODUCTS):
-        losses = []
+        kinds: dict[str, list[tuple[float, Task, dict[str, float]]]] = {
+            "not solved": [],
+            "higher f": [],
+            "dear": [],
+        }
         for task in tasks:
-            cost = found[test][ours][task.key]
-            theirs = {name: found[test][name][task.key] for name in RIVALS}
-            solved = {name: c for name, c in theirs.items() if math.isfinite(c)}
-            if solved:
-                rival = min(solved, key=lambda name: solved[name])
-                ratio = cost / solved[rival] if math.isfinite(cost) else math.inf
-                losses.append((ratio, -task.n, task, rival, solved[rival], len(solved)))
-        losses.sort(key=lambda loss: loss[:2], reverse=True)
-        for ratio, _, task, rival, best, solved_by in losses[:count]:
-            if ratio > 1.0:
-                rows.append(
-                    {
-                        "default": ours,
-                        "instance": task.name,
-                        "n": task.n,
-                        "cost": int(ratio * best)
-                        if math.isfinite(ratio)
-                        else why(found, ours, task),
-                        "cheapest of SciPy's": rival,
-                        "its cost": int(best),
-                        f"of SciPy's {len(RIVALS)} solve it": solved_by,
-                    }
-                )
+            flat, cost = (found[test][ours][task.key] for test in (tight, f"{tight} and f"))
+            theirs = {name: found[f"{tight} and f"][name][task.key] for name in RIVALS}
+            theirs = {name: c for name, c in theirs.items() if math.isfinite(c)}
+            if theirs and math.isfinite(cost):
+                kinds["dear"].append((cost / min(theirs.values()), task, theirs))
+            elif theirs:
+                kind = "higher f" if math.isfinite(flat) else "not solved"
+                kinds[kind].append((len(theirs), task, theirs))
+        for kind, losses in kinds.items():
+            losses.sort(key=lambda loss: -loss[0])
+            for worth, task, theirs in losses[:most]:
+                if kind != "dear" or worth > 1.0:
+                    rows.append(weak_row(ours, kind, len(losses), task, theirs, found))
     return rows
 
 
-def why(found: Found, ours: str, task: Task) -> str:
-    """Return why the tightest test failed."""
-    tight = f"{TOLERANCES[-1]:g}"
-    return "higher f" if math.isfinite(found[tight][ours][task.key]) else "not solved"
+def weak_row(
+    ours: str, kind: str, count: int, task: Task, theirs: Mapping[str, float], found: Found
+) -> dict[str, Any]:
+    """Return one row on an instance where a default loses."""
+    cost = found[f"{TOLERANCES[-1]:g}"][ours][task.key]
+    rival = min(theirs, key=lambda name: theirs[name])
+    return {
+        "default": ours,
+        "what": kind if kind == "dear" else f"{kind} (of {count})",
+        "instance": task.name,
+        "n": task.n,
+        "cost": int(cost) if math.isfinite(cost) else "",
+        "cheapest of SciPy's": rival,
+        "its cost": int(theirs[rival]),
+        f"of SciPy's {len(RIVALS)} solve it": len(theirs),
+    }
+
+
+def stored(path: Path) -> tuple[list[Task], Found]:
+    """Return instances and costs of an earlier run; the instances have no functions."""
+    tasks: dict[str, Task] = {}
+    found: Found = {}
+    for row in read_table(path):
+        n, name = int(row["n"]), row["instance"].rpartition("-")[0]
+        tasks[row["instance"]] = Task(name, np.zeros(n), _gone, _gone)
+        costs = found.setdefault(row["test"], {solver.label: {} for solver in SOLVERS})
+        for label, by_instance in costs.items():
+            by_instance[row["instance"]] = float(row[label]) if row[label] else math.nan
+    return list(tasks.values()), found
+
+
+def _gone(x: Vector) -> Any:
+    raise NotImplementedError("costs were stored, problems were not")
 
 
 # --- the figure ------------------------------------------------------------------------------
@@ -222,11 +250,15 @@ def draw(tasks: Sequence[Task], found: Found) -> Any:
 
 
 def save(figure: Any, path: Path) -> None:
-    """Write a figure, with the same content each time: matplotlib's names in it are random."""
+    """Write a small figure, the same each time: matplotlib's names in it are random else."""
     from matplotlib import rc_context
 
-    with rc_context({"svg.hashsalt": "negopt"}):
-        figure.savefig(path, format="svg", metadata={"Date": None})
+    drawn = io.StringIO()
+    with rc_context({"svg.hashsalt": "negopt", "svg.fonttype": "none"}):
+        figure.savefig(drawn, format="svg", metadata={"Date": None})
+    hundredths = re.sub(r"(\d\.\d\d)\d+", r"\1", drawn.getvalue())
+    trimmed = "\n".join(line.rstrip() for line in hundredths.splitlines())
+    path.write_text(trimmed + "\n", encoding="utf-8")
     log.info("wrote %s", path)
 
 
@@ -248,6 +280,7 @@ def data_profile(table: Vector, labels: Sequence[str], ax: Any) -> None:
     ax.set(xscale="log", ylim=(0.0, 1.02), xlim=(5.0, max(right, 6.0)))
     ax.set(xlabel="evaluations and products", ylabel="share of problems solved")
     ax.grid(visible=True, alpha=0.3, linewidth=0.6)
+    ax.spines[["top", "right"]].set_visible(False)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -255,22 +288,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser(__doc__)
     options.add_argument("what", nargs="*", help=f"of {list(COLLECTIONS)}; nothing is all")
     options.add_argument("--only", nargs="+", default=(), help="names, as in cutest.txt")
+    options.add_argument("--again", action="store_true", help="tables and figures of stored costs")
     chosen = options.parse_args(arguments)
     what = chosen.what or list(COLLECTIONS)
     if not set(what) <= set(COLLECTIONS):
         options.error(f"{what}: choose from {list(COLLECTIONS)}")
     begin(chosen.out)
     for name in what:
-        tasks = list(COLLECTIONS[name](chosen.first, chosen.only))
+        path = chosen.out / f"profiles-{name}-costs.csv"
+        if chosen.again:
+            tasks, found = stored(path)
+        else:
+            tasks = list(COLLECTIONS[name](chosen.first, chosen.only))
+            found = measure(tasks, chosen.cap) if tasks else {}
+            rows = [row for test, costs in found.items() for row in cost_rows(tasks, costs, test)]
+            write_table(rows, path)
         if tasks:
-            publish(name, tasks, chosen.cap, chosen.out)
+            publish(name, tasks, found, chosen.out)
 
 
-def publish(name: str, tasks: Sequence[Task], cap: int, out: Path) -> None:
-    """Measure a collection, and write its tables and its figure."""
-    found = measure(tasks, cap)
-    rows = [row for test, costs in found.items() for row in cost_rows(tasks, costs, test)]
-    write_table(rows, out / f"profiles-{name}-costs.csv")
+def publish(name: str, tasks: Sequence[Task], found: Found, out: Path) -> None:
+    """Write the tables and the figure of a collection."""
     write_table(summarise(tasks, found), out / f"profiles-{name}-summary.csv")
     write_table(weak_spots(tasks, found), out / f"profiles-{name}-weak.csv")
     save(draw(tasks, found), out / f"profiles-{name}.svg")

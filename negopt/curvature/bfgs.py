@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from negopt._array import Array, dot, scalars
+from negopt._array import Array
 from negopt._options import check_choice, check_number
 from negopt._types import Iterate, saved
 from negopt.curvature.inverse import (

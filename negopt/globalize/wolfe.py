@@ -150,7 +150,9 @@ class WolfeSearch:
         def evaluate(alpha: float, best: float) -> tuple[float, float]:
             x = iterate.x + alpha * d
             for twin, value in known.items():
-                if abs(twin - alpha) * step.length > near or bool(xp.any(x != iterate.x + twin * d)):
+                if abs(twin - alpha) * step.length > near or bool(
+                    xp.any(x != iterate.x + twin * d)
+                ):
                     continue
                 # x cannot resolve the two steps: the value is known already.
                 if twin in trials:

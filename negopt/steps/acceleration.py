@@ -98,7 +98,7 @@ def wynn_epsilon(sums: Sequence[Array], *, sablonniere: bool = False) -> Array:
         Multiply column c by ``floor(c/2) + 1``, which is meant for logarithmic
         convergence: at N = 1 it is exact for ``S + a / (k + b)``, where the plain
         algorithm halves the error.  A geometric sequence it overshoots by as much as
-        the last sum falls short.
+        the middle sum falls short.
 
     Returns
     -------
@@ -115,8 +115,9 @@ def wynn_epsilon(sums: Sequence[Array], *, sablonniere: bool = False) -> Array:
     References
     ----------
     Wynn (1962), Mathematics of Computation 16, 301-322,
-    doi:10.1090/S0025-5718-1962-0145647-X.  Sablonnière (1991), Numerical
-    Algorithms 1, 177-197, doi:10.1007/BF02142320.
+    doi:10.1090/S0025-5718-1962-0145647-X.
+    Sablonnière (1991), Comparison of four algorithms accelerating the convergence of a
+    subset of logarithmic fixed point sequences, Numerical Algorithms 1, 177-197.
     """
     _order(sums)
     current = list(sums)
@@ -204,8 +205,7 @@ def hybrid_pade(sums: Sequence[Array]) -> Array:
     References
     ----------
     Graves-Morris (1994), A review of Padé methods for the acceleration of convergence of
-    a sequence of vectors, Applied Numerical Mathematics 15, 153-174,
-    doi:10.1016/0168-9274(94)00020-4.
+    a sequence of vectors, Applied Numerical Mathematics 15, 153-174.
     """
     order = _order(sums)
     differences = _differences(sums)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -14,6 +15,8 @@ from negopt._types import Iterate, Step
 from negopt.steps.spectral_tr import SpectralOperator
 
 __all__ = ["Damped"]
+
+FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,7 @@ class Damped:
         ``"shift"`` adds ``|lambda_min| + delta`` times the identity when B has an eigenvalue
         below delta; ``"flip"`` takes absolute values; ``"clip"`` replaces what is below
         delta.
-    delta : float, default 1e-3
+    delta : float, default 1e-5
         Least eigenvalue of A as a share of the largest absolute eigenvalue of B.
 
     Notes
@@ -47,7 +50,7 @@ class Damped:
     """
 
     repair: str = field(default="shift", metadata={"doc": "'shift', 'flip' or 'clip'"})
-    delta: float = field(default=1e-3, metadata={"doc": "least relative eigenvalue"})
+    delta: float = field(default=1e-5, metadata={"doc": "least relative eigenvalue"})
 
     def __post_init__(self) -> None:
         check_choice("repair", self.repair, ("shift", "flip", "clip"))
@@ -73,7 +76,7 @@ class Damped:
             return Step(-1.0 * g, -(iterate.gnorm**2), iterate.gnorm**2, iterate.gnorm)
         return Step(d, slope, -slope, math.sqrt(square))
 
-    def _repaired(self, values: np.ndarray) -> np.ndarray:
+    def _repaired(self, values: FloatArray) -> FloatArray:
         """Return the spectrum of A."""
         least = self.delta * float(np.max(np.abs(values)))
         if self.repair == "flip":

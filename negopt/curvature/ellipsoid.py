@@ -1,0 +1,222 @@
+"""Hessian products together with the ellipsoid that bounds a step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from negopt._array import Array, dot, namespace_of, scalars
+from negopt._options import check_choice, check_number
+from negopt._types import Iterate, Products, saved
+
+__all__ = ["EllipsoidMemory", "EllipsoidOperator", "EllipsoidProducts"]
+
+SHAPES = ("rmsprop", "adagrad", "uniform")
+
+
+@saved
+@dataclass(slots=True)
+class EllipsoidMemory:
+    """What the gradients met so far make of the norm.
+
+    Attributes
+    ----------
+    moment : array, shape (n,) or (n, n), or None
+        Weighted sum of g * g, or of g g', at the points left behind.
+    weight : float
+        Sum of the weights.
+    unit : float
+        Factor that gives a unit step along the first gradient the norm 1; 0 before it.
+    first_gnorm : float
+        Largest gradient norm so far, for the accuracy of inner solves.
+    scale : float
+        Not used here; every memory of products has it.
+    """
+
+    moment: Array | None = None
+    weight: float = 0.0
+    unit: float = 0.0
+    first_gnorm: float = 0.0
+    scale: float = 0.0
+    next_moment: Array | None = None
+    next_weight: float = 0.0
+
+
+class EllipsoidOperator:
+    """``v -> H v`` at one point, and the norm ``||s||_M = sqrt(s'Ms)``.
+
+    Attributes
+    ----------
+    basis : object
+        What a step rule keeps of its products here.
+    """
+
+    learns = False
+
+    def __init__(
+        self,
+        product: Callable[[Array], Array],
+        memory: EllipsoidMemory,
+        diagonal: Array | None,
+        eigen: tuple[Array, Array] | None = None,
+    ) -> None:
+        self.product = product
+        self.memory = memory
+        self.basis: Any = None
+        self._diagonal = diagonal
+        self._eigen = eigen
+
+    def matvec(self, v: Array) -> Array:
+        """Return ``H v`` (one product)."""
+        return self.product(v)
+
+    def metric(self, v: Array) -> Array:
+        """Return ``M v``."""
+        return self._apply(v, inverse=False)
+
+    def metric_solve(self, v: Array) -> Array:
+        """Return ``M^-1 v``."""
+        return self._apply(v, inverse=True)
+
+    def _apply(self, v: Array, *, inverse: bool) -> Array:
+        if self._eigen is not None:
+            values, vectors = self._eigen
+            inside = namespace_of(v).matrix_transpose(vectors) @ v
+            return vectors @ (inside / values if inverse else inside * values)
+        if self._diagonal is None:
+            return 1.0 * v
+        return v / self._diagonal if inverse else v * self._diagonal
+
+
+@dataclass(frozen=True)
+class EllipsoidProducts:
+    """Exact curvature, and an ellipsoid from the gradients met so far.
+
+    Parameters
+    ----------
+    shape : {"rmsprop", "adagrad", "uniform"}, default "rmsprop"
+        ``"rmsprop"``: M is the root of the exponentially weighted mean of g g';
+        ``"adagrad"``: the root of their sum; ``"uniform"``: the identity.
+    diagonal : bool, default True
+        Only the diagonal of g g'; False keeps the whole matrix and its eigenvalues
+        (n^2 numbers and n^3 operations a step: for n up to about a thousand).
+    decay : float, default 0.8
+        Weight of the mean of ``"rmsprop"`` on the past, as in the authors' code.
+    ridge : float, default 1e-3
+        Added to M, as a share of its largest eigenvalue: an entry of the gradient that
+        has been zero so far must not make the ellipsoid endless.
+
+    Notes
+    -----
+    1. ``A = sum_i w_i g_i g_i'`` over the points so far, the present one included.
+    2. ``M = u (A^(1/2) + ridge ||A^(1/2)|| I)``, with the constant u for which a unit step
+       along the first gradient has norm 1.
+
+    **Guarantee**: the condition number of M is at most ``1 + 1 / ridge``, so its norms are
+    uniformly equivalent (``tests/guarantees/test_ellipsoid.py``).
+
+    References
+    ----------
+    Adolphs, Kohler and Lucchi (2019), Ellipsoidal trust region methods and the marginal
+    value of Hessian information for neural network training, arXiv:1905.09201.
+    """
+
+    shape: str = field(default="rmsprop", metadata={"doc": "'rmsprop', 'adagrad' or 'uniform'"})
+    diagonal: bool = field(default=True, metadata={"doc": "False keeps whole matrices"})
+    decay: float = field(default=0.8, metadata={"doc": "weight of the past in 'rmsprop'"})
+    ridge: float = field(default=1e-3, metadata={"doc": "relative addition to the norm's matrix"})
+
+    def __post_init__(self) -> None:
+        check_choice("shape", self.shape, SHAPES)
+        check_choice("diagonal", self.diagonal, (True, False))
+        check_number("decay", self.decay, 0.0, 1.0, open_high=True)
+        check_number("ridge", self.ridge, open_low=True, open_high=True)
+
+    def init(self, x0: Array) -> EllipsoidMemory:
+        """Return an empty memory."""
+        return EllipsoidMemory()
+
+    def operator(
+        self, memory: EllipsoidMemory, objective: Products, iterate: Iterate
+    ) -> EllipsoidOperator:
+        """Return the products and the ellipsoid at `iterate`."""
+        product = objective.products(iterate)
+        # N.B. a gradient whose square underflows says nothing about the shape.
+        if self.shape == "uniform" or not iterate.gnorm > 1e-140:
+            return EllipsoidOperator(product, memory, None)
+        moment = self._moment(memory, iterate)
+        if self.diagonal:
+            return self._by_entries(product, memory, moment, iterate)
+        return self._by_eigenvalues(product, memory, moment, iterate)
+
+    def _moment(self, memory: EllipsoidMemory, iterate: Iterate) -> Array:
+        """Return the mean or sum with the gradient at `iterate` among them, scaled by ||g||."""
+        # The squares of a unit vector neither overflow nor vanish in float32.
+        g = iterate.g / iterate.gnorm
+        size = iterate.gnorm
+        moment = g * g if self.diagonal else g[:, None] * g[None, :]
+        weight = size * size
+        if memory.moment is not None:
+            past = (self.decay if self.shape == "rmsprop" else 1.0) * memory.weight
+            total = past + weight
+            moment = (past / total) * memory.moment + (weight / total) * moment
+            weight = total
+        memory.next_moment, memory.next_weight = moment, weight
+        return moment
+
+    def _by_entries(
+        self,
+        product: Callable[[Array], Array],
+        memory: EllipsoidMemory,
+        moment: Array,
+        iterate: Iterate,
+    ) -> EllipsoidOperator:
+        xp = namespace_of(moment)
+        root = xp.sqrt(moment)
+        g = iterate.g / iterate.gnorm
+        top, first = scalars(xp.max(root), dot(g, root * g))
+        if not (math.isfinite(top) and top > 0.0):
+            return EllipsoidOperator(product, memory, None)
+        added = self.ridge * top
+        unit = self._unit(memory, first + added)
+        return EllipsoidOperator(product, memory, (unit * root) + unit * added)
+
+    def _by_eigenvalues(
+        self,
+        product: Callable[[Array], Array],
+        memory: EllipsoidMemory,
+        moment: Array,
+        iterate: Iterate,
+    ) -> EllipsoidOperator:
+        xp = namespace_of(moment)
+        values, vectors = xp.linalg.eigh(moment)
+        root = xp.sqrt(xp.where(values > 0.0, values, xp.zeros_like(values)))
+        inside = xp.matrix_transpose(vectors) @ (iterate.g / iterate.gnorm)
+        top, first = scalars(xp.max(root), dot(inside, root * inside))
+        if not (math.isfinite(top) and top > 0.0):
+            return EllipsoidOperator(product, memory, None)
+        added = self.ridge * top
+        unit = self._unit(memory, first + added)
+        return EllipsoidOperator(product, memory, None, ((unit * root) + unit * added, vectors))
+
+    def _unit(self, memory: EllipsoidMemory, first: float) -> float:
+        """Return the constant factor; the moment is relative to the root of its weight."""
+        size = math.sqrt(memory.next_weight)
+        if memory.unit == 0.0:
+            memory.unit = 1.0 / (first * size)
+        return memory.unit * size
+
+    def update(self, memory: EllipsoidMemory, s: Array, y: Array) -> bool:
+        """Count the gradient at the point that was left."""
+        if memory.next_moment is not None:
+            memory.moment, memory.weight = memory.next_moment, memory.next_weight
+            memory.next_moment, memory.next_weight = None, 0.0
+        return True
+
+    def reset(self, memory: EllipsoidMemory) -> bool:
+        """Forget the gradients; the products themselves have no memory."""
+        memory.moment = memory.next_moment = None
+        memory.weight = memory.next_weight = memory.unit = memory.first_gnorm = 0.0
+        return False

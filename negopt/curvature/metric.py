@@ -1,0 +1,188 @@
+"""The norm that bounds a step: ``||s||_M = sqrt(s'Ms)`` with a matrix M learnt on the way."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+from negopt._array import Array, dot, namespace_of, scalars
+from negopt._options import check_choice, check_number
+from negopt._types import Iterate, saved
+
+__all__ = ["KINDS", "Metric", "MetricMemory", "MetricRule", "learn_diagonal"]
+
+KINDS = ("auto", "sphere", "diag", "rmsprop", "adagrad")
+
+#: M is kept above this share of its value along the first gradient.
+FLOOR = 1e-8
+#: A diagonal entry may fall to this share of its last value from one point to the next.
+FALL = 0.1
+#: Up to this n a basis soon spans the whole space and shows the diagonal itself.
+SMALL = 20
+#: Above it the diagonal is an estimate, believed when 90 % of it spans this ratio.
+SPREAD = 1e4
+
+
+class Metric:
+    """Variables in which the ball is round: ``s = M^-1/2 z`` and ``||s||_M = ||z||``.
+
+    Parameters
+    ----------
+    inverse_root : array, shape (n,), or None
+        Diagonal of ``M^-1/2``; None for M = I.
+    """
+
+    def __init__(self, inverse_root: Array | None = None) -> None:
+        self.inverse_root = inverse_root
+
+    @property
+    def round(self) -> bool:
+        """Whether M is the identity."""
+        return self.inverse_root is None
+
+    def outward(self, v: Array) -> Array:
+        """Return ``M^-1/2 v``: a step from z to s, and a gradient from s to z."""
+        return v if self.inverse_root is None else v * self.inverse_root
+
+    def inward(self, v: Array) -> Array:
+        """Return ``M^1/2 v``: a step from s to z, and a gradient from z to s."""
+        return v if self.inverse_root is None else v / self.inverse_root
+
+
+@saved
+@dataclass(slots=True)
+class MetricMemory:
+    """What the metric has seen; its fields are replaced, never written into.
+
+    Attributes
+    ----------
+    unit : float
+        ``u'Mu`` at the first point, u the unit vector along its gradient; 0 before it.
+    moments : array, shape (n,), or None
+        Weighted sum of ``g * g``.
+    diagonal : array, shape (n,), or None
+        Estimate of the diagonal of the Hessian.
+    size : array, shape (n,), or None
+        The diagonal of M used last.
+    """
+
+    unit: float = 0.0
+    moments: Array | None = None
+    diagonal: Array | None = None
+    size: Array | None = None
+
+
+@dataclass(frozen=True)
+class MetricRule:
+    """How M follows from gradients and products.
+
+    Parameters
+    ----------
+    metric : {"auto", "sphere", "diag", "rmsprop", "adagrad"}, default "auto"
+        ``"sphere"``: M = I.  ``"diag"``: the absolute diagonal of the Hessian.
+        ``"rmsprop"``: ``sqrt(v)`` with ``v = decay v + (1 - decay) g * g``.  ``"adagrad"``:
+        the same with the sum of all ``g * g``.  ``"auto"`` is ``"diag"`` up to 20
+        variables, and above only where the diagonal spans a ratio of more than 1e4.
+    decay : float, default 0.8
+        Of ``"rmsprop"``; the value in the source's code.
+
+    Notes
+    -----
+    1. M is divided by ``u'Mu`` of the first point, u being the unit vector along the first
+       gradient: a unit step along it has norm 1, whatever the scale of f.
+    2. The diagonal of H costs no product: with the orthonormal rows V of a basis, and their
+       images W, ``p_i = sum V_ji^2`` and ``d_i <- (1 - p_i) d_i + sum V_ji W_ji``.
+       When the basis is complete p = 1 and d is exact.
+    3. ``"diag"`` takes ``|d_i|``, or a tenth of its last value if that is more: a curvature
+       that passes through zero must not let the step go.
+
+    **Guarantee**: with exact diagonals the iterates are invariant under a change of units
+    ``x -> Dx`` (``tests/guarantees/test_scaled_norm.py``); M is never singular
+    (``tests/curvature/test_metric.py``).
+
+    References
+    ----------
+    Adaptive norms for deep learning with regularized Newton methods (2019),
+    arXiv:1905.09201.
+    Bekas, Kokiopoulou and Saad (2007), doi:10.1016/j.apnum.2007.01.003.
+    """
+
+    metric: str = field(
+        default="auto", metadata={"doc": "'auto', 'sphere', 'diag', 'rmsprop' or 'adagrad'"}
+    )
+    decay: float = field(default=0.8, metadata={"doc": "memory of 'rmsprop'"})
+
+    def __post_init__(self) -> None:
+        check_choice("metric", self.metric, KINDS)
+        check_number("decay", self.decay, 0.0, 1.0, open_high=True)
+
+    def measure(self, memory: MetricMemory, iterate: Iterate) -> tuple[Metric, MetricMemory]:
+        """Return the metric at a new point, and the memory that goes with it."""
+        if self.metric in ("rmsprop", "adagrad"):
+            return self._of_gradients(memory, iterate)
+        if self.metric == "sphere" or memory.diagonal is None:
+            return Metric(), memory
+        size = self._of_diagonal(memory)
+        if size is None:
+            return Metric(), memory
+        return _normalised(replace(memory, size=size), size, iterate)
+
+    def _of_diagonal(self, memory: MetricMemory) -> Array | None:
+        xp = namespace_of(memory.diagonal)
+        size = xp.abs(memory.diagonal)
+        n = int(size.shape[0])
+        ordered = xp.sort(size)
+        unknown = xp.sum(xp.astype(size == 0.0, xp.float64))
+        zeros = int(scalars(unknown)[0])
+        if zeros == n:
+            return memory.size
+        # An entry that no product has touched yet is given the middle of the others.
+        at = [zeros + int(share * (n - 1 - zeros)) for share in (0.05, 0.5, 0.95)]
+        low, middle, high = scalars(*(ordered[i] for i in at))
+        if self.metric == "auto" and n > SMALL and high < SPREAD * low:
+            return None
+        size = xp.where(size == 0.0, xp.full_like(size, middle), size)
+        return size if memory.size is None else xp.maximum(size, FALL * memory.size)
+
+    def _of_gradients(self, memory: MetricMemory, iterate: Iterate) -> tuple[Metric, MetricMemory]:
+        recent = self.metric == "rmsprop"
+        moments = (1.0 - self.decay if recent else 1.0) * (iterate.g * iterate.g)
+        if memory.moments is not None:
+            moments = (self.decay if recent else 1.0) * memory.moments + moments
+        size = namespace_of(moments).sqrt(moments)
+        return _normalised(replace(memory, moments=moments), size, iterate)
+
+
+def _normalised(memory: MetricMemory, size: Array, iterate: Iterate) -> tuple[Metric, MetricMemory]:
+    """Divide a diagonal by its unit; the entries stay above the floor."""
+    xp = namespace_of(size)
+    if memory.unit == 0.0:
+        along = iterate.g / iterate.gnorm
+        memory = replace(memory, unit=scalars(dot(along, size * along))[0])
+    if not 0.0 < memory.unit < math.inf:
+        return Metric(), replace(memory, unit=0.0)
+    size = size / memory.unit
+    size = xp.maximum(size, xp.full_like(size, FLOOR))
+    return Metric(1.0 / xp.sqrt(size)), memory
+
+
+def learn_diagonal(diagonal: Array | None, rows: Array, images: Array, metric: Metric) -> Array:
+    """Return the estimate of diag(H) after products of rows.
+
+    Parameters
+    ----------
+    diagonal : array, shape (n,), or None
+        The estimate so far.
+    rows, images : array, shape (k, n)
+        Unit vectors, and their products, in the variables of `metric`.
+    metric : Metric
+    """
+    xp = namespace_of(rows)
+    weight, total = xp.sum(rows * rows, axis=0), xp.sum(rows * images, axis=0)
+    total = metric.inward(metric.inward(total))
+    floor = xp.full_like(weight, 1e-12)
+    if diagonal is None:
+        first = total / xp.maximum(weight, floor)
+        return xp.where(weight > floor, first, xp.zeros_like(first))
+    gain = xp.maximum(weight, xp.ones_like(weight))  # rows that are not orthogonal count once
+    return diagonal + (total - weight * diagonal) / gain
