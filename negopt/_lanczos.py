@@ -1,4 +1,4 @@
-"""A Lanczos basis with two-pass reorthogonalisation, grown one product at a time."""
+"""Bases grown one product at a time: Lanczos with reorthogonalisation, and any directions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from negopt._array import Array, device_of, float64_rows_dot, from_host, namespace_of, norm
 
-__all__ = ["LanczosBasis"]
+__all__ = ["LanczosBasis", "Subspace"]
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -182,16 +182,56 @@ class Subspace:
         if v is None:
             return False
         w = self.product(v)
-        along = float64_rows_dot(self.rows, w, namespace_of(v).stack([v, w], axis=0))
-        inside, own, size = along[: self.k], *_pair(along, self.k, v, w)
-        if not math.isfinite(size):
+        if not math.isfinite(norm(w)):
             self.invalid = True
             return False
+        k = self.k
         self._reserve()
-        self._rows[self.k, :], self._images[self.k, :] = v, w
-        small = np.zeros((self.k + 1, self.k + 1))
-        small[: self.k, : self.k] = self._small
-        small[self.k, : self.k] = small[: self.k, self.k] = inside
-        small[self.k, self.k] = own
-        self._small, self.k = small, self.k + 1
+        self._rows[k, :], self._images[k, :] = v, w
+        self.k = k + 1
+        small = np.zeros((k + 1, k + 1))
+        small[:k, :k] = self._small
+        small[k, :] = small[:, k] = float64_rows_dot(self.rows, w)
+        self._small = small
         return True
+
+    def _orthogonal(self, v: Array) -> Array | None:
+        """Return the unit vector along what the rows lack of `v`, or None."""
+        size = norm(v)
+        if not 0.0 < size < math.inf:
+            return None
+        v, xp = v / size, namespace_of(v)
+        least = 1e-8 if v.dtype == xp.float64 else 1e-4
+        for _ in range(3 if self.k else 1):
+            if self.k:
+                v = v - xp.matmul(from_host(float64_rows_dot(self.rows, v), v), self.rows)
+            size = norm(v)
+            if size < least:
+                return None  # what is left of it is rounding
+            v, least = v / size, 0.1
+        return v
+
+    def _reserve(self) -> None:
+        if self.k < self._room:
+            return
+        xp, extra = namespace_of(self._rows), min(self._room, self.limit - self._room)
+        more = xp.zeros((extra, self.n), dtype=self._rows.dtype, device=device_of(self._rows))
+        self._rows = xp.concat([self._rows, more], axis=0)
+        self._images = xp.concat([self._images, more], axis=0)
+        self._room += extra
+
+    def matrix(self) -> FloatArray:
+        """Return ``V H V'``, shape (k, k)."""
+        return self._small
+
+    def project(self, v: Array) -> FloatArray:
+        """Return ``V v``, shape (k,)."""
+        return float64_rows_dot(self.rows, v)
+
+    def combine(self, weights: FloatArray) -> Array:
+        """Return ``V' weights`` for weights of shape (k,)."""
+        return namespace_of(self._rows).matmul(from_host(weights, self._rows), self.rows)
+
+    def image(self, weights: FloatArray) -> Array:
+        """Return ``H V' weights``, for no product."""
+        return namespace_of(self._rows).matmul(from_host(weights, self._rows), self.images)

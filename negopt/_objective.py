@@ -285,10 +285,12 @@ class Objective:
     # --- Hessian products ------------------------------------------------------------
 
     def unlimited(self) -> Objective:
-        """Return the same functions with counters of their own, without budgets."""
+        """Return what products need, with counters of its own and without budgets."""
         other = copy.copy(self)
         other.counters, other.best, other._at = Counters(), None, None
         other.maxfun = other.maxtime = math.inf
+        if self._object is None and (self.exact_products or self._gradient is not None):
+            other._value = other._both = None  # nothing else of the user's is kept alive
         return other
 
     def measured_products(self, iterate: Iterate) -> Callable[[Array], Array]:

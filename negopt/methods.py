@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
-from negopt._options import check_choice, collect
-from negopt._types import Curvature, Globalization, StepRule
+from negopt._method import Method
 from negopt.curvature.bfgs import BFGS
 from negopt.curvature.dense import DenseHessian
 from negopt.curvature.dqn import HybridInverse
@@ -19,6 +16,7 @@ from negopt.curvature.lbfgs import LBFGS
 from negopt.curvature.lqn import HybridPairs
 from negopt.curvature.lsr1 import LSR1
 from negopt.curvature.moments import GradientMoments
+from negopt.curvature.newton import ModelledProducts
 from negopt.curvature.products import HessianProducts
 from negopt.curvature.regression import GradientRegression
 from negopt.curvature.sr1 import SR1
@@ -40,70 +38,6 @@ from negopt.steps.steepest import SteepestDescent
 from negopt.steps.steihaug import SteihaugToint
 
 __all__ = ["METHODS", "Method", "choose"]
-
-
-@dataclass(frozen=True)
-class Method:
-    """A method is three parts.
-
-    Parameters
-    ----------
-    name : str
-    curvature : Curvature
-        What is believed about the Hessian.
-    step : StepRule
-        From that to a step.
-    globalize : Globalization
-        How far, and is it accepted.
-    needs : {"jac", "hessp"}
-        Derivatives that the method lives on.  What is missing is taken by differences.
-    summary, guarantee, reference : str
-        One line each, for the docs and the command line.
-    variants : mapping, optional
-        Named settings, such as those of a source document: name -> options.  Asked for by
-        ``options={"variant": name}``; options given beside it come first.
-    baseline : bool, default False
-        Here to be compared with: with its default options it need not converge.
-    """
-
-    name: str
-    curvature: Curvature
-    step: StepRule
-    globalize: Globalization
-    needs: str = "jac"
-    summary: str = ""
-    guarantee: str = ""
-    reference: str = field(default="", repr=False)
-    variants: Mapping[str, Mapping[str, Any]] = field(default_factory=dict, repr=False, hash=False)
-    baseline: bool = False
-
-    @property
-    def parts(self) -> tuple[Any, Any, Any]:
-        """The three rules."""
-        return (self.curvature, self.step, self.globalize)
-
-    def option_names(self) -> set[str]:
-        """Return the names of all options that the three rules own."""
-        names = {f.name for part in self.parts for f in dataclasses.fields(part)}
-        return names | ({"variant"} if self.variants else set())
-
-    def variant_table(self) -> list[tuple[str, str]]:
-        """Return rows (name, settings) of the variants."""
-        return [
-            (name, ", ".join(f"{key}={value!r}" for key, value in settings.items()))
-            for name, settings in self.variants.items()
-        ]
-
-    def with_options(self, options: Mapping[str, Any]) -> Method:
-        """Return the method with each named option handed to the rule that owns it."""
-        if self.variants and options.get("variant") is not None:
-            check_choice("variant", options["variant"], tuple(self.variants))
-            options = {**self.variants[options["variant"]], **options}
-        changed = [dataclasses.replace(part, **collect(type(part), options)) for part in self.parts]
-        return dataclasses.replace(
-            self, curvature=changed[0], step=changed[1], globalize=changed[2]
-        )
-
 
 # Oldewage, Clarke and Hernandez-Lobato (2024), tuned for UCI Energy (their Table 3).  What was
 # run differs from what is printed: docs/saddle-free-series.md.
@@ -171,13 +105,15 @@ _ROWS = (
     ),
     Method(
         "newton-krylov",
-        HessianProducts(),
+        ModelledProducts(),
         KrylovTrustRegion(),
         TrustRegion(shrink=0.25),
         needs="hessp",
-        summary="Lanczos trust region with the basis re-used (default, Hessian products)",
-        guarantee="global convergence to stationary points",
-        reference="Gould, Lucidi, Roma and Toint (1999), doi:10.1137/S1052623497322735",
+        summary="Krylov trust region, products saved by a model from pairs (default, products)",
+        guarantee="global convergence to stationary points; a share of the Cauchy decrease",
+        reference="Gould, Lucidi, Roma and Toint (1999), doi:10.1137/S1052623497322735; Morales "
+        "and Nocedal (2000), doi:10.1137/S1052623497327854",
+        variants={"lanczos": {"maxcor": 0, "metric": "sphere"}},
     ),
     Method(
         "lsr1-tr",
@@ -217,7 +153,7 @@ _ROWS = (
         Signed(),
         WolfeSearch(),
         needs="jac",
-        summary="dense SR1 with a Wolfe search of positive and negative steps (default, small n)",
+        summary="dense SR1 with a Wolfe search of positive and negative steps",
         guarantee="Wolfe conditions of the signed step; bounded Zoutendijk sum",
         reference="Shea and Schmidt (2024), Don't Be So Positive",
         variants={
@@ -235,7 +171,8 @@ _ROWS = (
         Signed(),
         WolfeSearch(),
         needs="jac",
-        summary="dense SR1 or BFGS, the direction closer to the gradient, steps of both signs",
+        summary="dense SR1 and BFGS, of their directions the one closer to the gradient "
+        "(default, small n)",
         guarantee="Wolfe conditions of the signed step; an angle no worse than that of BFGS",
         reference="Conn, Gould and Toint (1991), doi:10.1007/BF01594934; Liu and Nocedal (1989), "
         "doi:10.1007/BF01589116",
@@ -425,4 +362,4 @@ def choose(n: int, *, has_products: bool) -> str:
     """
     if has_products:
         return "newton-krylov"
-    return "sr1-wolfe-pm" if n <= DENSE_LIMIT else "lqn-tr"
+    return "dqn-wolfe-pm" if n <= DENSE_LIMIT else "lqn-tr"

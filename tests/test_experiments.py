@@ -133,10 +133,11 @@ def test_every_default_is_taken_apart(scripts):
     ablation = scripts["ablation"]
     assert ablation.defaults() == set(ablation.CHANGES)
     for method, changes in ablation.CHANGES.items():
-        for options in changes.values():
-            scripts["_runs"].check_options(method, options)
-            changed = METHODS[method].with_options(options)
-            assert changed.parts != METHODS[method].parts, options  # it is a change
+        for change in changes:
+            name, options = ablation.changed(method, change)
+            scripts["_runs"].check_options(name, options)
+            parts = METHODS[name].with_options(options).parts
+            assert parts != METHODS[method].parts, change  # it is one
 
 
 def test_the_ablation_runs(scripts, tmp_path):
@@ -147,8 +148,12 @@ def test_the_ablation_runs(scripts, tmp_path):
         assert [row["change"] for row in rows][1:-1] == list(changes)
         assert rows[0]["cost / unchanged at 1e-08"] == ""
     assert len(read(tmp_path / "ablation-costs.csv")) == 4
-    methods = [row["method"] for row in read(tmp_path / "methods.csv")]
-    assert methods == [name for name, row in METHODS.items() if not row.baseline]
+    rows = read(tmp_path / "methods.csv")
+    assert [r["method"] for r in rows] == [k for k, row in METHODS.items() if not row.baseline]
+    before = (tmp_path / "ablation-costs.csv").read_text()
+    ablation.main(["methods", "--keep", "--sizes", "--first", "2", "--out", str(tmp_path)])
+    assert read(tmp_path / "methods.csv") == rows
+    assert (tmp_path / "ablation-costs.csv").read_text() == before
 
 
 def test_the_saddles_run(scripts, tmp_path):
@@ -157,7 +162,7 @@ def test_the_saddles_run(scripts, tmp_path):
     saddles.main([*small, "--out", str(tmp_path)])
     table = {row["solver"]: row for row in read(tmp_path / "saddles-summary.csv")}
     assert set(METHODS) < set(table)
-    for name in ("lqn-tr", "newton-krylov", "sr1-wolfe-pm"):
+    for name in scripts["ablation"].defaults():
         assert share(table[name], "1e-08: minima, %") == 100.0
     assert share(table["SciPy's L-BFGS-B"], "1e-08: minima, %") == 0.0
     before = read(tmp_path / "saddles.csv")
@@ -240,3 +245,53 @@ def test_problems_of_s2mpj_are_read(scripts, tmp_path, monkeypatch):
     assert f == 98.0
     np.testing.assert_array_equal(g, 4 * x**3)
     np.testing.assert_array_equal(by_name[plain].hessp(x)(x), 12 * x**3)
+
+
+# --- what the pages say of the stored tables -------------------------------------------------
+
+
+def test_stored_tables_are_of_these_methods(scripts):
+    """A method that was added or renamed has to be measured."""
+    assert {row["method"] for row in read(RESULTS / "methods.csv")} == {
+        name for name, row in METHODS.items() if not row.baseline
+    }
+    assert set(METHODS) <= {row["solver"] for row in read(RESULTS / "saddles-summary.csv")}
+    for method, changes in scripts["ablation"].CHANGES.items():
+        rows = read(RESULTS / f"ablation-{method}.csv")
+        assert [row["change"] for row in rows][1:-1] == list(changes)
+
+
+def test_stored_saddles(scripts):
+    table = {row["solver"]: row for row in read(RESULTS / "saddles-summary.csv")}
+    for distance in ("0.01", "0.0001", "1e-06", "1e-08"):
+        for name in scripts["ablation"].defaults():
+            assert share(table[name], f"{distance}: minima, %") == 100.0
+    for name in scripts["saddles"].RIVALS:
+        assert share(table[f"SciPy's {name}"], "1e-08: minima, %") < 10.0
+    for name in scripts["ablation"].defaults():
+        assert share(table[f"{name}, no check"], "1e-08: minima, %") == 0.0
+
+
+@pytest.mark.parametrize("what", ["negopt", "cutest"])
+def test_stored_profiles(what):
+    table = {row["solver"]: row for row in read(RESULTS / f"profiles-{what}-summary.csv")}
+    ours = table["negopt, gradients"]
+    for tol in ("1e-05", "1e-08"):
+        assert ratio(ours[f"cost / L-BFGS-B at {tol}"])[2] < 1.0  # by more than the noise
+        assert share(ours, f"solved, {tol}, %") >= share(table["L-BFGS-B"], f"solved, {tol}, %")
+    newton = share(table["negopt, products"], "solved, 1e-08, %")
+    for name in ("Newton-CG", "trust-krylov", "trust-exact"):
+        assert newton > share(table[name], "solved, 1e-08, %")
+
+
+def test_stored_ablations():
+    """What lqn-tr's page calls worth having is dearer to be without by more than the noise."""
+    rows = {row["change"]: row for row in read(RESULTS / "ablation-lqn-tr.csv")}
+    for change in (
+        "secant equations one after the other",
+        "5 pairs",
+        "10 pairs",
+        "initial scaling: largest curvature",
+        "initial scaling: last curvature",
+    ):
+        assert ratio(rows[change]["cost / unchanged at 1e-08"])[1] > 1.0

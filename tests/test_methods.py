@@ -42,7 +42,7 @@ def test_option_names_are_the_fields_of_the_parts() -> None:
 
 def test_choose() -> None:
     assert choose(10**6, has_products=True) == choose(1, has_products=True) == "newton-krylov"
-    assert choose(DENSE_LIMIT, has_products=False) == "sr1-wolfe-pm"
+    assert choose(DENSE_LIMIT, has_products=False) == "dqn-wolfe-pm"
     assert choose(DENSE_LIMIT + 1, has_products=False) == "lqn-tr"
 
 

@@ -109,7 +109,7 @@ class WithProducts(Shared):
 
 def test_objective_objects() -> None:
     for thing, source, method in (
-        (Shared(), "differences of the gradient", "sr1-wolfe-pm"),
+        (Shared(), "differences of the gradient", "dqn-wolfe-pm"),
         (WithProducts(), "object", "newton-krylov"),
     ):
         for args in ((), (2.0,)):

@@ -55,6 +55,7 @@ PUBLIC = {
     "spectrum",
     "sr1_tr",
     "sr1_wolfe_pm",
+    "tr_ellipsoid",
 }
 # Libraries that are imported when they are needed, never by `import negopt`.
 HEAVY = (
@@ -167,10 +168,10 @@ def test_the_default_is_what_the_documents_say() -> None:
     from negopt.methods import choose
 
     assert choose(10, has_products=True) == "newton-krylov"
-    assert choose(20, has_products=False) == "sr1-wolfe-pm"
+    assert choose(20, has_products=False) == "dqn-wolfe-pm"
     assert choose(21, has_products=False) == "lqn-tr"
     readme = re.sub(r"\s+", " ", (ROOT / "README.md").read_text())
-    assert "`sr1-wolfe-pm` up to 20 variables" in readme
+    assert "`dqn-wolfe-pm` up to 20 variables" in readme
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -147,14 +147,14 @@ def test_no_method_with_bounds_or_constraints_does_what_scipy_does(extra) -> Non
 def test_empty_constraints_are_none() -> None:
     for empty in ((), [], None):
         res = negopt.minimize(rosen, X0, jac=rosen_der, constraints=empty)
-        assert res.method == "sr1-wolfe-pm"
+        assert res.method == "dqn-wolfe-pm"
 
 
 def test_the_default_by_what_was_passed() -> None:
     cases = [
-        ({}, 3, "sr1-wolfe-pm"),
-        ({"jac": rosen_der}, 3, "sr1-wolfe-pm"),
-        ({"jac": rosen_der}, DENSE_LIMIT, "sr1-wolfe-pm"),
+        ({}, 3, "dqn-wolfe-pm"),
+        ({"jac": rosen_der}, 3, "dqn-wolfe-pm"),
+        ({"jac": rosen_der}, DENSE_LIMIT, "dqn-wolfe-pm"),
         ({"jac": rosen_der}, DENSE_LIMIT + 1, "lqn-tr"),
         ({"jac": rosen_der, "hessp": rosen_hess_prod}, 3, "newton-krylov"),
         ({"jac": rosen_der, "hess": rosen_hess}, 101, "newton-krylov"),

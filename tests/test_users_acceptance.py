@@ -150,7 +150,8 @@ def test_rosenbrock_in_float32(method) -> None:
     assert res.x.dtype == res.jac.dtype == np.float32
     assert seen == {np.dtype(np.float32)}
     assert res.success
-    assert res.fun < 1e-6
+    # In four variables the function has a second minimum, of 3.7014.
+    assert min(abs(res.fun), abs(res.fun - 3.7014286)) < 1e-5
 
 
 @METHODS

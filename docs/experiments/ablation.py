@@ -27,6 +27,7 @@ from _runs import (
     mean_ratio,
     parser,
     percent,
+    read_table,
     words,
     write_table,
 )
@@ -35,7 +36,8 @@ from negopt.methods import DENSE_LIMIT, METHODS, choose
 
 REFERENCE = Solver("L-BFGS-B", "L-BFGS-B")
 
-#: Default method -> what is changed in it, in words, and the options that do so.
+#: Default method -> what is changed in it, in words, and the options that do so; with "method"
+#: it is another row of METHODS.
 CHANGES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "lqn-tr": {
         "secant equations one after the other": {"block": 1},
@@ -58,6 +60,11 @@ CHANGES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "accept only a tenth of the promise": {"eta": 0.1},
     },
     "newton-krylov": {
+        "no model beside the products": {"maxcor": 0},
+        "products in every step": {"products": "always"},
+        "a round trust region": {"metric": "sphere"},
+        "a trust region scaled by the diagonal": {"metric": "diag"},
+        "saddle-free directions": {"direction": "saddle-free"},
         "residual 0.1": {"forcing": 0.1},
         "residual 0.9": {"forcing": 0.9},
         "at most 10 products a step": {"max_products": 10},
@@ -68,10 +75,12 @@ CHANGES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "radius later: times 4": {"grow": 4.0},
         "accept only a tenth of the promise": {"eta": 0.1},
     },
-    "sr1-wolfe-pm": {
-        "initial matrix: the identity": {"h0": "identity"},
+    "dqn-wolfe-pm": {
+        "SR1 alone": {"method": "sr1-wolfe-pm"},
+        "SR1 alone, forgotten where it ascends": {"method": "sr1-wolfe-pm", "on_ascent": "reset"},
+        "BFGS alone": {"method": "bfgs-wolfe"},
+        "SR1 where it descends, else BFGS": {"choose": "descent"},
         "the same units for all variables": {"units": "same"},
-        "a model that ascends is forgotten": {"on_ascent": "reset"},
         "updates skipped from 1e-8 on": {"skip": 1e-8},
         "signs per eigenvalue": {"flip": "eigen"},
         "strong Wolfe conditions": {"wolfe": "strong"},
@@ -96,6 +105,12 @@ def defaults() -> set[str]:
     return {choose(n, has_products=given) for n in sizes for given in (False, True)}
 
 
+def changed(method: str, change: str) -> tuple[str, dict[str, Any]]:
+    """Return the row of METHODS and the options that a change stands for."""
+    options = dict(CHANGES[method][change])
+    return options.pop("method", method), options
+
+
 def is_for(method: str, n: int) -> bool:
     """Tell whether a method is measured at size n: a default for small n only there."""
     return method != choose(DENSE_LIMIT, has_products=False) or n <= DENSE_LIMIT
@@ -105,10 +120,11 @@ Found = dict[tuple[str, float], dict[str, float]]
 
 
 def measure(tasks: Sequence[Task], solvers: Sequence[Solver], cap: int, found: Found) -> None:
-    """Add (label, tolerance) -> costs of all solvers."""
+    """Add (label, tolerance) -> costs of all solvers, where they are not known."""
     for solver in solvers:
         began = time.monotonic()
-        runs = {task.key: solver(task, cap=cap) for task in tasks}
+        known = found.get((solver.label, TOLERANCES[-1]), {})
+        runs = {task.key: solver(task, cap=cap) for task in tasks if task.key not in known}
         for tol in TOLERANCES:
             found.setdefault((solver.label, tol), {}).update(
                 {k: float(r.hits[tol][0]) if tol in r.hits else math.nan for k, r in runs.items()}
@@ -160,42 +176,60 @@ def compare(labels: Sequence[str], tasks: Sequence[Task], found: Found) -> list[
     return rows
 
 
+def stored(path: Path, tasks: Sequence[Task]) -> Found:
+    """Return the costs of an earlier run, of what is still measured; empty is a failure."""
+    found: Found = {}
+    wanted = {task.key for task in tasks}
+    changes = {f"{method}: {change}" for method in CHANGES for change in CHANGES[method]}
+    known = {REFERENCE.label, *METHODS, *changes}
+    for row in read_table(path):
+        tol, key = float(row.pop("test")), row.pop("instance")
+        del row["n"]
+        for label, cost in row.items():
+            if key in wanted and label in known:
+                found.setdefault((label, tol), {})[key] = float(cost) if cost else math.nan
+    return found
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run what the command line asks for."""
     options = parser(__doc__)
     options.add_argument("what", nargs="*", help="default methods, 'methods'; nothing is all")
     options.add_argument("--sizes", type=int, nargs="*", default=[30], help="beside each default")
+    options.add_argument("--keep", action="store_true", help="what is stored is not run again")
     chosen = options.parse_args(arguments)
     what = chosen.what or [*sorted(defaults()), "methods"]
     if not set(what) <= {*defaults(), "methods"}:
         options.error(f"{what}: use {sorted(defaults())} or 'methods'")
     begin(chosen.out)
+    path = chosen.out / "ablation-costs.csv"
     tasks = collection([None, *chosen.sizes])[: chosen.first]
-    found: Found = {}
+    found = stored(path, tasks) if chosen.keep else {}
     measure(tasks, [REFERENCE], chosen.cap, found)
     for method in what:
-        if method != "methods":
+        if method == "methods":
+            run_methods(tasks, chosen.cap, found, chosen.out)
+        else:
             run_changes(method, tasks, chosen.cap, found, chosen.out)
-    if "methods" in what:
-        run_methods(tasks, chosen.cap, found, chosen.out)
-    rows = []
+    rows: list[Any] = []
     for tol in TOLERANCES:
-        everywhere = {label: costs for (label, at), costs in found.items() if at == tol}
-        full = {
-            label: {t.key: costs.get(t.key, math.nan) for t in tasks}
-            for label, costs in everywhere.items()
+        table = {
+            label: {task.key: costs.get(task.key, math.nan) for task in tasks}
+            for (label, at), costs in found.items()
+            if at == tol
         }
-        rows += cost_rows(tasks, full, f"{tol:g}")
-    write_table(rows, chosen.out / "ablation-costs.csv")
+        rows += cost_rows(tasks, table, f"{tol:g}")
+    write_table(rows, path)
 
 
 def run_changes(method: str, tasks: Sequence[Task], cap: int, found: Found, out: Path) -> None:
     """Measure one default method and all its changes."""
     part = [task for task in tasks if is_for(method, task.n)]
     solvers = [Solver(method, method)]
-    for change, options in CHANGES[method].items():
-        check_options(method, options)
-        solvers.append(Solver(f"{method}: {change}", method, options))
+    for change in CHANGES[method]:
+        name, options = changed(method, change)
+        check_options(name, options)
+        solvers.append(Solver(f"{method}: {change}", name, options))
     measure(part, solvers, cap, found)
     write_table(summarise(method, part, found), out / f"ablation-{method}.csv")
 
@@ -203,10 +237,7 @@ def run_changes(method: str, tasks: Sequence[Task], cap: int, found: Found, out:
 def run_methods(tasks: Sequence[Task], cap: int, found: Found, out: Path) -> None:
     """Measure the rows of METHODS against each other."""
     labels = [name for name, row in METHODS.items() if not row.baseline]
-    for name in labels:
-        done = found.get((name, TOLERANCES[-1]), {})
-        missing = [task for task in tasks if task.key not in done]
-        measure(missing, [Solver(name, name)], cap, found)
+    measure(tasks, [Solver(name, name) for name in labels], cap, found)
     write_table(compare(labels, tasks, found), out / "methods.csv")
 
 

@@ -131,7 +131,7 @@ def solvers() -> list[Solver]:
     rows = [Solver(name, name) for name in METHODS]
     unchecked = [
         Solver(f"{name}, no check", name, {"certify": False})
-        for name in ("lqn-tr", "newton-krylov", "sr1-wolfe-pm")
+        for name in ("lqn-tr", "newton-krylov", "dqn-wolfe-pm")
     ]
     return [*rows, *unchecked, *(Solver(f"SciPy's {name}", name) for name in RIVALS)]
 
@@ -218,9 +218,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     wanted = [known[label] for label in labels]
     rows = measure(wanted, saddles, chosen.distances, chosen.seeds, chosen.cap)
     if chosen.solvers:
-        rows += [
-            row for row in read_table(chosen.out / "saddles.csv") if row["solver"] not in labels
-        ]
+        kept = set(known) - set(labels)
+        rows += [row for row in read_table(chosen.out / "saddles.csv") if row["solver"] in kept]
         rows.sort(key=lambda row: list(known).index(row["solver"]))
     write_table(rows, chosen.out / "saddles.csv")
     write_table(summarise(rows), chosen.out / "saddles-summary.csv")

@@ -104,7 +104,7 @@ def _default_methods(n: int) -> list[str]:
     small = n <= DENSE_LIMIT
     return [
         "lqn-tr",
-        *(["sr1-wolfe-pm"] if small else []),
+        *(["dqn-wolfe-pm", "sr1-wolfe-pm"] if small else []),
         "newton-krylov",
         *(["BFGS"] if small else []),
         "L-BFGS-B",

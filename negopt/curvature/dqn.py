@@ -47,10 +47,9 @@ class HybridInverse(UnitRule):
 
     Notes
     -----
-    1. SR1's direction is the better one where its matrix is close to the inverse Hessian, and
-       then both are alike; a small angle between g and a direction is what its errors cannot
-       produce but by being small, whereas a nearly singular matrix shows in directions
-       almost orthogonal to g.
+    1. The models are compared at every point, by the cosines of g with ``H g``, both in the
+       units of the variables where they have any.  A nearly singular SR1 matrix shows in a
+       direction almost orthogonal to g.
     2. The BFGS model is that of `BFGS` with ``h0="rescaled"``, the SR1 model that of `SR1`.
        A pair without positive curvature enters only the latter.
 
@@ -95,7 +94,8 @@ class HybridInverse(UnitRule):
         if positive is None or free is None:
             return DenseInverse(free if positive is None else positive, first, units)
         d, e = positive @ g, free @ g
-        gd, dd, ge, ee = scalars(dot(g, d), dot(d, d), dot(g, e), dot(e, e))
+        a, b = (d, e) if units is None else (d / units, e / units)
+        gd, dd, ge, ee = scalars(dot(g, d), dot(a, a), dot(g, e), dot(b, b))
         if self.choose == "descent":
             take_free = ge > 0.0
         else:

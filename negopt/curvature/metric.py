@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
-from negopt._array import Array, dot, namespace_of, scalars
+from negopt._array import Array, all_finite, device_of, dot, namespace_of, scalars
 from negopt._options import check_choice, check_number
-from negopt._types import Iterate, saved
+from negopt._types import Iterate, Products, saved
+from negopt.curvature.inverse import natural_units
 
 __all__ = ["KINDS", "Metric", "MetricMemory", "MetricRule", "learn_diagonal"]
 
@@ -19,7 +20,9 @@ FLOOR = 1e-8
 FALL = 0.1
 #: Up to this n a basis soon spans the whole space and shows the diagonal itself.
 SMALL = 20
-#: Above it the diagonal is an estimate, believed when 90 % of it spans this ratio.
+#: Up to this n ``"diag"`` asks for the diagonal at the first point.
+ASKED = 100
+#: Above `SMALL` the diagonal is an estimate, believed when 90 % of it spans this ratio.
 SPREAD = 1e4
 
 
@@ -79,10 +82,12 @@ class MetricRule:
     Parameters
     ----------
     metric : {"auto", "sphere", "diag", "rmsprop", "adagrad"}, default "auto"
-        ``"sphere"``: M = I.  ``"diag"``: the absolute diagonal of the Hessian.
+        ``"sphere"``: M = I.  ``"diag"``: the absolute diagonal of the Hessian, exact at the
+        first point up to 100 variables (from `hess`, or n products).
         ``"rmsprop"``: ``sqrt(v)`` with ``v = decay v + (1 - decay) g * g``.  ``"adagrad"``:
         the same with the sum of all ``g * g``.  ``"auto"`` is ``"diag"`` up to 20
-        variables, and above only where the diagonal spans a ratio of more than 1e4.
+        variables, and above only where the diagonal spans a ratio of more than 1e4; it
+        begins with the units that x and g show (`natural_units`), for no product.
     decay : float, default 0.8
         Of ``"rmsprop"``; the value in the source's code.
 
@@ -116,12 +121,25 @@ class MetricRule:
         check_choice("metric", self.metric, KINDS)
         check_number("decay", self.decay, 0.0, 1.0, open_high=True)
 
+    def ask(self, memory: MetricMemory, objective: Products, iterate: Iterate) -> MetricMemory:
+        """Return the memory with the exact diagonal, where the rule begins with that."""
+        xp, n = namespace_of(iterate.x), int(iterate.x.shape[0])
+        if self.metric != "diag" or memory.diagonal is not None or n > ASKED:
+            return memory
+        product = objective.products(iterate)
+        eye = xp.eye(n, dtype=iterate.x.dtype, device=device_of(iterate.x))
+        diagonal = xp.stack([product(eye[i, :])[i] for i in range(n)])
+        return replace(memory, diagonal=diagonal) if all_finite(diagonal) else memory
+
     def measure(self, memory: MetricMemory, iterate: Iterate) -> tuple[Metric, MetricMemory]:
         """Return the metric at a new point, and the memory that goes with it."""
         if self.metric in ("rmsprop", "adagrad"):
             return self._of_gradients(memory, iterate)
-        if self.metric == "sphere" or memory.diagonal is None:
+        if self.metric == "sphere":
             return Metric(), memory
+        if memory.diagonal is None:
+            units = natural_units(iterate) if self.metric == "auto" else None
+            return (Metric() if units is None else _of_units(units, iterate)), memory
         size = self._of_diagonal(memory)
         if size is None:
             return Metric(), memory
@@ -151,6 +169,12 @@ class MetricRule:
             moments = (self.decay if recent else 1.0) * memory.moments + moments
         size = namespace_of(moments).sqrt(moments)
         return _normalised(replace(memory, moments=moments), size, iterate)
+
+
+def _of_units(units: Array, iterate: Iterate) -> Metric:
+    """Return the metric ``diag(units^-2)`` in which a unit step along g has length 1."""
+    along = iterate.g / iterate.gnorm / units
+    return Metric(units * math.sqrt(scalars(dot(along, along))[0]))
 
 
 def _normalised(memory: MetricMemory, size: Array, iterate: Iterate) -> tuple[Metric, MetricMemory]:

@@ -86,7 +86,7 @@ class WolfeSearch:
     Notes
     -----
     1. The first trial of a run has length 1 at most, later ones at most ``expand`` times
-       that of the last step.
+       that of the last step, in the units that the step is measured in.
     2. A non-finite trial shrinks the step tenfold; where f only changes by rounding,
        Hager and Zhang's approximate condition decides.
     3. When the conditions cannot be met, the best point with sufficient decrease is

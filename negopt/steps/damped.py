@@ -73,7 +73,8 @@ class Damped:
             d = operator.expand(inside / outside - w, -1.0 / outside, g)
         slope, square = scalars(dot(g, d), dot(d, d))
         if not (slope < 0.0 and 0.0 < square < math.inf):  # beyond the range of the type
-            return Step(-1.0 * g, -(iterate.gnorm**2), iterate.gnorm**2, iterate.gnorm)
+            square = iterate.gnorm * iterate.gnorm  # N.B. ** would raise where this is inf
+            return Step(-1.0 * g, -square, square, iterate.gnorm)
         return Step(d, slope, -slope, math.sqrt(square))
 
     def _repaired(self, values: FloatArray) -> FloatArray:

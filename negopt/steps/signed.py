@@ -66,8 +66,9 @@ class Signed:
         d = -operator.solve(g, absolute=self.flip == "eigen", floor=self.floor)
         step = self._step(g, d, units)
         if step is None:
+            square = iterate.gnorm * iterate.gnorm  # N.B. ** would raise where this is inf
             step = self._step(g, -1.0 * g, units)
-            return step or Step(-1.0 * g, -(iterate.gnorm**2), iterate.gnorm**2, iterate.gnorm)
+            return step or Step(-1.0 * g, -square, square, iterate.gnorm)
         least = self.angle * iterate.gnorm * step.length
         if abs(step.slope) <= least:
             sign = -1.0 if step.slope > 0.0 else 1.0

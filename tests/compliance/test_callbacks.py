@@ -10,11 +10,12 @@ import pytest
 
 import negopt
 from negopt.globalize.trust_region import TrustRegion
+from negopt.steps.krylov_tr import KrylovTrustRegion
 from negopt.steps.sfn_lanczos import SaddleFreeLanczos
 from negopt.steps.steihaug import SteihaugToint
 
 #: Step rules whose radius is a length in another norm than the Euclidean one.
-OWN_NORM = (SaddleFreeLanczos, SteihaugToint)
+OWN_NORM = (KrylovTrustRegion, SaddleFreeLanczos, SteihaugToint)
 
 
 def run(method, problem, callback, **kwargs):

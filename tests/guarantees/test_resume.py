@@ -115,6 +115,7 @@ def test_fifty_and_fifty_are_a_hundred(name, tmp_path):
     # Or it is done too soon.
     slow = {
         "sfn-series": {"terms": 3},
+        "tr-ellipsoid": {"max_products": 3},
         "sfn-exact": {"average": 0.05},
         "new-q-newton": {"variant": "as printed"},
     }.get(name, {})

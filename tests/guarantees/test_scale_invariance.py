@@ -5,7 +5,8 @@ Theorem.  Let c be a power of two, in 1 of four (a Cholesky factor takes its squ
 1. ``f -> c f`` with ``gtol -> c gtol``: the same points x_k, bit for bit, for every method with
    its defaults but these: the scaling of "lqn-tr" is a geometric mean, whose logarithms round
    (``gamma="max"`` is exact); the forcing sequence of "newton-krylov" knows the size of ||g||
-   below ``forcing^2`` (a smaller ``forcing`` is exact).
+   below ``forcing^2`` (a smaller ``forcing`` is exact), and its model is scaled as that of
+   "lqn-tr" (``maxcor=0`` has none).
 2. ``f(x) -> c^2 f(x/c)`` (so that H stays the same) with ``gtol -> c gtol``: the points c x_k, bit
    for bit, when the lengths that are absolute by default scale too: ``initial_trust_radius -> c
    initial_trust_radius``; the first model, which otherwise proposes a step of length 1, set by
@@ -24,15 +25,22 @@ from hypothesis import strategies as st
 
 import negopt
 from negopt import METHODS
+from negopt.globalize.wolfe import WolfeSearch
 
 EXACT = {
     "lqn-tr": {"gamma": "max"},
-    "newton-krylov": {"forcing": 1e-10},
+    "newton-krylov": {"forcing": 1e-10, "maxcor": 0},
     "lsr1-tr": {},
     "lsr1-wolfe-pm": {},
+    "lsr1-damped": {},
     "sr1-wolfe-pm": {},
+    "dqn-wolfe-pm": {},
+    "sr1-tr": {},
+    "bfgs-wolfe": {},
+    "lbfgs-wolfe": {},
     "sfn-series": {},
     "sfn-lanczos": {"forcing": 1e-10},
+    "tr-ellipsoid": {},
     "sfn-exact": {},
     "new-q-newton": {},
     "ogr": {},
@@ -40,12 +48,18 @@ EXACT = {
 }
 LENGTHS = {
     "lqn-tr": {"initial_trust_radius": 0.5, "gamma": 1.0},
-    "newton-krylov": {"initial_trust_radius": 0.5, "forcing": 1e-10},
+    "newton-krylov": {"initial_trust_radius": 0.5, "forcing": 1e-10, "maxcor": 0},
     "lsr1-tr": {"initial_trust_radius": 0.5, "gamma": 1.0},
     "lsr1-wolfe-pm": {"gamma": 1.0},
+    "lsr1-damped": {"gamma": 1.0},
     "sr1-wolfe-pm": {"h0": "identity"},
+    "dqn-wolfe-pm": None,  # their first steps have length 1
+    "lbfgs-wolfe": None,
+    "sr1-tr": {"initial_trust_radius": 0.5, "b0": "identity"},
+    "bfgs-wolfe": {"h0": "identity"},
     "sfn-series": {},
     "sfn-lanczos": {"initial_trust_radius": 0.5, "forcing": 1e-10},
+    "tr-ellipsoid": {"initial_trust_radius": 0.5},
     "sfn-exact": {},
     "new-q-newton": {},
     "ogr": None,  # its first step has length 1
@@ -108,7 +122,8 @@ def test_variables_times_power_of_two(random_function, name, which, power):
     c = 2.0**power
     # The searches' first step is at most 1 long: make both gradients, g and c g, shorter.
     small = 1e-2 / (max(c, 1.0) * np.linalg.norm(function.grad(x0)))
-    small = 2.0 ** np.floor(np.log2(small)) if "wolfe" in name else 1.0
+    searches = isinstance(METHODS[name].globalize, WolfeSearch)
+    small = 2.0 ** np.floor(np.log2(small)) if searches else 1.0
     plain = path(function, x0, name, LENGTHS[name], f_factor=small)
     scaled = path(function, x0, name, LENGTHS[name], f_factor=small * c * c, x_factor=c)
     assert len(plain) == len(scaled)

@@ -9,8 +9,9 @@ Theorem.  Let (s, y) be the newest pair.
    after the other, by the SR1 formula ``B + rr'/r's`` with ``r = y - Bs``, or, for hybrid pairs
    with safely positive ``s'y`` and ``s'Bs``, by the BFGS formula ``B - Bss'B/s'Bs + yy'/s'y``.
 4. With ``block`` above 1 hybrid pairs end with the block formula
-   ``B - BS(S'BS)^-1 S'B + YC^-1 Y'``, ``C = (S'Y + Y'S)/2``, of the newest convex pairs that are well
-   conditioned.  It satisfies ``B S = Y`` where S'Y is symmetric, as on every quadratic, and keeps B positive definite.
+   ``B - BS(S'BS)^-1 S'B + YC^-1 Y'``, ``C = (S'Y + Y'S)/2``, of the newest convex pairs that
+   are well conditioned.  It satisfies ``B S = Y`` where S'Y is symmetric, as on every
+   quadratic, and keeps B positive definite.
 """
 
 from __future__ import annotations

@@ -31,13 +31,15 @@ from negopt._types import Iterate, Step
 from negopt.globalize.ratio import reduction_ratio
 from negopt.globalize.trust_region import TrustRegion
 from negopt.steps.sfn_lanczos import SaddleFreeLanczos
+from negopt.steps.steihaug import SteihaugToint
 
 EPS = np.finfo(float).eps
-#: Those with a Euclidean ball; "sfn-lanczos" has one of its own (test_sfn_lanczos.py).
+OWN_NORM = (SaddleFreeLanczos, SteihaugToint)
+#: Those with a Euclidean ball; the others: test_sfn_lanczos.py, test_ellipsoid.py.
 NAMES = [
     name
     for name, row in METHODS.items()
-    if isinstance(row.globalize, TrustRegion) and not isinstance(row.step, SaddleFreeLanczos)
+    if isinstance(row.globalize, TrustRegion) and not isinstance(row.step, OWN_NORM)
 ]
 
 
@@ -94,6 +96,8 @@ def test_runs(random_function, name, family, n, seed, chosen, largest, model):
     limits = {"max_trust_radius": max(largest, 1.01 * chosen.get("initial_trust_radius", 0.0))}
     if name != "newton-krylov":
         limits["model"] = model
+    else:  # a Euclidean ball and g in the basis; its own norm: test_scaled_norm.py
+        limits |= {"maxcor": 0, "metric": "sphere"}
     method = METHODS[name].with_options({**chosen, **limits})
     watch = Watch(method.step)
     method = dataclasses.replace(method, step=watch)

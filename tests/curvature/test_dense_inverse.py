@@ -1,0 +1,113 @@
+"""BFGS, L-BFGS and the hybrid on every array library; options, resets, ascents."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import negopt
+from negopt._types import Iterate
+from negopt.curvature.bfgs import BFGS
+from negopt.curvature.dqn import HybridInverse
+from negopt.curvature.lbfgs import LBFGS
+from negopt.curvature.sr1 import SR1
+from negopt.curvature.sr1_matrix import SR1Matrix
+
+RULES = {
+    "bfgs": BFGS(),
+    "bfgs-identity": BFGS(h0="identity"),
+    "lbfgs": LBFGS(maxcor=3),
+    "hybrid": HybridInverse(),
+    "sr1-matrix": SR1Matrix(),
+}
+
+
+def here(g, x=None):
+    x = np.zeros_like(g) if x is None else x
+    return Iterate(x, 0.0, g, float(np.linalg.norm(g)), float(np.max(np.abs(g))))
+
+
+@pytest.mark.parametrize("rule", RULES.values(), ids=RULES)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize("units", [False, True])
+def test_every_array_library(xp_case, rule, dtype, units):
+    rng = np.random.default_rng(4)
+    scale = np.array([1e-3, 0.1, 1.0, 10.0, 1e3]) if units else np.ones(5)
+    x, g = xp_case.asarray(scale, dtype), xp_case.asarray((1.0 + 0.1 * scale**0) / scale, dtype)
+    host = xp_case.to_numpy(g).astype(float)
+    point = Iterate(x, 0.0, g, float(np.linalg.norm(host)), float(np.max(np.abs(host))))
+    memory = rule.init(x)
+    rule.operator(memory, None, point)
+    for s in rng.standard_normal((6, 5)):
+        y = np.array([1.0, 2.0, 3.0, 4.0, 5.0]) * s + 0.1 * s[::-1]
+        s, y = xp_case.asarray(scale * s, dtype), xp_case.asarray(y / scale, dtype)
+        rule.update(memory, s, y)
+    operator = rule.operator(memory, None, point)
+    sees_units = hasattr(rule, "units")
+    assert (getattr(operator, "units", None) is not None) == (units and sees_units)
+    out = operator.solve(y, absolute=False)
+    assert xp_case.owns(out)
+    assert out.dtype == y.dtype
+    error = (xp_case.to_numpy(out) - xp_case.to_numpy(s)).astype(float) / scale
+    tolerance = 1e-9 if dtype == "float64" else 2e-3
+    if dtype == "float64" or sees_units or not units:
+        assert np.linalg.norm(error) <= tolerance * np.linalg.norm(xp_case.to_numpy(s) / scale)
+
+
+def test_rescaled_is_limited_memory_with_all_pairs():
+    dense, limited = BFGS(units="same"), LBFGS(maxcor=20)
+    rng = np.random.default_rng(0)
+    A = rng.standard_normal((6, 6))
+    A = A @ A.T + np.eye(6)
+    memories = dense.init(np.zeros(6)), limited.init(np.zeros(6))
+    g = rng.standard_normal(6)
+    for s in rng.standard_normal((9, 6)):
+        y = A @ s + 0.1 * rng.standard_normal(6)
+        assert dense.update(memories[0], s, y) == limited.update(memories[1], s, y)
+        a, b = (
+            rule.operator(memory, None, here(g)).solve(g, absolute=False)
+            for rule, memory in zip((dense, limited), memories, strict=True)
+        )
+        np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-10)
+
+
+def test_an_ascending_model_is_forgotten_on_demand():
+    g = np.array([1.0, 2.0])
+    for on_ascent, kept in (("mirror", True), ("reset", False)):
+        rule = SR1(on_ascent=on_ascent)
+        memory = rule.init(g)
+        memory.matrix = -np.eye(2)
+        out = rule.operator(memory, None, here(g)).solve(g, absolute=False)
+        assert (memory.matrix is not None) == kept
+        np.testing.assert_allclose(out, -g if kept else g / np.linalg.norm(g))
+        memory.matrix = 3.0 * np.eye(2)  # a descending one stays
+        out = rule.operator(memory, None, here(g)).solve(g, absolute=False)
+        np.testing.assert_allclose(out, 3.0 * g)
+
+
+@pytest.mark.parametrize("method", ["dqn-wolfe-pm", "sr1-wolfe-pm", "bfgs-wolfe", "sr1-tr"])
+def test_units_can_be_switched_off(method):
+    p = negopt.problems.get("nist_misra1a")
+    runs = [
+        negopt.minimize(p, p.x0, method=method, options={"units": units, "maxfun": 400})
+        for units in ("auto", "same")
+    ]
+    assert runs[0].fun == pytest.approx(p.minimum, rel=1e-6)
+    assert runs[0].nfev != runs[1].nfev
+
+
+@pytest.mark.parametrize(
+    ("rule", "options"),
+    [
+        (BFGS, {"h0": "x"}),
+        (BFGS, {"units": "x"}),
+        (BFGS, {"skip": 1.0}),
+        (LBFGS, {"maxcor": 0}),
+        (LBFGS, {"skip": -1.0}),
+        (SR1, {"on_ascent": "x"}),
+        (SR1, {"units": "x"}),
+    ],
+)
+def test_options_out_of_range(rule, options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        rule(**options)
