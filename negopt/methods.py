@@ -345,9 +345,10 @@ _ROWS = (
 #: All methods, by name.  Tests, docs, the command line and benchmarks iterate over it.
 METHODS: Mapping[str, Method] = MappingProxyType({row.name: row for row in _ROWS})
 
-#: Up to this n the dense model is kept by default: its updates are cheap there, and it
-#: reaches a tight tolerance where a limited memory gives up.
-DENSE_LIMIT = 20
+#: Up to this n dense models are kept by default: their updates are cheap there, and they
+#: reach a tight tolerance where a limited memory gives up (CUTEst, 21 to 120 variables, to
+#: 1e-8: 97 against 92 % solved, at 0.92 of the cost).
+DENSE_LIMIT = 120
 
 
 def choose(n: int, *, has_products: bool) -> str:

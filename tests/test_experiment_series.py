@@ -126,6 +126,27 @@ def test_what_the_page_says_of_the_accelerators():
     assert best < 0.8
 
 
+def test_what_the_page_says_of_the_training():
+    loss = {r["run"]: float(r["train"]) for r in read(RESULTS / "series-terms-summary.csv")}
+    few, many = ["K = 2", "K = 3", "K = 4", "K = 6"], ["K = 8", "K = 10"]
+    assert max(loss[k] for k in few) < 1.2 * min(loss[k] for k in few)
+    assert min(loss[k] for k in many) > 1.5 * max(loss[k] for k in few)
+    own = [name for name in loss if name.startswith("krylov")]
+    assert max(loss[name] for name in own) < min(loss[k] for k in few)
+    assert loss["krylov, 18 products"] < 0.5 * loss["krylov, as it is"]
+    first = {}
+    for row in read(RESULTS / "series-terms.csv"):
+        if float(row["train"]) < 1e-3:
+            first.setdefault(row["run"], (int(row["step"]), int(row["cost"])))
+    assert all(50 <= first[name][0] <= 520 for name in own)
+    assert not set(many) & set(first)
+    assert min(first, key=lambda name: first[name][1]) == "krylov, as it is"
+    loss = {r["run"]: float(r["train"]) for r in read(RESULTS / "series-variants-summary.csv")}
+    assert loss["adaptive as run"] < loss["as run"] < loss["adaptive"] < loss["as printed"]
+    assert loss["as run"] == pytest.approx(0.011, rel=0.05)
+    assert loss["adaptive as run"] == pytest.approx(0.0016, rel=0.05)
+
+
 def test_the_stored_files_are_small():
     files = [path for path in RESULTS.glob("series-*") if path.suffix in (".csv", ".png")]
     assert len(files) == 9

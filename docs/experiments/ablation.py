@@ -93,8 +93,8 @@ CHANGES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
 #: Sizes by which the methods are compared: label -> least and largest n.
 SIZES = {
     "n at most 5": (1, 5),
-    f"6 to {DENSE_LIMIT}": (6, DENSE_LIMIT),
-    f"{DENSE_LIMIT + 1} to 50": (DENSE_LIMIT + 1, 50),
+    "6 to 20": (6, 20),
+    "21 to 50": (21, 50),
     "more": (51, 10**9),
 }
 

@@ -26,6 +26,8 @@ REMEMBER = 4
 FEED = 5
 #: Threshold of the model's SR1 updates, that of `HybridPairs`.
 SKIP = 1e-8
+#: Failures of the model that are counted: 31 steps with products follow the last of them.
+MOST_FAILURES = 6
 
 
 @saved
@@ -48,6 +50,9 @@ class ModelledMemory:
         Decrease that the last step was promised.
     modelled : bool
         The last step was the model's.
+    failures, wait : int
+        Steps of the model in a row that did not do well; steps with products still to be made
+        before it is asked again.
     known : array, shape (n,), or None
         What `metric.diagonal` becomes when the step has been tried.
     rows, images : array, shape (k, n), or None
@@ -64,6 +69,8 @@ class ModelledMemory:
     inverse_root: Array | None = None
     predicted: float = math.nan
     modelled: bool = False
+    failures: int = 0
+    wait: int = 0
     known: Array | None = None
     rows: Array | None = None
     images: Array | None = None
@@ -159,7 +166,8 @@ class ModelledProducts(MetricRule):
        least twice smaller: it then was as good as an inexact Newton step with that residual.
     3. A step from products is followed by one of the model if it did the same, or kept at
        least half of the promised decrease.
-    4. After a rejected step of the model products are taken, at the same point.
+    4. Where a step of the model did neither (it may have been rejected), products are taken in
+       the next one, and after a second failure in a row, and more, in 3, 7, ... 31.
 
     References
     ----------
@@ -198,15 +206,24 @@ class ModelledProducts(MetricRule):
         return ModelledOperator(objective.products(iterate), memory, metric, model, modelled)
 
     def _trusts_model(self, memory: ModelledMemory, iterate: Iterate) -> bool:
-        """Tell whether the model makes the next step."""
+        """Judge the last step; return whether the model makes the next one."""
         if self.products == "always" or memory.pairs is None or not memory.pairs.order:
             return False
+        if math.isnan(memory.f):
+            return False
         size = _size(iterate, Metric(memory.inverse_root))  # both in the norm of the last step
-        if math.isnan(memory.f) or (iterate.f == memory.f and size == memory.gnorm):
-            return False  # the first step, or a second one from the same point
-        if size <= 0.5 * memory.gnorm:
-            return True
-        return not memory.modelled and memory.f - iterate.f >= 0.5 * memory.predicted
+        moved = iterate.f != memory.f or size != memory.gnorm
+        fast = moved and size <= 0.5 * memory.gnorm
+        kept = moved and memory.f - iterate.f >= 0.5 * memory.predicted
+        if not memory.modelled:
+            memory.wait = max(memory.wait - 1, 0)
+            return memory.wait == 0 and (fast or kept)
+        if not (fast or kept):
+            memory.failures = min(memory.failures + 1, MOST_FAILURES)
+            memory.wait = 2 ** max(memory.failures - 1, 1) - 1
+            return False
+        memory.failures = 0
+        return fast
 
     def update(self, memory: ModelledMemory, s: Array, y: Array) -> bool:
         """Learn from the products of the step, then from its ends."""
@@ -229,7 +246,7 @@ class ModelledProducts(MetricRule):
             memory.pairs = new_pair_memory(like[0, :], like.shape[0] // 2)
         memory.metric = MetricMemory()
         memory.known = memory.rows = memory.images = memory.inverse_root = None
-        memory.first_gnorm = 0.0
+        memory.first_gnorm, memory.failures, memory.wait = 0.0, 0, 0
         memory.f = memory.gnorm = memory.predicted = math.nan
         return had
 
