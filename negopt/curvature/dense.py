@@ -85,7 +85,7 @@ class DenseOperator:
         return self._eigen
 
     def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
-        """Return ``B^-1 v`` or ``|B|^-1 v`` with the model B, re-using its eigenvalues.
+        """Return ``B^-1 v`` or ``|B|^-1 v`` with the model B, using again its eigenvalues.
 
         Absolute eigenvalues are kept above `floor`, as a share of the largest.
         """

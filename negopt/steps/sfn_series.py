@@ -112,8 +112,9 @@ class SaddleFreeSeries:
     3. ``s = -V^{-1/2} sum c_k v_k``, accelerated.
 
     The series converges for ``V > lambda_max(H^2) / 2``; above ``lambda_max(H^2)`` every
-    partial sum descends.  A step that does not is replaced by ``-g / sqrt(V)``.  A rejected
-    step with another damping takes no new product, except for ``series="shifted"``.
+    partial sum descends.  A step that does not is replaced by ``-g / (sqrt(V) + lambda)``.
+    A rejected step with another damping takes no new product, except for
+    ``series="shifted"``.
 
     **Guarantee**: at k = n the step equals that of an eigendecomposition, and the series is
     within its remainder (``tests/guarantees/test_absolute_hessian.py``).
