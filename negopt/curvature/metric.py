@@ -14,7 +14,8 @@ __all__ = ["KINDS", "Metric", "MetricMemory", "MetricRule", "learn_diagonal"]
 
 KINDS = ("auto", "sphere", "diag", "rmsprop", "adagrad")
 
-#: M is kept above this share of its value along the first gradient.
+#: M is kept above this share of its value along the first gradient, and the entries of a
+#: Hessian's diagonal above this share of the largest that each has had, whatever their units.
 FLOOR = 1e-8
 #: A diagonal entry may fall to this share of its last value from one point to the next.
 FALL = 0.1
@@ -65,14 +66,15 @@ class MetricMemory:
         Weighted sum of ``g * g``.
     diagonal : array, shape (n,), or None
         Estimate of the diagonal of the Hessian.
-    size : array, shape (n,), or None
-        The diagonal of M used last.
+    size, peak : array, shape (n,), or None
+        Of ``"diag"``: the diagonal of M used last, and its largest values, but for the unit.
     """
 
     unit: float = 0.0
     moments: Array | None = None
     diagonal: Array | None = None
     size: Array | None = None
+    peak: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,11 @@ class MetricRule:
         size = self._of_diagonal(memory)
         if size is None:
             return Metric(), memory
-        return _normalised(replace(memory, size=size), size, iterate)
+        xp = namespace_of(size)
+        peak = size if memory.peak is None else xp.maximum(size, memory.peak)
+        size = xp.maximum(size, FLOOR * peak)
+        least = float(xp.finfo(size.dtype).smallest_normal)
+        return _normalised(replace(memory, size=size, peak=peak), size, iterate, least)
 
     def _of_diagonal(self, memory: MetricMemory) -> Array | None:
         xp = namespace_of(memory.diagonal)
@@ -168,7 +174,7 @@ class MetricRule:
         if memory.moments is not None:
             moments = (self.decay if recent else 1.0) * memory.moments + moments
         size = namespace_of(moments).sqrt(moments)
-        return _normalised(replace(memory, moments=moments), size, iterate)
+        return _normalised(replace(memory, moments=moments), size, iterate, FLOOR)
 
 
 def _of_units(units: Array, iterate: Iterate) -> Metric:
@@ -177,8 +183,10 @@ def _of_units(units: Array, iterate: Iterate) -> Metric:
     return Metric(units * math.sqrt(scalars(dot(along, along))[0]))
 
 
-def _normalised(memory: MetricMemory, size: Array, iterate: Iterate) -> tuple[Metric, MetricMemory]:
-    """Divide a diagonal by its unit; the entries stay above the floor."""
+def _normalised(
+    memory: MetricMemory, size: Array, iterate: Iterate, least: float
+) -> tuple[Metric, MetricMemory]:
+    """Divide a diagonal by its unit; the entries stay above `least`."""
     xp = namespace_of(size)
     if memory.unit == 0.0:
         along = iterate.g / iterate.gnorm
@@ -186,8 +194,7 @@ def _normalised(memory: MetricMemory, size: Array, iterate: Iterate) -> tuple[Me
     if not 0.0 < memory.unit < math.inf:
         return Metric(), replace(memory, unit=0.0)
     size = size / memory.unit
-    size = xp.maximum(size, xp.full_like(size, FLOOR))
-    return Metric(1.0 / xp.sqrt(size)), memory
+    return Metric(1.0 / xp.sqrt(xp.maximum(size, xp.full_like(size, least)))), memory
 
 
 def learn_diagonal(diagonal: Array | None, rows: Array, images: Array, metric: Metric) -> Array:

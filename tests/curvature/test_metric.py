@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from negopt._array import norm
 from negopt._types import Iterate
 from negopt.curvature.metric import ASKED, FALL, Metric, MetricMemory, MetricRule, learn_diagonal
 
@@ -16,7 +17,7 @@ from negopt.curvature.metric import ASKED, FALL, Metric, MetricMemory, MetricRul
 def point(g, x=None):
     g = np.asarray(g, dtype=float)
     x = np.zeros_like(g) if x is None else np.asarray(x, dtype=float)
-    return Iterate(x, 0.0, g, float(np.linalg.norm(g)), float(np.max(np.abs(g))))
+    return Iterate(x, 0.0, g, norm(g), float(np.max(np.abs(g))))
 
 
 def matrix(metric, n):
@@ -121,7 +122,18 @@ def test_never_singular(kind, g):
         metric, memory = MetricRule(metric=kind).measure(memory, point(g))
         size = matrix(metric, 2)
         assert np.all(np.isfinite(size))
-        assert np.all(size >= 1e-8 * (1 - 1e-12))
+        assert np.all(size > 0.0)
+        if kind != "diag":
+            assert np.all(size >= 1e-8 * (1 - 1e-12))
+
+
+def test_a_curvature_that_is_gone_keeps_a_share_of_what_it_was():
+    rule, here = MetricRule(metric="diag"), point([1.0, 1.0])
+    memory = MetricMemory(diagonal=np.array([4e6, 2e-6]))
+    for _ in range(20):
+        _, memory = rule.measure(memory, here)
+        memory = dataclasses.replace(memory, diagonal=np.array([1e-300, 1e-300]))
+    np.testing.assert_allclose(memory.size, [4e-2, 2e-14])
 
 
 def test_auto():
