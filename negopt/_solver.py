@@ -15,14 +15,11 @@ from negopt._certify import certify, escape
 from negopt._objective import Objective
 from negopt._options import RunOptions
 from negopt._stopping import Limits, gradient_measure, precision_message, stop
-from negopt._types import BudgetExhausted, Certificate, Iterate, Outcome, State, Status
+from negopt._types import STALL, BudgetExhausted, Certificate, Iterate, Outcome, State, Status
 from negopt.globalize.ratio import rounding_of
 from negopt.methods import Method
 
 __all__ = ["Solver"]
-
-#: Trials in a row that may lower neither f nor, by a tenth, the gradient.
-STALL = 100
 
 
 class Solver:

@@ -1,4 +1,4 @@
-"""The Lanczos basis: the recurrence, orthogonality, breakdown, limits."""
+"""Bases of products: the recurrence, orthogonality, breakdown, limits; any directions."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from negopt._lanczos import LanczosBasis
+from negopt._lanczos import LanczosBasis, Subspace
 
 
 def grown(H, start, limit):
@@ -107,3 +107,65 @@ def test_every_array_library(xp_case, dtype):
     np.testing.assert_allclose(Q @ Q.T, np.eye(20), atol=tolerance)
     values = np.linalg.eigvalsh(basis.matrix())
     np.testing.assert_allclose(values, np.linalg.eigvalsh(A + A.T), atol=20 * tolerance)
+
+
+@settings(max_examples=40)
+@given(n=st.integers(1, 30), k=st.integers(1, 35), seed=st.integers(0, 10**9))
+def test_a_subspace_of_any_directions(n, k, seed):
+    """Rows are orthonormal, images and projection those of H, though directions nearly repeat."""
+    rng = np.random.default_rng(seed)
+    H = rng.standard_normal((n, n))
+    H = H + H.T
+    space = Subspace(lambda v: H @ v, np.zeros(n), k)
+    direction = rng.standard_normal(n)
+    for _ in range(k):
+        space.grow(direction)
+        direction = direction + 10.0 ** rng.uniform(-6, 0) * rng.standard_normal(n)
+    assert 1 <= space.k <= min(n, k)
+    V = space.rows
+    np.testing.assert_allclose(V @ V.T, np.eye(space.k), atol=1e-13)
+    np.testing.assert_allclose(space.images, V @ H, atol=1e-12 * n)
+    np.testing.assert_allclose(space.matrix(), V @ H @ V.T, atol=1e-11 * n)
+    weights = rng.standard_normal(space.k)
+    np.testing.assert_allclose(space.image(weights), H @ space.combine(weights), atol=1e-11 * n)
+    np.testing.assert_allclose(space.project(direction), V @ direction)
+
+
+def test_what_a_subspace_refuses():
+    left = [2]
+
+    def product(v):
+        left[0] -= 1
+        return v if left[0] >= 0 else np.nan * v
+
+    space = Subspace(product, np.zeros(4), 3)
+    for nothing in (np.zeros(4), np.full(4, np.nan), np.array([np.inf, 0, 0, 0])):
+        assert not space.grow(nothing)
+    assert space.grow(np.array([1.0, 0, 0, 0]))
+    assert not space.grow(np.array([-5.0, 1e-12, 0, 0]))  # the old direction and rounding
+    assert left[0] == 1
+    assert space.grow(np.array([-5.0, 1e-3, 0, 0]))
+    assert not space.grow(np.array([0, 0, 1.0, 0]))  # its product is not finite
+    assert space.invalid
+    assert space.k == 2
+    full = Subspace(lambda v: v, np.zeros(2), 9)
+    assert full.grow(np.array([1.0, 0]))
+    assert full.grow(np.array([1.0, 1.0]))
+    assert not full.grow(np.array([0.3, 0.4]))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_subspace_in_every_array_library(xp_case, dtype):
+    rng = np.random.default_rng(2)
+    H = rng.standard_normal((12, 12))
+    H = H + H.T
+    Hx = xp_case.asarray(H, dtype)
+    space = Subspace(lambda v: Hx @ v, xp_case.asarray(np.zeros(12), dtype), 10)
+    for _ in range(10):
+        assert space.grow(xp_case.asarray(rng.standard_normal(12), dtype))
+    assert xp_case.owns(space.rows)
+    V = xp_case.to_numpy(space.rows)
+    tolerance = 1e-12 if dtype == "float64" else 1e-5
+    np.testing.assert_allclose(V @ V.T, np.eye(10), atol=tolerance)
+    np.testing.assert_allclose(space.matrix(), V @ H @ V.T, atol=50 * tolerance)
+    assert space.matrix().dtype == np.float64

@@ -17,6 +17,7 @@ from negopt._types import Iterate, Products, saved
 from negopt.curvature.compact import CompactOperator, PairMemory, new_pair_memory, store_pair
 from negopt.curvature.lsr1 import initial_scaling
 from negopt.curvature.metric import Metric, MetricMemory, MetricRule, learn_diagonal
+from negopt.curvature.products import basis_solve
 
 __all__ = ["ModelledMemory", "ModelledOperator", "ModelledProducts"]
 
@@ -138,10 +139,12 @@ class ModelledOperator:
         return self.product(v)
 
     def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
-        """Return ``|B|^-1 v`` with the model B, or v itself without one; no product is taken."""
-        if self.model is None:
-            return 1.0 * v
-        inside = self.model.solve(self.metric.outward(v), absolute=absolute, floor=floor)
+        """Return ``|B|^-1 v`` with the model B, or what the basis knows; no product is taken."""
+        inside = self.metric.outward(v)
+        if self.model is not None:
+            inside = self.model.solve(inside, absolute=absolute, floor=floor)
+        elif absolute:
+            inside = basis_solve(self.basis, inside, floor)
         return self.metric.outward(inside)
 
 

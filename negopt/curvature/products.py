@@ -10,10 +10,10 @@ import numpy as np
 
 from negopt._array import Array
 from negopt._dense import symmetric_eigen
-from negopt._lanczos import LanczosBasis
+from negopt._lanczos import LanczosBasis, Subspace
 from negopt._types import Iterate, Products, saved
 
-__all__ = ["HessianProducts", "ProductMemory", "ProductOperator"]
+__all__ = ["HessianProducts", "ProductMemory", "ProductOperator", "basis_solve"]
 
 
 @saved
@@ -61,18 +61,22 @@ class ProductOperator:
 
         Outside the basis the median of its absolute eigenvalues stands for H.
         """
-        basis: LanczosBasis | None = self.basis if isinstance(self.basis, LanczosBasis) else None
-        if basis is None or basis.k == 0 or not absolute:
-            return 1.0 * v
-        values, vectors = symmetric_eigen(basis.matrix())
-        size = np.abs(values)
-        size = np.maximum(size, floor * float(np.max(size)))
-        outside = float(np.median(size))
-        if outside == 0.0:
-            return 1.0 * v
-        inside = basis.project(v)
-        weights = vectors @ ((vectors.T @ inside) / size) - inside / outside
-        return v / outside + basis.combine(weights)
+        return basis_solve(self.basis, v, floor) if absolute else 1.0 * v
+
+
+def basis_solve(basis: Any, v: Array, floor: float) -> Array:
+    """Return ``|H|^-1 v`` as far as a basis of products knows H; v itself where it does not."""
+    if not isinstance(basis, (LanczosBasis, Subspace)) or basis.k == 0:
+        return 1.0 * v
+    values, vectors = symmetric_eigen(basis.matrix())
+    size = np.abs(values)
+    size = np.maximum(size, floor * float(np.max(size)))
+    outside = float(np.median(size))
+    if outside == 0.0:
+        return 1.0 * v
+    inside = basis.project(v)
+    weights = vectors @ ((vectors.T @ inside) / size) - inside / outside
+    return v / outside + basis.combine(weights)
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,12 @@ from numpy.random import Generator
 
 from negopt._array import dot, scalars
 from negopt._options import check_choice, check_number
-from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
+from negopt._types import STALL, Iterate, Oracle, Outcome, Step, StepRule, saved
 from negopt.globalize.fixed import PATIENCE, take_step
 from negopt.globalize.ratio import moves, rounding_of
 
 __all__ = ["ArmijoSearch", "StepFactor"]
 
-#: Trials without progress after which a search is given up, as elsewhere.
-STALL = 100
 #: Trials of one search, up or down: with factors of two they span thirty decades.
 LONGEST = 100
 

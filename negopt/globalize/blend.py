@@ -78,7 +78,7 @@ def best_weights(
     slopes : array, shape (2,)
         ``P'g``.
     damping : float or None, default None
-        lambda, in the units of the Hessian; None where it is not known.
+        In the units of the Hessian, lambda below; None where it is not known.
 
     Notes
     -----

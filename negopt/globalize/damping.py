@@ -11,15 +11,13 @@ from numpy.random import Generator
 from negopt._array import Array, eps_of
 from negopt._damping import AbsoluteDamping
 from negopt._options import check_choice, check_number
-from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
+from negopt._types import STALL, Iterate, Oracle, Outcome, Step, StepRule, saved
 from negopt.globalize.blend import Blend
 from negopt.globalize.fixed import PATIENCE, take_step
 from negopt.globalize.ratio import moves, reduction_ratio, rounding_of
 
 __all__ = ["AdaptiveDamping", "Damping"]
 
-#: Trials without progress after which the run is given up.
-STALL = 100
 #: Beyond these a step of any problem is shorter than the spacing of x.
 MOST = {"relative": 1e18, "absolute": 1e300}
 

@@ -141,8 +141,12 @@ def block_secant(
 
     Parameters
     ----------
-    gram, gamma, core, used
-        As `pair_model` left them; `core` is updated.
+    gram : array, shape (2c, 2c)
+    gamma : float
+    core : array, shape (2c, 2c)
+        As `pair_model` left it; updated.
+    used : array, shape (c,)
+        As `pair_model` left it.
     window : int
         Most pairs that are looked at, counted from the newest.
 

@@ -1,4 +1,4 @@
-"""The trust-region step in a Lanczos basis: accuracy, re-use, what is not finite."""
+"""The trust-region step in a basis of products: accuracy, re-use, models, what is not finite."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from negopt import kernels
 from negopt._types import Iterate
+from negopt.curvature.metric import Metric
 from negopt.curvature.products import ProductOperator
-from negopt.steps.krylov_tr import KrylovTrustRegion
+from negopt.steps.krylov_tr import FLOOR, KrylovTrustRegion, _preconditioned
 
 RNG = np.random.default_rng(0)
 
@@ -110,6 +111,8 @@ def test_refusals():
         KrylovTrustRegion(max_products=0)
     with pytest.raises(ValueError, match="forcing"):
         KrylovTrustRegion(forcing=1.0)
+    with pytest.raises(ValueError, match="direction"):
+        KrylovTrustRegion(direction="series")
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
@@ -129,3 +132,146 @@ def test_every_array_library(xp_case, dtype):
     kernels.trust_region_step(values, vectors.T @ g, 0.7, small)
     tolerance = 1e-9 if dtype == "float64" else 1e-3
     np.testing.assert_allclose(xp_case.to_numpy(step.s), vectors @ small, atol=tolerance)
+
+
+class DenseModel:
+    """A dense matrix with the face of a compact model whose basis is the identity."""
+
+    gamma, full = 1.0, True
+
+    def __init__(self, B):
+        self.small, self.k, self.n = B - np.eye(len(B)), len(B), len(B)
+        self.eigen = np.linalg.eigh(B)
+
+    def project(self, v):
+        return v
+
+    def expand(self, w, scale, v):
+        return w + scale * v
+
+    def split(self, v, vnorm):
+        return v, 0.0, None
+
+
+class Operator:
+    """Products with a metric, a model, and what the step tells."""
+
+    def __init__(self, H, *, metric=None, model=None, modelled=False):
+        self.product = self.matvec = Counted(H)
+        self.metric, self.modelled = metric or Metric(), modelled
+        self.model = None if model is None else DenseModel(model)
+        self.basis, self.memory = None, ProductOperator(None).memory
+
+    def record(self, rows, images, predicted):
+        self.told = rows, images, predicted
+
+
+def reference(H, g, radius):
+    """Return the minimiser over the ball by eigendecomposition."""
+    values, vectors = np.linalg.eigh(H)
+    small = np.empty(len(g))
+    kernels.trust_region_step(values, vectors.T @ g, radius, small)
+    return vectors @ small
+
+
+def symmetric(rng, n):
+    A = rng.standard_normal((n, n))
+    return A + A.T
+
+
+@settings(max_examples=40)
+@given(n=st.integers(1, 10), seed=st.integers(0, 10**6), log_radius=st.floats(-2, 2))
+def test_a_metric_is_a_change_of_variables(n, seed, log_radius):
+    rng = np.random.default_rng(seed)
+    H, g, radius = symmetric(rng, n), rng.standard_normal(n), 10.0**log_radius
+    scale = 10.0 ** rng.uniform(-3, 3, n)
+    operator = Operator(H / np.outer(scale, scale), metric=Metric(scale))
+    step = KrylovTrustRegion(forcing=1e-12).propose(point(g / scale), operator, radius, RNG)
+    z = reference(H, g, radius)
+    best = -(g @ z + z @ H @ z / 2)
+    assert step.predicted_decrease == pytest.approx(best, rel=1e-6)
+    assert step.norm == pytest.approx(np.linalg.norm(step.s / scale), rel=1e-9)
+    assert step.euclidean == pytest.approx(np.linalg.norm(step.s))
+    rows, images, predicted = operator.told
+    np.testing.assert_allclose(rows @ rows.T, np.eye(len(rows)), atol=1e-12)
+    np.testing.assert_allclose(images, rows @ H, atol=1e-9)
+    assert predicted == step.predicted_decrease
+
+
+@settings(max_examples=40)
+@given(n=st.integers(1, 10), seed=st.integers(0, 10**6), log_radius=st.floats(-2, 2))
+def test_saddle_free(n, seed, log_radius):
+    rng = np.random.default_rng(seed)
+    H, g, radius = symmetric(rng, n), rng.standard_normal(n), 10.0**log_radius
+    values, vectors = np.linalg.eigh(H)
+    if n > 2:  # one that has to be lifted to the floor
+        values[1] = 1e-9
+    H = (vectors * values) @ vectors.T
+    size = np.maximum(np.abs(values), FLOOR * np.max(np.abs(values)))
+    rule = KrylovTrustRegion(forcing=1e-12, direction="saddle-free")
+    step = rule.propose(point(g), Operator(H), radius, RNG)
+    absolute = (vectors * size) @ vectors.T
+    s = reference(absolute, g, radius)
+    model = lambda s: g @ s + s @ absolute @ s / 2  # noqa: E731
+    assert model(step.s) == pytest.approx(model(s), rel=1e-6)
+    assert step.quadratic == pytest.approx(step.s @ H @ step.s, rel=1e-6, abs=1e-9 * radius)
+
+
+@pytest.mark.parametrize("radius", [0.1, 1e3])
+def test_a_model_that_is_right_takes_one_product(radius):
+    rng = np.random.default_rng(5)
+    H, g = symmetric(rng, 30) + 5 * np.eye(30), rng.standard_normal(30)
+    operator = Operator(H, model=H)
+    step = KrylovTrustRegion(forcing=1e-6).propose(point(g), operator, radius, RNG)
+    assert operator.product.count == 1
+    np.testing.assert_allclose(step.s, reference(H, g, radius), rtol=1e-6, atol=1e-6 * radius)
+
+
+def test_a_model_that_is_nearly_right_saves_products():
+    rng = np.random.default_rng(6)
+    Q = np.linalg.qr(rng.standard_normal((60, 60)))[0]
+    H = (Q * np.geomspace(1e-4, 1e2, 60)) @ Q.T
+    E = symmetric(rng, 60)
+    g = rng.standard_normal(60)
+    half = (Q * np.geomspace(1e-4, 1e2, 60) ** 0.5) @ Q.T
+    near = half @ (np.eye(60) + 0.02 * E / np.linalg.norm(E, 2)) @ half
+    counts = []
+    for model in (None, near):
+        operator = Operator(H, model=model)
+        step = KrylovTrustRegion(forcing=1e-6).propose(point(g), operator, 1e9, RNG)
+        assert np.linalg.norm(H @ step.s + g) <= 1e-6 * np.linalg.norm(g)
+        counts.append(operator.product.count)
+    assert counts[1] < 0.3 * counts[0]
+
+
+def test_the_preconditioner():
+    rng = np.random.default_rng(7)
+    B, r = symmetric(rng, 8), rng.standard_normal(8)
+    values, vectors = np.linalg.eigh(B)
+    expected = (vectors / (np.abs(values) + 0.3)) @ vectors.T @ r
+    np.testing.assert_allclose(_preconditioned(DenseModel(B), r, 0.3), expected)
+
+
+def test_a_direction_that_promises_too_little_is_not_enough():
+    """Its residual is small, but so is its decrease: the gradient is the next direction."""
+    delta, H, g = 0.01, np.array([[0.0, 10.0], [10.0, 0.0]]), np.array([1.0, 0.0])
+    model = np.linalg.inv([[delta, 1.0], [1.0, 2.0 / delta]])  # its step: along (delta, 1)
+    operator = Operator(H, model=model)
+    step = KrylovTrustRegion(forcing=0.51).propose(point(g), operator, 1e3, RNG)
+    assert operator.product.count == 2
+    s = reference(H, g, 1e3)
+    assert step.predicted_decrease == pytest.approx(-(g @ s + s @ H @ s / 2))
+
+
+@pytest.mark.parametrize("direction", ["newton", "saddle-free"])
+def test_the_model_in_place_of_products(direction):
+    rng = np.random.default_rng(8)
+    B, g, scale = symmetric(rng, 5), rng.standard_normal(5), np.array([1.0, 10.0, 0.1, 3.0, 1.0])
+    operator = Operator(np.nan * np.eye(5), metric=Metric(scale), model=B, modelled=True)
+    step = KrylovTrustRegion(direction=direction).propose(point(g / scale), operator, 0.4, RNG)
+    assert operator.product.count == 0
+    if direction == "saddle-free":
+        values, vectors = np.linalg.eigh(B)
+        B = (vectors * np.abs(values)) @ vectors.T
+    np.testing.assert_allclose(step.s / scale, reference(B, g, 0.4), rtol=1e-7)
+    assert operator.told == (None, None, step.predicted_decrease)
