@@ -22,6 +22,7 @@ __all__ = [
     "lsr1_tr",
     "lsr1_wolfe_pm",
     "new_q_newton",
+    "newton_cubic",
     "newton_krylov",
     "ogr",
     "sfn_exact",
@@ -75,6 +76,7 @@ class MethodCallable:
 
 lqn_tr = MethodCallable("lqn-tr")
 newton_krylov = MethodCallable("newton-krylov")
+newton_cubic = MethodCallable("newton-cubic")
 lsr1_tr = MethodCallable("lsr1-tr")
 lsr1_wolfe_pm = MethodCallable("lsr1-wolfe-pm")
 sr1_wolfe_pm = MethodCallable("sr1-wolfe-pm")

@@ -1,12 +1,18 @@
-"""A damping in one of two units, as it travels from the rule that chooses it to the step."""
+"""Bounds that are no radius, as they travel from the rule that chooses them to the step."""
 
 from __future__ import annotations
 
-__all__ = ["AbsoluteDamping", "damping_in"]
+__all__ = ["AbsoluteDamping", "CubicWeight", "damping_in"]
 
 
 class AbsoluteDamping(float):
     """A damping in the units of the Hessian; a float is a share of the largest |eigenvalue|."""
+
+    __slots__ = ()
+
+
+class CubicWeight(float):
+    """The weight sigma of ``sigma/3 ||s||^3``, which a model is regularised with."""
 
     __slots__ = ()
 

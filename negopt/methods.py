@@ -22,6 +22,7 @@ from negopt.curvature.regression import GradientRegression
 from negopt.curvature.sr1 import SR1
 from negopt.curvature.sr1_matrix import SR1Matrix
 from negopt.globalize.armijo import ArmijoSearch
+from negopt.globalize.cubic import CubicRegularization
 from negopt.globalize.damping import AdaptiveDamping
 from negopt.globalize.fixed import FixedRate, HeavyBall
 from negopt.globalize.trust_region import TrustRegion
@@ -113,6 +114,17 @@ _ROWS = (
         guarantee="global convergence to stationary points; a share of the Cauchy decrease",
         reference="Gould, Lucidi, Roma and Toint (1999), doi:10.1137/S1052623497322735; Morales "
         "and Nocedal (2000), doi:10.1137/S1052623497327854",
+        variants={"lanczos": {"maxcor": 0, "metric": "sphere"}},
+    ),
+    Method(
+        "newton-cubic",
+        ModelledProducts(),
+        KrylovTrustRegion(),
+        CubicRegularization(),
+        needs="hessp",
+        summary="Krylov step with adaptive cubic regularisation, products saved by a model",
+        guarantee="monotone decrease; the regularised model minimised in its space",
+        reference="Cartis, Gould and Toint (2011), doi:10.1007/s10107-009-0286-5",
         variants={"lanczos": {"maxcor": 0, "metric": "sphere"}},
     ),
     Method(

@@ -45,6 +45,7 @@ PUBLIC = {
     "minimize",
     "neural",
     "new_q_newton",
+    "newton_cubic",
     "newton_krylov",
     "ogr",
     "problems",

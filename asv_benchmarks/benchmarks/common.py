@@ -21,7 +21,15 @@ OURS = tuple(negopt.METHODS)
 SCIPY = ("L-BFGS-B", "BFGS", "trust-krylov", "Newton-CG")
 METHODS = OURS + SCIPY
 #: Methods that hold an n by n matrix, left out where n is large.
-DENSE = ("sr1-wolfe-pm", "BFGS")
+DENSE = (
+    "sr1-wolfe-pm",
+    "dqn-wolfe-pm",
+    "sr1-tr",
+    "bfgs-wolfe",
+    "sfn-exact",
+    "new-q-newton",
+    "BFGS",
+)
 #: SciPy's methods that use Hessian products.
 PRODUCTS = ("trust-krylov", "Newton-CG")
 GTOL = 1e-5

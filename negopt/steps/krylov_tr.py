@@ -1,4 +1,4 @@
-"""Exact trust-region step in a basis of Hessian products, re-used when a step is rejected."""
+"""Exact trust-region or cubic step in a basis of Hessian products, re-used after a rejection."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from numpy.random import Generator
 
 from negopt import kernels
 from negopt._array import Array, dot, norm, scalars
+from negopt._damping import CubicWeight
 from negopt._dense import symmetric_eigen
 from negopt._lanczos import Subspace
 from negopt._options import check_choice, check_integer, check_number
 from negopt._types import Iterate, Step
 from negopt.steps.spectral_tr import SpectralTrustRegion
 
-__all__ = ["KrylovTrustRegion"]
+__all__ = ["KrylovTrustRegion", "cubic_radius"]
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -60,6 +61,10 @@ class NewtonOperator(Protocol):
 class KrylovTrustRegion:
     """Minimiser of the true quadratic model over a growing subspace and a ball.
 
+    Bounded by a `CubicWeight` sigma in place of a radius it minimises the model with the term
+    ``sigma/3 ||s||^3``, which is the same for the radius at which the multiplier is sigma
+    times the radius.
+
     Parameters
     ----------
     max_products : int, default 100
@@ -95,6 +100,8 @@ class KrylovTrustRegion:
     doi:10.1137/S1052623497322735.
     Davidson (1975), Journal of Computational Physics 17, 87-94,
     doi:10.1016/0021-9991(75)90065-0.
+    Cartis, Gould and Toint (2011), Mathematical Programming 127, 245-295,
+    doi:10.1007/s10107-009-0286-5.
     Dauphin et al. (2014), arXiv:1406.2572.
     """
 
@@ -110,9 +117,12 @@ class KrylovTrustRegion:
     def propose(
         self, iterate: Iterate, operator: NewtonOperator, bound: float | None, rng: Generator
     ) -> Step:
-        """Return the step for radius `bound`; re-uses the basis kept in `operator`."""
+        """Return the step for a radius or a weight; re-uses the basis kept in `operator`."""
         if bound is None:
-            raise TypeError("a trust-region step needs a radius; use globalize=TrustRegion().")
+            raise TypeError(
+                "a trust-region step needs a radius; use globalize=TrustRegion() or "
+                "CubicRegularization()."
+            )
         metric: Any = getattr(operator, "metric", None)
         here = iterate
         if metric is not None and not metric.round:
@@ -130,7 +140,7 @@ class KrylovTrustRegion:
 
     def _of_model(self, here: Iterate, operator: Any, bound: float, rng: Generator) -> Step:
         kind = "absolute" if self.direction == "saddle-free" else "signed"
-        step = SpectralTrustRegion(kind).propose(here, operator.model, bound, rng)
+        step = _model_step(kind, here, operator.model, bound, rng)
         operator.record(None, None, step.predicted_decrease)
         return step
 
@@ -147,19 +157,20 @@ class KrylovTrustRegion:
             space = operator.basis = Subspace(product, g, self.max_products)
             first = g
             if model is not None:
-                first = SpectralTrustRegion().propose(here, model, bound, rng).s
+                first = _model_step("signed", here, model, bound, rng).s
             space.grow(first) or space.grow(g)
         if space.k == 0:  # not even one product was finite: steepest descent to the boundary
-            scale = bound / gnorm
-            return Step(-scale * g, -scale * gnorm**2, 0.0, bound, True)
+            radius = math.sqrt(gnorm / bound) if isinstance(bound, CubicWeight) else bound
+            scale = radius / gnorm
+            return Step(-scale * g, -scale * gnorm**2, 0.0, radius, True)
         memory = operator.memory
         memory.first_gnorm = max(memory.first_gnorm, gnorm)
         goal = min(self.forcing, 10.0 * math.sqrt(gnorm / memory.first_gnorm)) * gnorm
         while True:
             found = _Solution(space, g, bound, absolute=self.direction == "saddle-free")
-            if not self._more(space, found, here, model, bound, goal):
+            if not self._more(space, found, here, model, goal):
                 break
-        step = found.step(g, bound)
+        step = found.step(g)
         if hasattr(operator, "record"):
             operator.record(space.rows, space.images, step.predicted_decrease)
         return step
@@ -170,12 +181,12 @@ class KrylovTrustRegion:
         found: _Solution,
         here: Iterate,
         model: Any,
-        bound: float,
         goal: float,
     ) -> bool:
         """Grow the space where the solution is not good enough; False when it is, or ends."""
         if model is not None:
-            least = POWELL * 0.5 * here.gnorm * min(bound, here.gnorm / max(found.largest, 1e-300))
+            curved = here.gnorm / max(found.largest, 1e-300)
+            least = POWELL * 0.5 * here.gnorm * min(found.radius, curved)
             if found.decrease < least and space.grow(here.g):
                 return True
         residual = found.residual()
@@ -198,9 +209,13 @@ class _Solution:
             values = np.maximum(np.abs(values), FLOOR * self.largest)
         parts = np.ascontiguousarray(vectors.T @ space.project(g))
         small = np.empty_like(parts)
-        shift, self.case, _ = kernels.trust_region_step(
-            np.ascontiguousarray(values), parts, bound, small
+        self.radius = (
+            cubic_radius(values, parts, bound) if isinstance(bound, CubicWeight) else bound
         )
+        with np.errstate(over="ignore", invalid="ignore"):  # lengths beyond float64
+            shift, self.case, _ = kernels.trust_region_step(
+                np.ascontiguousarray(values), parts, self.radius, small
+            )
         self.shift = min(shift, 1e300)  # it overflows for the smallest of radii
         self.weights: FloatArray = vectors @ small
         self.quadratic = float(self.weights @ matrix @ self.weights)
@@ -212,15 +227,58 @@ class _Solution:
         """Return ``(H + sigma I) s + g``, with |H| inside the space for the saddle-free step."""
         return self.space.image(self.weights) + self.space.combine(self.added) + self.g
 
-    def step(self, g: Array, bound: float) -> Step:
-        """Return the step, not longer than `bound`."""
+    def step(self, g: Array) -> Step:
+        """Return the step, not longer than the radius."""
         s = self.space.combine(self.weights)
         slope = scalars(dot(g, s))[0]
         length, quadratic = norm(s), self.quadratic
-        if length > bound:
-            factor = bound / length
-            s, slope, quadratic, length = factor * s, factor * slope, factor**2 * quadratic, bound
+        if length > self.radius:
+            factor = self.radius / length
+            s, slope, quadratic = factor * s, factor * slope, factor**2 * quadratic
+            length = self.radius
         return Step(s, slope, quadratic, length, self.case != kernels.INTERIOR)
+
+
+def cubic_radius(values: FloatArray, parts: FloatArray, weight: float) -> float:
+    """Return the length of the minimiser of ``a'y + y'Dy/2 + sigma/3 ||y||^3``.
+
+    Parameters
+    ----------
+    values, parts : ndarray, shape (k,)
+        D and a.
+    weight : float
+        Factor sigma of the cubic term.
+
+    Notes
+    -----
+    The multiplier t, at least ``-min(D)``, solves ``||(D + t)^-1 a|| = t / sigma``; the left side
+    falls and the right side grows.  In the hard case t is ``-min(D)`` itself.
+    """
+    low = max(0.0, -float(np.min(values)))
+    high = low + math.sqrt(weight) * math.sqrt(float(np.linalg.norm(parts)))
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        for _ in range(200):
+            middle = 0.5 * (low + high)
+            if not low < middle < high:
+                break
+            length = np.linalg.norm(parts / (values + middle))
+            if length > middle / weight:
+                low = middle
+            else:
+                high = middle
+    return high / weight
+
+
+def _model_step(kind: str, here: Iterate, model: Any, bound: float, rng: Generator) -> Step:
+    """Return the step of a compact model for a radius or a weight."""
+    if isinstance(bound, CubicWeight):
+        inside, outside, _ = model.split(here.g, here.gnorm)
+        values, vectors = model.eigen
+        parts = vectors.T @ inside
+        if not model.full:
+            values, parts = np.append(values, model.gamma), np.append(parts, outside)
+        bound = cubic_radius(np.abs(values) if kind == "absolute" else values, parts, bound)
+    return SpectralTrustRegion(kind).propose(here, model, bound, rng)
 
 
 def _in_metric(product: Callable[[Array], Array], metric: Any) -> Callable[[Array], Array]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import negopt
+from negopt._damping import CubicWeight
 from negopt._objective import Objective
 from negopt._types import Iterate, Outcome, Step
 from negopt.curvature.bfgs import BFGS
@@ -89,7 +90,12 @@ def test_the_operator_offers_what_the_step_asks_for(row, started, problem) -> No
             learn(row, problem, objective, here, memory)
         operator = row.curvature.operator(memory, objective, here)
         assert isinstance(operator.learns, bool)
-        bound = {"TrustRegion": 0.7, "AdaptiveDamping": 0.01}.get(type(row.globalize).__name__)
+        bounds = {
+            "TrustRegion": 0.7,
+            "AdaptiveDamping": 0.01,
+            "CubicRegularization": CubicWeight(0.5),
+        }
+        bound = bounds.get(type(row.globalize).__name__)
         step = row.step.propose(here, operator, bound, rng)
         assert isinstance(step, Step)
         assert step.s.shape == here.x.shape

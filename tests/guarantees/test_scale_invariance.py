@@ -30,6 +30,7 @@ from negopt.globalize.wolfe import WolfeSearch
 EXACT = {
     "lqn-tr": {"gamma": "max"},
     "newton-krylov": {"forcing": 1e-10, "maxcor": 0},
+    "newton-cubic": {"forcing": 1e-10, "maxcor": 0},
     "lsr1-tr": {},
     "lsr1-wolfe-pm": {},
     "lsr1-damped": {},
@@ -49,6 +50,7 @@ EXACT = {
 LENGTHS = {
     "lqn-tr": {"initial_trust_radius": 0.5, "gamma": 1.0},
     "newton-krylov": {"initial_trust_radius": 0.5, "forcing": 1e-10, "maxcor": 0},
+    "newton-cubic": None,  # its first weight makes a step of length 1
     "lsr1-tr": {"initial_trust_radius": 0.5, "gamma": 1.0},
     "lsr1-wolfe-pm": {"gamma": 1.0},
     "lsr1-damped": {"gamma": 1.0},
