@@ -41,9 +41,8 @@ class MethodCallable:
     def __init__(self, name: str) -> None:
         self.negopt_method = name
         self.__name__ = name.replace("-", "_")
-        summary = METHODS[name].summary.replace("|", "\\|")  # N.B. bars mean something to Sphinx
         self.__doc__ = (
-            f"Minimise with method {name!r}: {summary}.\n\n"
+            f"Minimise with method {name!r}: {METHODS[name].summary}.\n\n"
             "Use as ``scipy.optimize.minimize(..., method=negopt."
             f"{self.__name__})``, also inside ``basinhopping``, or call it as\n"
             "``method(fun, x0, args=(), jac=None, hess=None, hessp=None, callback=None, "

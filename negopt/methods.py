@@ -266,7 +266,7 @@ _ROWS = (
         SaddleFreeLanczos(),
         TrustRegion(),
         needs="hessp",
-        summary="saddle-free Newton: a Krylov space, and a trust region in the norm of |H|",
+        summary="saddle-free Newton: a Krylov space, and a trust region in the norm of abs(H)",
         guarantee="monotone decrease; the subproblem solved exactly in the space",
         reference="Dauphin et al. (2014), arXiv:1406.2572",
     ),
