@@ -536,9 +536,7 @@ def convex_step(
     for i in range(c):
         zz += cs[i] * sx[i] + cy[i] * yx[i]
     sigma = next_shift(0.0, square, xz, max(zz, 0.0), radius, 0.0, gnorm / radius)
-    return sphere_step(
-        gram, order, block, k, scale, gamma, sigma, zg, gnorm, radius, coef, info
-    )
+    return sphere_step(gram, order, block, k, scale, gamma, sigma, zg, gnorm, radius, coef, info)
 
 
 @jit
@@ -627,3 +625,20 @@ def sphere_step(
         zz = (xz + zz) / tau
         sigma = next_shift(sigma, xx, xz, max(zz, 0.0), radius, low, high)
     return LOST
+
+
+@jit
+def convex_block(
+    gram: FloatArray, order: IntArray, gamma: float, window: int, block: IntArray
+) -> int:
+    """Write which pairs `convex_step` takes for its block, positions in `order`; return how many."""
+    c = order.shape[0]
+    scale = np.zeros(c)
+    for i in range(c):
+        s = 2 * order[i]
+        scale[i] = 1.0 / math.sqrt(gram[s, s + 1])
+    sy = np.empty((c, c))
+    yy = np.empty((c, c))
+    gather(gram, order, block, 0, scale, sy, 0, 1)
+    gather(gram, order, block, 0, scale, yy, 1, 1)
+    return choose_block(sy, np.ascontiguousarray(sy.T), yy, gamma, window, block)
