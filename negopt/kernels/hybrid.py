@@ -631,7 +631,7 @@ def sphere_step(
 def convex_block(
     gram: FloatArray, order: IntArray, gamma: float, window: int, block: IntArray
 ) -> int:
-    """Write which pairs `convex_step` takes for its block, positions in `order`; return how many."""
+    """Write the block of `convex_step`, positions in `order`, to `block`; return its length."""
     c = order.shape[0]
     scale = np.zeros(c)
     for i in range(c):
