@@ -14,7 +14,7 @@ import numpy as np
 
 from negopt.kernels._jit import jit
 from negopt.kernels.hybrid import LOST, NEWTON, SPHERE
-from negopt.kernels.model import basis_factor, solve_kept
+from negopt.kernels.model import INTERIOR, basis_factor, solve_kept, trust_region_step
 from negopt.kernels.pairs import (
     CONCAVE,
     DEPENDENT,
@@ -30,8 +30,9 @@ from negopt.kernels.pairs import (
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
-#: As `DROP` and `REPEAT` of `negopt.curvature.compact`.
-DROP, REPEAT = 1e-11, 1e-6
+#: A direction is dropped below this share (squared) of its row; most that a basis may be from
+#: orthonormal.
+DROP, LOSS = 1e-11, 1e-6
 
 
 @jit
@@ -180,11 +181,68 @@ def tridiagonal_step(
         sigma = trial
         square, curve, least = shifted_newton(d, e, b, sigma, x, pivots)
     length = math.sqrt(square)
-    if not (least > 1e-9 * (scale + sigma) and abs(length - radius) <= 1e-8 * radius):
+    if not (least > 0.0 and abs(length - radius) <= 1e-8 * radius):
         return LOST, sigma
     for i in range(k):
         x[i] *= radius / length
     return SPHERE, sigma
+
+
+@jit
+def tridiagonal_eigen(d: FloatArray, e: FloatArray, vectors: FloatArray) -> bool:
+    """Overwrite d by the eigenvalues, and the rows of `vectors` by the eigenvectors.
+
+    The QR algorithm from the bottom up, with Wilkinson's shift and plane rotations; False when
+    an eigenvalue takes more than 60 sweeps.
+    """
+    n = d.shape[0]
+    for i in range(n):
+        for j in range(n):
+            vectors[i, j] = 1.0 if i == j else 0.0
+    end = n - 1
+    sweeps = 0
+    while end > 0:
+        begin = end
+        while begin > 0:
+            if abs(e[begin - 1]) <= 2.2e-16 * (abs(d[begin - 1]) + abs(d[begin])):
+                e[begin - 1] = 0.0
+                break
+            begin -= 1
+        if begin == end:
+            end -= 1
+            sweeps = 0
+            continue
+        sweeps += 1
+        if sweeps > 60:
+            return False
+        half = 0.5 * (d[end - 1] - d[end])
+        root = math.hypot(half, e[end - 1])
+        shift = d[end]
+        if root > 0.0:
+            shift -= e[end - 1] * (e[end - 1] / (half + (root if half >= 0.0 else -root)))
+        x = d[begin] - shift
+        z = e[begin]
+        for i in range(begin, end):
+            r = math.hypot(x, z)
+            c = x / r if r > 0.0 else 1.0
+            s = z / r if r > 0.0 else 0.0
+            if i > begin:
+                e[i - 1] = r
+            one = d[i]
+            two = d[i + 1]
+            off = e[i]
+            d[i] = c * c * one + 2.0 * c * s * off + s * s * two
+            d[i + 1] = s * s * one - 2.0 * c * s * off + c * c * two
+            e[i] = c * s * (two - one) + (c * c - s * s) * off
+            if i + 1 < end:
+                x = e[i]
+                z = s * e[i + 1]
+                e[i + 1] *= c
+            for t in range(n):
+                top = vectors[i, t]
+                vectors[i, t] = c * top + s * vectors[i + 1, t]
+                vectors[i + 1, t] = c * vectors[i + 1, t] - s * top
+    return True
 
 
 @jit
@@ -213,7 +271,22 @@ def matrix_step(
         b[k] = outside
     route, sigma = tridiagonal_step(d, e, b, radius, x)
     if route == LOST:
-        return LOST
+        values = d.copy()
+        vectors = np.zeros((n, n))  # rows
+        if not tridiagonal_eigen(values, e.copy(), vectors):
+            return LOST
+        parts = np.zeros(n)
+        small = np.zeros(n)
+        for i in range(n):
+            for j in range(n):
+                parts[i] += vectors[i, j] * b[j]
+        sigma, case, _ = trust_region_step(values, parts, radius, small)
+        route = NEWTON if case == INTERIOR else SPHERE
+        for i in range(n):
+            x[i] = 0.0
+        for j in range(n):
+            for i in range(n):
+                x[i] += vectors[j, i] * small[j]
     slope = inner(b, x)
     square = inner(x, x)
     quadratic = 0.0
@@ -397,8 +470,7 @@ def folded_step(
 ) -> int:
     """Take the exact trust-region step of any memory of hybrid pairs; see `convex_step`.
 
-    ``LOST`` where the basis would not be orthonormal, where g lies in it but for a thousandth,
-    and in the hard case.  `used` says what became of each pair, as in `pair_model`.
+    ``LOST`` where the basis would not be orthonormal.  `used` says what became of each pair, as in `pair_model`.
     """
     c = order.shape[0]
     size = 2 * c
@@ -417,15 +489,13 @@ def folded_step(
     factor = np.empty((size, size))
     kept = np.zeros(size, dtype=np.int64)
     k, loss = basis_factor(sorted_gram, DROP, factor, kept)
-    if loss > REPEAT:
+    if loss > LOSS:
         return LOST
     inside = np.empty(k)
     for i in range(k):
         inside[i] = zg[rows[kept[i]]]
     inside = solve_kept(factor, kept, k, inside, True)
     square = gnorm * gnorm - inner(inside, inside)
-    if not square > 1e-6 * gnorm * gnorm:
-        return LOST
     half = np.zeros((k, size))  # factor core
     small = np.zeros((k, k))
     b = np.zeros(k + 1)
@@ -441,11 +511,19 @@ def folded_step(
             small[j, i] = small[i, j]
         small[i, i] += gamma
     x = np.zeros(k + 1)
-    outside = math.sqrt(square)
+    outside = math.sqrt(max(square, 0.0))
     route = matrix_step(small, b, gamma, outside, radius, x, info)
     if route == LOST:
         return LOST
-    info[0] = x[k] / outside
+    # N.B. what is left of g outside keeps its digits here, however little it is: the factor on g
+    # does not depend on its length.
+    bottom = gamma + info[4]
+    if outside > 0.0:
+        info[0] = x[k] / outside
+    elif x[k] != 0.0 or not bottom > 0.0:  # the hard case in a direction that is not at hand
+        return LOST
+    else:
+        info[0] = -1.0 / bottom
     for i in range(k):
         inside[i] = x[i] - info[0] * inside[i]
     weights = solve_kept(factor, kept, k, inside, False)
