@@ -29,10 +29,10 @@ class DenseHybrid(CompactOperator):
         self._loss = 0.0
         self.rows = memory.rows
         self.used = np.zeros(order.shape[0], dtype=np.int64)
-        self.matrix = np.empty((n, n))  #: B
+        matrix = np.empty((n, n))
         rows = np.ascontiguousarray(to_host(memory.rows[: 2 * order.shape[0], :]))
-        kernels.dense_pairs(rows, order, gamma, skip, block, self.matrix, self.used)
-        self.small = self.matrix - gamma * np.eye(n)
+        kernels.dense_pairs(rows, order, gamma, skip, block, matrix, self.used)
+        self.small = matrix - gamma * np.eye(n)
 
 
 class HybridOperator:
@@ -100,7 +100,8 @@ class HybridOperator:
         memory, g, info = self._memory, iterate.g, np.zeros(5)
         if self.dense:
             x = np.empty(self.n)
-            matrix, right = self.model.matrix.copy(), to_host(g).copy()
+            matrix = self.model.small + self.gamma * np.eye(self.n)
+            right = to_host(g).copy()
             route = kernels.matrix_step(matrix, right, self.gamma, 0.0, radius, x, info)
             return self._step(g, from_host(x, g), route, info, radius)
         count = 2 * len(memory.order)
