@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from negopt.kernels._jit import jit
+from negopt.kernels._jit import jit, jit_or
 from negopt.kernels.model import INTERIOR, trust_region_step
 from negopt.kernels.pairs import inner
 from negopt.kernels.shifted import LOST, NEWTON, SPHERE
@@ -20,7 +20,29 @@ FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
 
-@jit
+def _tridiagonalise(a: FloatArray, d: FloatArray, e: FloatArray, b: FloatArray) -> None:
+    k = a.shape[0]
+    for i in range(k):
+        d[i], e[i] = a[i, i], 0.0
+        v = a[i, i + 1 :]
+        if not np.any(v[1:]):
+            e[i : i + 1] = v[:1] if i + 1 < k else 0.0
+            v[:] = 0.0
+            continue
+        largest = float(np.max(np.abs(v)))
+        alpha = largest * float(np.linalg.norm(v / largest))
+        e[i] = alpha = -alpha if v[0] > 0.0 else alpha
+        root = math.sqrt(alpha * (alpha - v[0]))
+        v[0] -= alpha
+        v /= root
+        inner_part = a[i + 1 :, i + 1 :]
+        p = inner_part @ v
+        p -= (0.5 * (p @ v)) * v
+        b[i + 1 : k] -= (b[i + 1 : k] @ v) * v
+        inner_part -= np.outer(v, p) + np.outer(p, v)
+
+
+@jit_or(_tridiagonalise)
 def tridiagonalise(a: FloatArray, d: FloatArray, e: FloatArray, b: FloatArray) -> None:
     """Write the diagonals of ``T = P'AP`` to d and e, and P'b to b.
 
@@ -173,6 +195,19 @@ def tridiagonal_step(
     return SPHERE, sigma
 
 
+def _rotate(v: FloatArray, w: FloatArray, c: float, s: float) -> None:
+    v[:], w[:] = c * v + s * w, c * w - s * v
+
+
+@jit_or(_rotate)
+def rotate(v: FloatArray, w: FloatArray, c: float, s: float) -> None:
+    """Overwrite v by ``c v + s w`` and w by ``c w - s v``."""
+    for t in range(v.shape[0]):
+        top = v[t]
+        v[t] = c * top + s * w[t]
+        w[t] = c * w[t] - s * top
+
+
 @jit
 def tridiagonal_eigen(d: FloatArray, e: FloatArray, vectors: FloatArray) -> bool:
     """Overwrite d by the eigenvalues, and the rows of `vectors` by the eigenvectors.
@@ -223,10 +258,7 @@ def tridiagonal_eigen(d: FloatArray, e: FloatArray, vectors: FloatArray) -> bool
                 x = e[i]
                 z = s * e[i + 1]
                 e[i + 1] *= c
-            for t in range(n):
-                top = vectors[i, t]
-                vectors[i, t] = c * top + s * vectors[i + 1, t]
-                vectors[i + 1, t] = c * vectors[i + 1, t] - s * top
+            rotate(vectors[i], vectors[i + 1], c, s)
     return True
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from negopt.kernels._jit import jit
+from negopt.kernels._jit import jit, jit_or
 from negopt.kernels.ball import matrix_step
 from negopt.kernels.model import basis_factor, solve_kept
 from negopt.kernels.pairs import (
@@ -33,6 +33,22 @@ IntArray = np.ndarray[Any, np.dtype[np.int64]]
 #: A direction is dropped below this share (squared) of its row; most that a basis may be from
 #: orthonormal.
 DROP, LOSS = 1e-11, 1e-6
+
+
+def _absolute_square(matrix: FloatArray, v: FloatArray) -> float:
+    return float(np.sum((np.abs(matrix) @ np.abs(v)) ** 2))
+
+
+@jit_or(_absolute_square)
+def absolute_square(matrix: FloatArray, v: FloatArray) -> float:
+    """Return the squared length of ``|matrix| |v|``, the size of the rounding of their product."""
+    total = 0.0
+    for i in range(v.shape[0]):
+        row = 0.0
+        for j in range(v.shape[0]):
+            row += abs(matrix[i, j] * v[j])
+        total += row * row
+    return total
 
 
 @jit
@@ -70,12 +86,8 @@ def dense_pairs(
             add_outer(model, y, 1.0 / sy)
             used[i] = 2
             continue
-        size = 0.0
+        size = absolute_square(model, s)
         for j in range(n):
-            row = 0.0
-            for t in range(n):
-                row += abs(model[j, t] * s[t])
-            size += row * row
             u[j] = y[j] - u[j]
         rs = inner(u, s)
         rr = inner(u, u)
@@ -187,6 +199,28 @@ def impose_dense(rows: FloatArray, order: IntArray, model: FloatArray, pairs: In
         add_outer(model, images[p], 1.0)
 
 
+def _congruence(factor: FloatArray, core: FloatArray, out: FloatArray) -> None:
+    product = factor @ core @ factor.T
+    out[:] = 0.5 * (product + product.T)
+
+
+@jit_or(_congruence)
+def congruence(factor: FloatArray, core: FloatArray, out: FloatArray) -> None:
+    """Write ``F core F'`` to `out`."""
+    k, size = factor.shape
+    row = np.zeros(size)
+    for i in range(k):
+        row[:] = 0.0
+        for j in range(size):
+            weight = factor[i, j]
+            if weight != 0.0:
+                for t in range(size):
+                    row[t] += weight * core[j, t]
+        for j in range(i + 1):
+            out[i, j] = inner(row, factor[j])
+            out[j, i] = out[i, j]
+
+
 @jit
 def folded_step(
     gram: FloatArray,
@@ -230,19 +264,11 @@ def folded_step(
         inside[i] = zg[rows[kept[i]]]
     inside = solve_kept(factor, kept, k, inside, True)
     square = gnorm * gnorm - inner(inside, inside)
-    half = np.zeros((k, size))  # factor core
     small = np.zeros((k, k))
+    congruence(factor[:k], core, small)
     b = np.zeros(k + 1)
     for i in range(k):
         b[i] = inside[i]
-        for j in range(size):
-            weight = factor[i, j]
-            if weight != 0.0:
-                for t in range(size):
-                    half[i, t] += weight * core[j, t]
-        for j in range(i + 1):
-            small[i, j] = inner(half[i], factor[j])
-            small[j, i] = small[i, j]
         small[i, i] += gamma
     x = np.zeros(k + 1)
     outside = math.sqrt(max(square, 0.0))

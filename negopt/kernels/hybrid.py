@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from negopt.kernels._jit import jit
+from negopt.kernels._jit import jit, jit_or
 from negopt.kernels.pairs import CONCAVE, DEPENDENT, SKEW
 from negopt.kernels.shifted import LOST, NEWTON, SPHERE, gather, next_shift, sphere_step
 
@@ -39,7 +39,28 @@ def all_convex(gram: FloatArray, order: IntArray) -> bool:
     return True
 
 
-@jit
+def _inverse_apply(
+    sy: FloatArray,
+    ys: FloatArray,
+    yy: FloatArray,
+    gamma: float,
+    sv: FloatArray,
+    yv: FloatArray,
+    p: FloatArray,
+    q: FloatArray,
+) -> None:
+    c = sv.shape[0]
+    p[:] = sv
+    for j in range(c - 1, -1, -1):
+        p[j] /= ys[j, j]
+        p[:j] -= ys[j, :j] * p[j]
+    q[:] = p + (yy @ p - yv) / gamma
+    for j in range(c):
+        q[j] /= sy[j, j]
+        q[j + 1 :] -= sy[j, j + 1 :] * q[j]
+
+
+@jit_or(_inverse_apply)
 def inverse_apply(
     sy: FloatArray,
     ys: FloatArray,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from negopt.kernels._jit import jit
+from negopt.kernels._jit import jit, jit_or
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
@@ -23,7 +23,22 @@ NEWTON, SPHERE, LOST = 0, 1, 2
 ON_SPHERE = 1e-9
 
 
-@jit
+def _gather(
+    gram: FloatArray,
+    order: IntArray,
+    block: IntArray,
+    k: int,
+    scale: FloatArray,
+    out: FloatArray,
+    left: int,
+    right: int,
+) -> None:
+    pairs = np.append(np.arange(order.shape[0]), block[:k])
+    rows, sizes = 2 * order[pairs], scale[pairs]
+    out[:] = gram[np.ix_(rows + left, rows + right)] * np.outer(sizes, sizes)
+
+
+@jit_or(_gather)
 def gather(
     gram: FloatArray,
     order: IntArray,
@@ -47,7 +62,17 @@ def gather(
             out[i, j] = gram[row, 2 * order[b] + right] * (scale[a] * scale[b])
 
 
-@jit
+def _upper_cholesky(a: FloatArray) -> bool:
+    if not np.all(np.isfinite(a)):
+        return False
+    try:
+        a[:] = np.linalg.cholesky(a.T).T  # reads one triangle only
+    except np.linalg.LinAlgError:
+        return False
+    return True
+
+
+@jit_or(_upper_cholesky)
 def upper_cholesky(a: FloatArray) -> bool:
     """Overwrite the upper triangle of `a` by U with ``a = U'U``; False when there is none."""
     n = a.shape[0]
@@ -65,7 +90,16 @@ def upper_cholesky(a: FloatArray) -> bool:
     return True
 
 
-@jit
+def _upper_solve(u: FloatArray, x: FloatArray) -> None:
+    n = x.shape[0]
+    for j in range(n):
+        x[j] /= u[j, j]
+        x[j + 1 :] -= u[j, j + 1 :] * x[j]
+    for j in range(n - 1, -1, -1):
+        x[j] = (x[j] - u[j, j + 1 :] @ x[j + 1 :]) / u[j, j]
+
+
+@jit_or(_upper_solve)
 def upper_solve(u: FloatArray, x: FloatArray) -> None:
     """Overwrite x by ``(U'U)^-1 x``."""
     n = x.shape[0]
@@ -80,7 +114,32 @@ def upper_solve(u: FloatArray, x: FloatArray) -> None:
         x[j] = total / u[j, j]
 
 
-@jit
+def _shifted_factor(
+    ss: FloatArray,
+    ys: FloatArray,
+    yy: FloatArray,
+    c: int,
+    gamma: float,
+    sigma: float,
+    x: FloatArray,
+    e: FloatArray,
+    schur: FloatArray,
+    w: FloatArray,
+) -> bool:
+    tau, ratio = gamma + sigma, sigma / gamma
+    e[:] = yy
+    e[:c, :c] += tau * np.eye(c)
+    e[c:, c:] += (0.5 * tau) * (ys[c:, c:] + ys[c:, c:].T)
+    x[:] = -ys
+    x[:c] += (1.0 + ratio) * np.triu(ys[:c], 1)
+    if not _upper_cholesky(e):
+        return False
+    w[:] = np.linalg.solve(e.T, x)
+    schur[:] = ratio * ss + w.T @ w
+    return _upper_cholesky(schur)
+
+
+@jit_or(_shifted_factor)
 def shifted_factor(
     ss: FloatArray,
     ys: FloatArray,
@@ -135,7 +194,24 @@ def shifted_factor(
     return upper_cholesky(schur)
 
 
-@jit
+def _shifted_solve(
+    x: FloatArray,
+    e: FloatArray,
+    schur: FloatArray,
+    sv: FloatArray,
+    yv: FloatArray,
+    u: FloatArray,
+    w: FloatArray,
+) -> None:
+    w[:] = yv
+    _upper_solve(e, w)
+    u[:] = sv + x.T @ w
+    _upper_solve(schur, u)
+    w[:] = x @ u - yv
+    _upper_solve(e, w)
+
+
+@jit_or(_shifted_solve)
 def shifted_solve(
     x: FloatArray,
     e: FloatArray,
@@ -163,7 +239,24 @@ def shifted_solve(
     upper_solve(e, w)
 
 
-@jit
+def _shifted_products(
+    ss: FloatArray,
+    sy: FloatArray,
+    ys: FloatArray,
+    yy: FloatArray,
+    tau: float,
+    sv: FloatArray,
+    yv: FloatArray,
+    u: FloatArray,
+    w: FloatArray,
+    sx: FloatArray,
+    yx: FloatArray,
+) -> None:
+    sx[:] = (sv + ss @ u + sy @ w) / tau
+    yx[:] = (yv + ys @ u + yy @ w) / tau
+
+
+@jit_or(_shifted_products)
 def shifted_products(
     ss: FloatArray,
     sy: FloatArray,
