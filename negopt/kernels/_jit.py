@@ -56,6 +56,24 @@ def jit_pass(function: F) -> F:
     return _compile(function, _nrt=False, fastmath={"reassoc", "contract", "nsz", "arcp"})
 
 
+def jit_maximum(function: F) -> F:
+    """Compile a search for the largest entry of a vector that holds no NaN.
+
+    N.B. with one in it the result may be anything: look at a sum as well.
+    """
+    return _compile(function, _nrt=False, fastmath={"nnan", "nsz", "reassoc"})
+
+
+def jit_or_pass(plain: F) -> Callable[[F], F]:
+    """`jit_or` for `jit_pass`."""
+
+    def decorate(function: F) -> F:
+        compiled = jit_pass(function)
+        return plain if compiled is function else compiled
+
+    return decorate
+
+
 def _compile(function: F, **settings: Any) -> F:
     if jit_disabled():
         return function

@@ -104,6 +104,8 @@ F, GNORM, GMAX, XNORM, ALPHA_OF, TWIN_OF = range(6)
     BLOCK,
     ABSOLUTE,
     MOVED,  # the iterate is another one than was loaded
+    NEWEST_SKIPPED,  # the newest pair taught the model nothing
+    KNOWN_PRODUCTS,  # those of the stored rows with the gradient at the iterate
     # Sizes, from which the layout follows.
     N,
     POINTS,
@@ -115,7 +117,7 @@ F, GNORM, GMAX, XNORM, ALPHA_OF, TWIN_OF = range(6)
     UNITS,
     SMALL,
     ORDER,  # here begin the slots of the pairs, oldest first
-) = range(47)
+) = range(49)
 
 # Names in `reals`.
 (
@@ -177,9 +179,10 @@ def allocate(
     matrices: int = 0,
     units: bool = False,
     small: int = 0,
+    whole: int = 0,
 ) -> tuple[FloatArray, IntArray]:
     """Return the two buffers, zeroed but for the vectors, with the sizes written in."""
-    ints = np.zeros(ORDER + pairs, dtype=np.int64)
+    ints = np.zeros(ORDER + pairs + whole, dtype=np.int64)
     ints[N:ORDER] = n, points, scratch, pairs, remember, limit, matrices, n * units, small
     vectors = (2 * points + scratch) * n
     rest = FIGURES * points + remember + SEARCH_SIZE + 3 * limit + small + REALS
@@ -208,7 +211,7 @@ def parts(buffer: FloatArray, rows: FloatArray, gram: FloatArray, ints: IntArray
     i = h + ints[SMALL]
     small = buffer[h:i]
     reals = buffer[i : i + REALS]
-    order = ints[ORDER:]
+    order = ints[ORDER : ORDER + ints[PAIRS]]
     return Work(
         vectors,
         points,
@@ -262,22 +265,20 @@ def over(work: Work) -> bool:
 
 
 @jit_lean
-def stalled(work: Work, trial: int, patience: int) -> bool:
-    """Count trials that lower neither f nor the gradient; tell when there were too many.
-
-    `trial` is -1 where none was accepted.
-    """
-    reals = work.reals
-    if trial >= 0:
-        lower = work.points[trial, F] < reals[BEST_BEFORE]
-        if lower or work.points[trial, GMAX] < 0.9 * reals[STALLED_GMAX]:
-            work.ints[STALLED] = 0
-            reals[STALLED_GMAX] = work.points[trial, GMAX]
+def stalled(work: Work, patience: int) -> bool:
+    """Count trials that lower neither f nor the gradient; tell when there were too many."""
+    reals, ints = work.reals, work.ints
+    here = ints[ITERATE]
+    if ints[ACCEPTED] == 1:
+        lower = work.points[here, F] < reals[BEST_BEFORE]
+        if lower or work.points[here, GMAX] < 0.9 * reals[STALLED_GMAX]:
+            ints[STALLED] = 0
+            reals[STALLED_GMAX] = work.points[here, GMAX]
             return False
-    work.ints[STALLED] += work.ints[TRIALS]
-    if measure(work, work.ints[ITERATE]) <= reals[GTOL]:
+    ints[STALLED] += ints[TRIALS]
+    if measure(work, here) <= reals[GTOL]:
         return False
-    return bool(work.ints[STALLED] >= patience)
+    return bool(ints[STALLED] >= patience)
 
 
 @jit_lean
