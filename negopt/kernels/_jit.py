@@ -35,13 +35,36 @@ def jit(function: F) -> F:
     on disk; N.B. Numba raises ``RuntimeError`` here when neither the package's
     folder nor a home folder can be written, and then compiles for this process only.
     """
+    return _compiled(function, False)
+
+
+def jit_sums(function: F) -> F:
+    """Compile a pass over long vectors: the terms of a sum may be added in any order.
+
+    Only so can they be added several at once.  NaN and infinity keep their meaning.
+    """
+    return _compiled(function, {"reassoc", "contract", "nsz", "arcp"})
+
+
+def jit_or_sums(plain: F) -> Callable[[F], F]:
+    """`jit_or` for `jit_sums`."""
+
+    def decorate(function: F) -> F:
+        compiled = jit_sums(function)
+        return plain if compiled is function else compiled
+
+    return decorate
+
+
+def _compiled(function: F, fastmath: bool | set[str]) -> F:
     if jit_disabled():
         return function
     try:
         import numba
     except ImportError:
         return function
+    options = {"nogil": True, "error_model": "numpy", "fastmath": fastmath}
     try:
-        return numba.njit(cache=True, nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+        return numba.njit(cache=True, **options)(function)  # type: ignore[no-any-return]
     except RuntimeError:
-        return numba.njit(nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+        return numba.njit(**options)(function)  # type: ignore[no-any-return]

@@ -293,9 +293,8 @@ def compact_build(
         Output.
     """
     if in_all_variables(rows.shape[1], order.shape[0]):
-        return sr1_in_variables(rows, order, gamma, skip, c), True
-    k: int = sr1_model(gram, order, gamma, skip, c)
-    return k, False
+        return int(sr1_in_variables(rows, order, gamma, skip, c)), True
+    return int(sr1_model(gram, order, gamma, skip, c)), False
 
 
 @jit

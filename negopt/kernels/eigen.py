@@ -19,8 +19,9 @@ EPS = 2.220446049250313e-16
 
 
 def _symmetric_eigen(
-    matrix: FloatArray, k: int, values: FloatArray, vectors: FloatArray, _: FloatArray
+    matrix: FloatArray, k: int, values: FloatArray, vectors: FloatArray, scratch: FloatArray
 ) -> bool:
+    del scratch  # the compiled one needs it
     if not np.all(np.isfinite(matrix[:k, :k])):
         return False
     try:
