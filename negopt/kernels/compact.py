@@ -237,7 +237,7 @@ def sr1_in_variables(
     ``rows[2 slot]`` is s and ``rows[2 slot + 1]`` is y; there are no more than ``m + FEW``
     columns.
     """
-    n = rows.shape[1]
+    n = int(rows.shape[1])
     for a in range(n):
         for b in range(n):
             c.small[a, b] = 0.0
@@ -275,6 +275,16 @@ def sr1_in_variables(
 
 
 @jit
+def basis_loss(k: int, c: Compact) -> float:
+    """Return how far the basis may be from orthonormal (the error was at most 5 times that)."""
+    total = 0.0
+    for a in range(k):
+        for b in range(a + 1):
+            total += (c.inverse[b, a] * c.sizes[c.kept[b]]) ** 2
+    return EPS * total
+
+
+@jit
 def compact_build(
     rows: FloatArray, gram: FloatArray, order: IntArray, gamma: float, skip: float, c: Compact
 ) -> tuple[int, bool]:
@@ -293,8 +303,8 @@ def compact_build(
         Output.
     """
     if in_all_variables(rows.shape[1], order.shape[0]):
-        return int(sr1_in_variables(rows, order, gamma, skip, c)), True
-    return int(sr1_model(gram, order, gamma, skip, c)), False
+        return sr1_in_variables(rows, order, gamma, skip, c), True
+    return sr1_model(gram, order, gamma, skip, c), False
 
 
 @jit
