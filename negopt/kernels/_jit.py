@@ -81,7 +81,8 @@ def _compile(function: F, **settings: Any) -> F:
         import numba
     except ImportError:
         return function
-    settings |= {"nogil": True, "error_model": "numpy"}
+    # N.B. what is not said here a kernel would inherit from whoever calls it first.
+    settings = {"_nrt": True, "fastmath": False, "nogil": True, "error_model": "numpy"} | settings
     try:
         compiled = numba.njit(cache=True, **settings)(function)
     except RuntimeError:  # neither the package's folder nor a home folder can be written

@@ -33,22 +33,12 @@ BLOCK = 2048
 def small_size(pairs: int) -> int:
     """Return how many floats of scratch `pairs` pairs need."""
     k = pairs + FEW
-    return 5 * 2 * pairs + 5 + 6 * (k + 1) + 7 * k * k + (k + 2) ** 2
+    return 5 + 6 * (k + 1) + 7 * k * k + (k + 2) ** 2
 
 
 def whole_size(pairs: int) -> int:
     """Return how many integers of scratch they need."""
     return 3 * pairs + FEW
-
-
-@jit_lean
-def rows_of(work: Work, which: int) -> FloatArray:
-    """Return one of five scratch vectors with an entry for every stored row.
-
-    0 holds the products with the gradient at the iterate, 1 the weights of a step.
-    """
-    size = 2 * work.ints[w.PAIRS]
-    return work.small[which * size : (which + 1) * size]
 
 
 @jit_lean
@@ -58,7 +48,7 @@ def compact_arrays(work: Work) -> Compact:
     k = m + FEW
     o = w.ORDER + m
     whole = work.ints
-    a = 10 * m + 5
+    a = 5
     b = a + 6 * (k + 1)
     lines = work.small[a:b].reshape((6, k + 1))
     squares = work.small[b : b + 7 * k * k].reshape((7, k, k))
@@ -91,7 +81,7 @@ def scaling(work: Work) -> float:
     ints = work.ints
     rule = ints[w.SCALING]
     if rule == GIVEN:
-        return work.reals[w.FIXED_GAMMA]  # type: ignore[no-any-return]
+        return float(work.reals[w.FIXED_GAMMA])
     count = ints[w.CURVATURES]
     value = 0.0
     if count > 0:
@@ -124,11 +114,10 @@ def learn_pair(work: Work, here: int, trial: int, wanted: int) -> bool:
     x_new, g_new = vectors[2 * trial], vectors[2 * trial + 1]
     g_wanted = vectors[2 * wanted + 1]
     _, ss, sy, yy, _ = pair_sums(x_new, x, g_new, g)
-    known = rows_of(work, 0)
     count, capacity = ints[w.STORED], ints[w.PAIRS]
     if not (1e-200 < ss < math.inf and yy < 1e160 * ss and math.isfinite(sy)):
         if wanted != here:
-            rows_times(work.rows, 2 * count, g_wanted, known)
+            rows_times(work.rows, 2 * count, g_wanted, work.along)
         return False
     slot = count
     if count == capacity:
@@ -139,13 +128,13 @@ def learn_pair(work: Work, here: int, trial: int, wanted: int) -> bool:
     work.order[count] = slot
     count += 1
     ints[w.STORED] = count
-    out = work.small[4 * capacity : 10 * capacity].reshape((3, 2 * capacity))
+    out = work.pair
     products(work.rows, 2 * count, slot, x_new, x, g_new, g, g_wanted, out)
     for r in range(2 * count):
         for part in range(2):
             work.gram[r, 2 * slot + part] = out[part, r]
             work.gram[2 * slot + part, r] = out[part, r]
-        known[r] = out[2, r]
+        work.along[r] = out[2, r]
     sy, yy = out[0, 2 * slot + 1], out[1, 2 * slot + 1]
     if sy > 0.0 and math.isfinite(yy / sy):
         last = ints[w.CURVATURES]
@@ -162,7 +151,7 @@ def learn_pair(work: Work, here: int, trial: int, wanted: int) -> bool:
 def refresh_products(work: Work) -> None:
     """Multiply the stored rows with the gradient at the iterate, after a load."""
     g = work.vectors[2 * work.ints[w.ITERATE] + 1]
-    rows_times(work.rows, 2 * work.ints[w.STORED], g, rows_of(work, 0))
+    rows_times(work.rows, 2 * work.ints[w.STORED], g, work.along)
 
 
 @jit_lean
@@ -203,12 +192,12 @@ def step_in_ball(work: Work, trial: int) -> tuple[bool, float, float, float]:
     count = ints[w.STORED]
     order = work.order[:count]
     gamma = scaling(work)
-    known, weights = rows_of(work, 0), rows_of(work, 1)
+    known, weights = work.along, work.weights
     if ints[w.MODEL] == w.HYBRID_ROWS:
         ints[w.NEWEST_SKIPPED] = 0
         if not (gamma > 0.0 and all_convex(work.gram, order)):
             return False, 0.0, 0.0, 0.0
-        info = work.small[10 * ints[w.PAIRS] : 10 * ints[w.PAIRS] + 5]
+        info = work.small[:5]
         route = convex_step(
             work.gram, order, gamma, ints[w.BLOCK], known, gnorm, radius, weights, info
         )
@@ -246,7 +235,7 @@ def aim_rows(work: Work) -> bool:
     count = ints[w.STORED]
     order = work.order[:count]
     gamma = scaling(work)
-    weights = rows_of(work, 1)
+    weights = work.weights
     c = compact_arrays(work)
     k, full = compact_build(work.rows, work.gram, order, gamma, reals[w.SKIP], c)
     newest_skipped(work, c.used)
@@ -254,7 +243,7 @@ def aim_rows(work: Work) -> bool:
         for i in range(k):
             c.inside[i] = g[i]
     else:
-        compact_inside(rows_of(work, 0), order, k, gamma, c)
+        compact_inside(work.along, order, k, gamma, c)
     gnorm = work.points[here, w.GNORM]
     good, a, _, _ = compact_solve(k, full, gamma, ints[w.FLIP] == 1, reals[w.FLOOR], gnorm, c)
     if not good:

@@ -41,6 +41,12 @@ class Work(NamedTuple):
     search : array, shape (SEARCH_WORK,)
     known : array, shape (limit, 3)
         Steps of this search, with value and slope.
+    along : array, shape (2m,)
+        Products of the stored rows with the gradient at the iterate.
+    weights : array, shape (2m,)
+        Coefficients of a step in the stored rows.
+    pair : array, shape (3, 2m)
+        Products of the stored rows with a new pair and a gradient.
     small : array, shape (q,)
         Scratch of the small algebra.
     reals, ints : array
@@ -57,6 +63,9 @@ class Work(NamedTuple):
     units: FloatArray
     search: FloatArray
     known: FloatArray
+    along: FloatArray
+    weights: FloatArray
+    pair: FloatArray
     small: FloatArray
     reals: FloatArray
     ints: IntArray
@@ -185,7 +194,7 @@ def allocate(
     ints = np.zeros(ORDER + pairs + whole, dtype=np.int64)
     ints[N:ORDER] = n, points, scratch, pairs, remember, limit, matrices, n * units, small
     vectors = (2 * points + scratch) * n
-    rest = FIGURES * points + remember + SEARCH_SIZE + 3 * limit + small + REALS
+    rest = FIGURES * points + remember + SEARCH_SIZE + 3 * limit + 10 * pairs + small + REALS
     buffer = np.empty(vectors + matrices * n * n + n * units + rest)
     buffer[-rest:] = 0.0
     return buffer, ints
@@ -208,8 +217,12 @@ def parts(buffer: FloatArray, rows: FloatArray, gram: FloatArray, ints: IntArray
     search = buffer[e:f]
     h = f + 3 * ints[LIMIT]
     known = buffer[f:h].reshape((ints[LIMIT], 3))
-    i = h + ints[SMALL]
-    small = buffer[h:i]
+    m = 2 * ints[PAIRS]
+    along = buffer[h : h + m]
+    weights = buffer[h + m : h + 2 * m]
+    pair = buffer[h + 2 * m : h + 5 * m].reshape((3, m))
+    i = h + 5 * m + ints[SMALL]
+    small = buffer[h + 5 * m : i]
     reals = buffer[i : i + REALS]
     order = ints[ORDER : ORDER + ints[PAIRS]]
     return Work(
@@ -223,6 +236,9 @@ def parts(buffer: FloatArray, rows: FloatArray, gram: FloatArray, ints: IntArray
         units,
         search,
         known,
+        along,
+        weights,
+        pair,
         small,
         reals,
         ints,
