@@ -17,7 +17,6 @@ from negopt._fused.models import Model, model_for, rule_for
 from negopt._solver import Solver
 from negopt._types import BudgetExhausted, Iterate, Outcome, State
 from negopt.kernels import work as w
-from negopt.kernels.fused import advance
 
 __all__ = ["Engine", "engine_for"]
 
@@ -82,7 +81,8 @@ class Engine:
             self._iterate = None
 
     def _drive(self, state: State) -> int:
-        evaluate, places, ints, buffers = self.evaluate, self._places, self.work.ints, self._buffers
+        advance, evaluate, places = self.model.advance, self.evaluate, self._places
+        ints, buffers = self.work.ints, self._buffers
         task = advance(0.0, places[0], *buffers)
         try:
             while task == w.EVALUATE:

@@ -14,6 +14,7 @@ from negopt.curvature.lqn import HybridPairs
 from negopt.curvature.lsr1 import GAMMA_RULES, LSR1
 from negopt.globalize.trust_region import Radius, TrustRegion
 from negopt.globalize.wolfe import SearchLength, WolfeSearch
+from negopt.kernels import fused
 from negopt.kernels import work as w
 from negopt.kernels.limited import GIVEN, small_size, whole_size
 from negopt.steps.signed import Signed
@@ -27,6 +28,9 @@ NOTHING = np.zeros((0, 0))
 
 class Model(Protocol):
     """How the memory of a curvature rule travels between a state and a workspace."""
+
+    #: The kernel of its kind.
+    advance: Any
 
     def sizes(self, state: State) -> dict[str, Any]:
         """Return the sizes that `negopt.kernels.work.allocate` needs for this memory."""
@@ -78,6 +82,7 @@ class DenseModel:
         self.rule: Any = method.curvature
         self.step: Any = method.step
         self.first = 1.0
+        self.advance = fused.advance_dense
 
     def sizes(self, state: State) -> dict[str, Any]:
         """Look at the units of an empty memory."""
@@ -124,6 +129,10 @@ class PairModel:
         self.step: Any = method.step
         self.kind = kind
         self.search = isinstance(method.globalize, WolfeSearch)
+        if kind == w.HYBRID_ROWS:
+            self.advance = fused.advance_hybrid_region
+        else:
+            self.advance = fused.advance_sr1_search if self.search else fused.advance_sr1_region
 
     def sizes(self, state: State) -> dict[str, Any]:
         """Return the sizes for as many pairs as the memory holds."""

@@ -48,6 +48,15 @@ def jit_lean(function: F) -> F:
     return _compile(function, _nrt=False)
 
 
+def jit_inline(function: F) -> F:
+    """Make a function part of each kernel that calls it, instead of a kernel of its own.
+
+    N.B. a kernel in a kernel in a kernel is optimised again at every level: the engine
+    took 50 s to compile before its parts became one.
+    """
+    return _compile(function, _nrt=False, inline="always")
+
+
 def jit_pass(function: F) -> F:
     """Compile a pass over vectors: sums may be taken in any order, in vector registers.
 
