@@ -10,7 +10,14 @@ from negopt._array import Array, dot, scalars
 from negopt._options import check_choice, check_number
 from negopt._types import Iterate, saved
 from negopt.curvature.bfgs import PositiveMemory, current, positive_update
-from negopt.curvature.inverse import DenseInverse, UnitRule, diagonal, pair_products, sr1_update
+from negopt.curvature.inverse import (
+    DenseInverse,
+    UnitRule,
+    diagonal,
+    first_scale,
+    pair_products,
+    sr1_update,
+)
 
 __all__ = ["HybridInverse", "HybridMemory"]
 
@@ -114,8 +121,7 @@ class HybridInverse(UnitRule):
             kept = positive_update(memory, s, y, sy, sy / inside_yy, self.h0)
         free = memory.free
         if free is None:
-            positive = sy > 1e-12 * math.sqrt(inside_ss) * math.sqrt(inside_yy)
-            scale = 0.9 * sy / inside_yy if positive else math.sqrt(inside_ss / inside_yy)
+            scale = first_scale(inside_ss, inside_yy, sy)
             free = memory.free = diagonal(scale, memory.units, s)
         memory.free = sr1_update(free, s, y, ss, yy, self.skip)
         return kept or memory.free is not free
