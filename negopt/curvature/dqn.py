@@ -60,9 +60,7 @@ class HybridInverse(UnitRule):
     2. The BFGS model is that of `BFGS` with ``h0="rescaled"``, the SR1 model that of `SR1`.
        A pair without positive curvature enters only the latter.
 
-    Evaluations to ``max|g| <= 1e-5 max(1, max|g_0|)`` over those of SciPy's BFGS, geometric
-    means on 380 test problems of 1 to 50 variables: SR1 alone 0.75, BFGS alone 0.66, SR1 where
-    it descends 0.73, by the angle 0.64.
+    What either model alone costs, and ``"descent"``: docs/defaults.md.
 
     **Guarantee**: the angle with the line of g is the smaller of the two, hence at most that
     of BFGS; both models satisfy ``H y = s`` for the newest pair kept
