@@ -31,15 +31,14 @@ class EllipsoidMemory:
         Factor that gives a unit step along the first gradient the norm 1; 0 before it.
     first_gnorm : float
         Largest gradient norm so far, for the accuracy of inner solves.
-    scale : float
-        Not used here; every memory of products has it.
+    next_moment, next_weight : array or None, float
+        Both with the gradient at the present point, which counts when that is left.
     """
 
     moment: Array | None = None
     weight: float = 0.0
     unit: float = 0.0
     first_gnorm: float = 0.0
-    scale: float = 0.0
     next_moment: Array | None = None
     next_weight: float = 0.0
 
