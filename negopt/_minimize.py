@@ -246,7 +246,8 @@ def solve(
                     "options['state'] cannot go on with a HessianUpdateStrategy as hess: its "
                     "matrix is not part of the state. Use hessp, or a limited-memory method."
                 )
-            state = solver.resume(adopt(run.state, method.name, start))
+            rules = method.curvature, method.globalize
+            state = solver.resume(adopt(run.state, method.name, start, rules))
         allvecs = _loop(solver, state, callback)
     point = solver.finish(state)
     result = wrap(state, point, objective)
