@@ -25,7 +25,7 @@ class DenseHybrid(CompactOperator):
         self.gamma = gamma
         self.n = self.k = n
         self.identity = True
-        self._eigen = self._basis = None
+        self._eigen = self._basis = self._compact = None
         self._loss = 0.0
         self.rows = memory.rows
         self.used = np.zeros(order.shape[0], dtype=np.int64)

@@ -20,7 +20,7 @@ FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
 
-def _tridiagonalise(a: FloatArray, d: FloatArray, e: FloatArray, b: FloatArray) -> None:
+def _reflect_down(a: FloatArray, d: FloatArray, e: FloatArray, b: FloatArray) -> None:
     k = a.shape[0]
     for i in range(k):
         d[i], e[i] = a[i, i], 0.0
@@ -42,8 +42,8 @@ def _tridiagonalise(a: FloatArray, d: FloatArray, e: FloatArray, b: FloatArray) 
         inner_part -= np.outer(v, p) + np.outer(p, v)
 
 
-@jit_or(_tridiagonalise)
-def tridiagonalise(a: FloatArray, d: FloatArray, e: FloatArray, b: FloatArray) -> None:
+@jit_or(_reflect_down)
+def reflect_down(a: FloatArray, d: FloatArray, e: FloatArray, b: FloatArray) -> None:
     """Write the diagonals of ``T = P'AP`` to d and e, and P'b to b.
 
     P is a product of reflections ``I - v v'``; row i of `a` keeps its v right of the diagonal.
@@ -95,7 +95,7 @@ def tridiagonalise(a: FloatArray, d: FloatArray, e: FloatArray, b: FloatArray) -
 
 @jit
 def reflect_back(a: FloatArray, x: FloatArray) -> None:
-    """Overwrite the first entries of x by P x, with P as `tridiagonalise` left it in `a`."""
+    """Overwrite the first entries of x by P x, with P as `reflect_down` left it in `a`."""
     k = a.shape[0]
     for i in range(k - 2, -1, -1):
         along = 0.0
@@ -209,7 +209,7 @@ def rotate(v: FloatArray, w: FloatArray, c: float, s: float) -> None:
 
 
 @jit
-def tridiagonal_eigen(d: FloatArray, e: FloatArray, vectors: FloatArray) -> bool:
+def rotated_eigen(d: FloatArray, e: FloatArray, vectors: FloatArray) -> bool:
     """Overwrite d by the eigenvalues, and the rows of `vectors` by the eigenvectors.
 
     The QR algorithm from the bottom up, with Wilkinson's shift and plane rotations; False when
@@ -282,7 +282,7 @@ def matrix_step(
     n = x.shape[0]
     d = np.zeros(n)
     e = np.zeros(n)
-    tridiagonalise(a, d, e, b)
+    reflect_down(a, d, e, b)
     if n > k:
         d[k] = gamma
         b[k] = outside
@@ -290,7 +290,7 @@ def matrix_step(
     if route == LOST:
         values = d.copy()
         vectors = np.zeros((n, n))  # rows
-        if not tridiagonal_eigen(values, e.copy(), vectors):
+        if not rotated_eigen(values, e.copy(), vectors):
             return LOST
         parts = np.zeros(n)
         small = np.zeros(n)

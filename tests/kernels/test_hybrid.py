@@ -307,7 +307,7 @@ def test_eigenvectors_of_a_tridiagonal_matrix(seed, n, kind):
         e[rng.random(n) < 0.5] = 0.0
     T = np.diag(d) + np.diag(e[:-1], 1) + np.diag(e[:-1], -1)
     values, vectors = d.copy(), np.empty((n, n))
-    assert kernels.tridiagonal_eigen(values, e.copy(), vectors)
+    assert kernels.rotated_eigen(values, e.copy(), vectors)
     size = np.max(np.abs(T)) + 1e-300
     np.testing.assert_allclose(vectors @ vectors.T, np.eye(n), atol=1e-12)
     np.testing.assert_allclose(vectors @ T @ vectors.T, np.diag(values), atol=1e-12 * size)
