@@ -206,7 +206,7 @@ class CompactOperator:
     @property
     def full(self) -> bool:
         """Whether the basis spans the whole space."""
-        return self.k >= self.n
+        return bool(self.k >= self.n)
 
     @property
     def eigen(self) -> tuple[FloatArray, FloatArray]:
