@@ -14,15 +14,23 @@ import numpy as np
 
 from negopt.kernels._jit import jit
 from negopt.kernels.eigen import solve_definite_to, solve_indefinite_to, symmetric_eigen
-from negopt.kernels.generators import Compact, compact_build, new_compact
+from negopt.kernels.generators import (
+    Compact,
+    compact_build,
+    compact_room,
+    compact_views,
+    new_compact,
+)
 from negopt.kernels.model import INTERIOR, trust_region_step
 
 __all__ = [
     "Compact",
     "compact_build",
     "compact_inside",
+    "compact_room",
     "compact_solve",
     "compact_trust",
+    "compact_views",
     "compact_weights",
     "new_compact",
 ]

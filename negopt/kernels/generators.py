@@ -49,27 +49,50 @@ class Compact(NamedTuple):
     scratch: FloatArray  # (K + 2, K + 2)
 
 
+def compact_room(maxcor: int) -> tuple[int, int]:
+    """Return how many floats and integers `compact_views` needs for `maxcor` pairs."""
+    size = maxcor + FEW
+    return 7 * size * size + size + 5 * (size + 1) + (size + 2) ** 2, 2 * maxcor + size
+
+
 def new_compact(maxcor: int) -> Compact:
     """Return the arrays for at most `maxcor` pairs."""
+    reals, wholes = compact_room(maxcor)
+    compact: Compact = compact_views(np.zeros(reals), np.zeros(wholes, dtype=np.int64), maxcor)
+    return compact
+
+
+@jit
+def compact_views(reals: FloatArray, wholes: IntArray, maxcor: int) -> Compact:
+    """Return the arrays as views of two long ones.
+
+    N.B. handing a tuple of arrays to a kernel costs 0.2 us for each, so a kernel that is called
+    for every evaluation takes these two and makes the tuple inside.
+    """
     size = maxcor + FEW
-    shapes = {
-        "used": maxcor,
-        "barred": maxcor,
-        "kept": size,
-        "sizes": size,
-        "values": size + 1,
-        "inside": size + 1,
-        "parts": size + 1,
-        "step": size + 1,
-        "line": size + 1,
-        "scratch": (size + 2, size + 2),
-    }
-    whole = ("used", "barred", "kept")
+    square = size * size
+    lines = 7 * square
+    line = size + 1
+    at = lines + size
+    end = at + 5 * line
     return Compact(
-        **{
-            name: np.zeros(shapes.get(name, (size, size)), np.int64 if name in whole else float)
-            for name in Compact._fields
-        }
+        wholes[:maxcor],
+        wholes[maxcor : 2 * maxcor],
+        wholes[2 * maxcor : 2 * maxcor + size],
+        reals[lines:at],
+        reals[:square].reshape(size, size),
+        reals[square : 2 * square].reshape(size, size),
+        reals[2 * square : 3 * square].reshape(size, size),
+        reals[3 * square : 4 * square].reshape(size, size),
+        reals[4 * square : 5 * square].reshape(size, size),
+        reals[5 * square : 6 * square].reshape(size, size),
+        reals[at : at + line],
+        reals[6 * square : lines].reshape(size, size),
+        reals[at + line : at + 2 * line],
+        reals[at + 2 * line : at + 3 * line],
+        reals[at + 3 * line : at + 4 * line],
+        reals[at + 4 * line : end],
+        reals[end : end + (size + 2) * (size + 2)].reshape(size + 2, size + 2),
     )
 
 
