@@ -16,7 +16,8 @@ from negopt.globalize.trust_region import Radius, TrustRegion
 from negopt.globalize.wolfe import SearchLength, WolfeSearch
 from negopt.kernels import fused
 from negopt.kernels import work as w
-from negopt.kernels.limited import GIVEN, small_size, whole_size
+from negopt.kernels.generators import compact_room
+from negopt.kernels.limited import GIVEN
 from negopt.steps.signed import Signed
 from negopt.steps.spectral_tr import SpectralTrustRegion
 
@@ -137,12 +138,13 @@ class PairModel:
     def sizes(self, state: State) -> dict[str, Any]:
         """Return the sizes for as many pairs as the memory holds."""
         pairs = state.memory.gram.shape[0] // 2
+        small, whole = (5, 0) if self.kind == w.HYBRID_ROWS else compact_room(pairs)
         return {
             "scratch": int(self.search),
             "pairs": pairs,
             "remember": self.rule.remember,
-            "small": small_size(pairs),
-            "whole": whole_size(pairs),
+            "small": small,
+            "whole": whole,
         }
 
     def arrays(self, state: State) -> tuple[FloatArray, FloatArray]:

@@ -1,9 +1,10 @@
 """Compiled kernels on scalars and small host vectors.
 
 `search` holds the Wolfe search, `pairs` what folds pairs into a model, `model` the
-algebra of what comes of it, `hybrid`, `shifted`, `general` and `ball` the same for pairs of
-both kinds, `compact` all of it for SR1 pairs, `eigen` the small dense
-factorisations, `passes` what reads long vectors.  Numba does
+_FILES = (
+    *("search", "model", "pairs", "hybrid", "shifted", "general", "ball"),
+    *("eigen", "generators", "compact", "passes"),
+)
 not see that a callee in another file was edited, so a kernel and all that it calls
 stand in one file.  The files, and with them Numba, are imported when a kernel is
 first used, never by ``import negopt``.
@@ -16,7 +17,7 @@ from typing import Any
 
 _FILES = (
     *("search", "model", "pairs", "hybrid", "shifted", "general", "ball"),
-    *("eigen", "compact", "passes"),
+    *("eigen", "generators", "compact", "passes"),
 )
 
 

@@ -10,7 +10,6 @@ import numpy as np
 from negopt.kernels import work as w
 from negopt.kernels._jit import jit_inline, jit_lean
 from negopt.kernels.compact import (
-    FEW,
     Compact,
     compact_build,
     compact_inside,
@@ -18,6 +17,7 @@ from negopt.kernels.compact import (
     compact_trust,
     compact_weights,
 )
+from negopt.kernels.generators import cut_compact
 from negopt.kernels.hybrid import LOST, all_convex, convex_step
 from negopt.kernels.passes import add_two, combine, pair_sums, products, rows_times, scale_to
 from negopt.kernels.work import Work
@@ -30,49 +30,11 @@ LARGEST, MEAN, NEWEST, GIVEN = 0, 1, 2, 3
 BLOCK = 2048
 
 
-def small_size(pairs: int) -> int:
-    """Return how many floats of scratch `pairs` pairs need."""
-    k = pairs + FEW
-    return 5 + 6 * (k + 1) + 7 * k * k + (k + 2) ** 2
-
-
-def whole_size(pairs: int) -> int:
-    """Return how many integers of scratch they need."""
-    return 3 * pairs + FEW
-
-
 @jit_inline
 def compact_arrays(work: Work) -> Compact:
     """Cut the scratch into the arrays of a compact model."""
     m = work.ints[w.PAIRS]
-    k = m + FEW
-    o = w.ORDER + m
-    whole = work.ints
-    a = 5
-    b = a + 6 * (k + 1)
-    lines = work.small[a:b].reshape((6, k + 1))
-    squares = work.small[b : b + 7 * k * k].reshape((7, k, k))
-    c = b + 7 * k * k
-    scratch = work.small[c : c + (k + 2) * (k + 2)].reshape((k + 2, k + 2))
-    return Compact(
-        whole[o : o + m],
-        whole[o + m : o + 2 * m],
-        whole[o + 2 * m : o + 2 * m + k],
-        lines[0],
-        squares[0],
-        squares[1],
-        squares[2],
-        squares[3],
-        squares[4],
-        squares[5],
-        lines[1],
-        squares[6],
-        lines[2],
-        lines[3],
-        lines[4],
-        lines[5],
-        scratch,
-    )
+    return cut_compact(work.small, work.ints[w.ORDER + m :], m)
 
 
 @jit_inline
