@@ -211,9 +211,10 @@ def solve(
     given = hess is not None or hessp is not None or hasattr(fun, "hessp")
     if not isinstance(method, Method):
         method = METHODS[method or choose(int(start.shape[0]), has_products=given)]
-    known = method.option_names() | {f.name for f in dataclasses.fields(RunOptions)}
-    warn_unknown(options, known, method.name)
-    method = method.with_options(options)
+    if options:
+        known = method.option_names() | {f.name for f in dataclasses.fields(RunOptions)}
+        warn_unknown(options, known, method.name)
+        method = method.with_options(options)
     run = RunOptions(**collect(RunOptions, options))
     if method.needs == "jac" and (hess is not None or hessp is not None) and not run.certify:
         warnings.warn(

@@ -103,9 +103,12 @@ def natural_units(iterate: Iterate) -> Array | None:
     least = scalars(xp.min(x), xp.min(g))
     if not (min(least) > 0.0 and iterate.finite):
         return None
-    log_x, log_g = xp.log(x), xp.log(g)
-    of_x, of_g, of_both = scalars(xp.std(log_x), xp.std(log_g), xp.std(log_x + log_g))
-    return x if of_x >= 1.0 and of_both < 0.7 * of_g else None
+    log_x = xp.log(x)
+    if not scalars(xp.std(log_x))[0] >= 1.0:
+        return None
+    log_g = xp.log(g)
+    of_g, of_both = scalars(xp.std(log_g), xp.std(log_x + log_g))
+    return x if of_both < 0.7 * of_g else None
 
 
 class UnitRule:
