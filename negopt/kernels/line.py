@@ -30,19 +30,13 @@ def look(
     square = 0.0
     slope = 0.0
     xx = 0.0
-    largest = 0.0
     for i in range(out.shape[0]):
         value = given[i]
         out[i] = value
         square += value * value
         slope += value * d[i]
         xx += x[i] * x[i]
-        largest = max(largest, abs(value))
-    if not math.isfinite(square):  # N.B. a comparison would not have seen a nan
-        for i in range(out.shape[0]):
-            if not math.isfinite(out[i]):
-                largest = math.nan
-    return square, largest, slope, xx
+    return square, float_of(largest_bits(out), out), slope, xx
 
 
 @jit_lean
