@@ -1,0 +1,359 @@
+"""`minimize_batch`: many small problems of one form, each solved and checked by itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any
+
+import numpy as np
+
+from negopt._array import Array, as_vector, is_array, namespace_of
+from negopt._minimize import own_method, solve
+from negopt._options import RunOptions, check_integer, collect, warn_unknown
+from negopt._types import Status
+from negopt.methods import METHODS, Method, choose
+
+__all__ = ["minimize_batch"]
+
+#: Options that belong to one run.
+_SINGLE = ("state", "disp", "record", "return_all")
+
+CURVATURES = ("not checked", "positive", "flat", "negative")
+
+
+def minimize_batch(
+    fun: Any,
+    X0: Any,
+    args: Sequence[Any] = (),
+    method: str | Callable[..., Any] | Method | None = None,
+    jac: Any = None,
+    tol: float | None = None,
+    options: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+    *,
+    common: Sequence[Any] = (),
+) -> Any:
+    """Minimise k functions of one form, such as a fit for each pixel of an image.
+
+    Problem i is ``minimize(fun, X0[i], (a[i], b[i], ..., *common))`` with ``args = (a, b,
+    ...)``: solved by the same methods, checked in the same way, and by itself.  With `fun` (and
+    `jac`) compiled by ``numba.njit`` the whole batch runs without Python.
+
+    Parameters
+    ----------
+    fun : callable or object
+        As in `minimize`: ``fun(x, *args)``, or an object with ``fun`` and ``grad``.
+    X0 : array_like, shape (k, n)
+        Starting points, one a row; never changed.
+    args : sequence of arrays, shape (k, ...)
+        Arguments that differ: their first axis counts the problems, and `fun` gets the
+        entry of its problem, a number of a (k,) array and an (m,) array of a (k, m) one.
+    method : str, callable or Method, optional
+        One of negopt's.  None chooses as `minimize` does.
+    jac : callable, True, {"2-point", "3-point", "cs"}, optional
+        As in `minimize`.
+    tol : float, optional
+        Sets ``gtol``.
+    options : dict, optional
+        As in `minimize`; budgets are those of each problem.  ``state``, ``disp``,
+        ``record`` and ``return_all`` belong to a single run and are refused.
+    workers : int, optional
+        Threads.  None takes all processors for a compiled objective, and one thread
+        for any other: Python runs it one at a time, and it may not be fit for threads.
+    common : sequence, optional
+        Arguments that are the same for all, after those of `args`.
+
+    Returns
+    -------
+    OptimizeResult
+        Arrays with one entry per problem: ``x`` (k, n), ``fun`` (k,), ``jac`` (k, n), ``success``,
+        ``status``, ``nit``, ``nfev``, ``njev``, ``nhev``, ``min_curvature``, ``curvature_status``;
+        ``message`` is a sequence of k texts; ``method`` and ``jac_source`` are one for all.
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit, an argument out of range, a method that is not negopt's.
+
+    Notes
+    -----
+    A problem that fails, fails alone: an exception in its objective, or values that are not finite
+    at its start, give it ``status`` -1 (`Status.FAILED`), with the exception in its
+    ``message``, its start in ``x`` and nan in ``fun``.  A ``KeyboardInterrupt`` ends all.
+
+    The result does not depend on `workers`.
+
+    Examples
+    --------
+    >>> import numpy as np, negopt
+    >>> def fun(x, target):
+    ...     r = x - target
+    ...     return r @ r, 2.0 * r
+    >>> targets = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    >>> res = negopt.minimize_batch(fun, np.zeros((3, 2)), (targets,), jac=True)
+    >>> bool(res.success.all()), bool(np.allclose(res.x, targets))
+    (True, True)
+    """
+    starts = _starts(X0)
+    k, n = int(starts.shape[0]), int(starts.shape[1])
+    each = _per_problem(args, k)
+    if not isinstance(common, tuple):
+        common = tuple(common) if isinstance(common, list) else (common,)
+    if workers is not None:
+        check_integer("workers", workers)
+    own, run = _settings(fun, n, method, tol, {} if options is None else dict(options))
+    table = Table(starts, own.name)
+    one = One(fun, jac, each, common, own, run, k)
+    _in_python(range(k), starts, one, table, 1 if workers is None else workers)
+    return table.result(starts)
+
+
+# --- what the caller gave ---------------------------------------------------------------
+
+
+def _starts(X0: Any) -> Array:
+    """Return a fresh floating-point copy of `X0`, shape (k, n)."""
+    if not is_array(X0):
+        X0 = np.asarray(X0)
+    if X0.ndim != 2 or X0.shape[1] == 0:
+        raise ValueError(
+            f"'X0' must have shape (k, n), one starting point a row; got {tuple(X0.shape)}. "
+            "For k problems of one variable reshape it to (-1, 1)."
+        )
+    shape = tuple(X0.shape)
+    if shape[0] == 0:
+        return np.zeros(shape)
+    return namespace_of(X0).reshape(as_vector(namespace_of(X0).reshape(X0, (-1,))), shape)
+
+
+def _per_problem(args: Sequence[Any], k: int) -> tuple[Any, ...]:
+    """Return `args` as arrays whose first axis counts the problems."""
+    if not isinstance(args, (tuple, list)):
+        args = (args,)
+    each = []
+    for i, a in enumerate(args):
+        array = a if is_array(a) else np.asarray(a)
+        if array.ndim == 0 or array.shape[0] != k:
+            raise ValueError(
+                f"args[{i}] has shape {tuple(array.shape)}; its first axis must count the "
+                f"{k} problems. What is the same for all goes to common=(...)."
+            )
+        each.append(array)
+    return tuple(each)
+
+
+def _settings(
+    fun: Any, n: int, method: Any, tol: float | None, options: dict[str, Any]
+) -> tuple[Method, dict[str, Any]]:
+    """Return the method with its options, and the options of a run; check both once."""
+    row = own_method(method, False)
+    if row is None:
+        raise ValueError(
+            f"method={method!r} is SciPy's; minimize_batch runs negopt's ({', '.join(METHODS)})."
+        )
+    for name in _SINGLE:
+        if options.get(name):
+            raise ValueError(
+                f"options[{name!r}] belongs to a single run: call negopt.minimize for the problem "
+                "in question."
+            )
+        options.pop(name, None)
+    if tol is not None:
+        options.setdefault("gtol", tol)
+    if not isinstance(row, Method):
+        row = METHODS[row or choose(n, has_products=hasattr(fun, "hessp"))]
+    warn_unknown(
+        options, row.option_names() | {f.name for f in dataclasses.fields(RunOptions)}, row.name
+    )
+    run = collect(RunOptions, options)
+    RunOptions(**run)
+    return row.with_options(options), run
+
+
+class One:
+    """Solves one problem of the batch by `negopt.minimize`'s own machinery."""
+
+    def __init__(
+        self,
+        fun: Any,
+        jac: Any,
+        each: tuple[Any, ...],
+        common: tuple[Any, ...],
+        method: Method,
+        run: dict[str, Any],
+        k: int,
+    ) -> None:
+        self.fun, self.jac, self.each, self.common = fun, jac, each, common
+        self.method, self.run = method, run
+        rng = run.get("rng", 0)
+        # A generator that all drew from would make the result depend on their order.
+        self.rngs = rng.spawn(k) if isinstance(rng, np.random.Generator) else None
+
+    def __call__(self, i: int, x: Array, **changed: Any) -> Any:
+        options = {**self.run, **changed}
+        if self.rngs is not None:
+            options["rng"] = self.rngs[i]
+        args = (*(a[i] for a in self.each), *self.common)
+        return solve(self.fun, x, args, self.method, self.jac, None, None, None, None, options)
+
+
+# --- results -------------------------------------------------------------------------------
+
+
+class Messages(Sequence[str]):
+    """The messages of a batch; those that only state numbers are written when asked for."""
+
+    def __init__(self, k: int, usual: Callable[[int], str] | None = None) -> None:
+        self.k, self.texts, self._usual = k, {}, usual
+        self.texts: dict[int, str]
+
+    def __len__(self) -> int:
+        return self.k
+
+    def __getitem__(self, i: Any) -> Any:
+        if isinstance(i, slice):
+            return [self[j] for j in range(*i.indices(self.k))]
+        j = int(i) + self.k if i < 0 else int(i)
+        if not 0 <= j < self.k:
+            raise IndexError(f"there are {self.k} problems; got index {i}.")
+        if j in self.texts:
+            return self.texts[j]
+        return "" if self._usual is None else self._usual(j)
+
+    def __repr__(self) -> str:
+        return f"<{self.k} messages>"
+
+
+class Table:
+    """The results of the batch, one row a problem, as they come in."""
+
+    def __init__(self, starts: Array, method: str) -> None:
+        k = int(starts.shape[0])
+        self.k, self.method, self.jac_source = k, method, ""
+        self.points: dict[int, tuple[Array, Array]] = {}  # of the problems solved in Python
+        self.x: Any = None
+        self.jac: Any = None
+        self.fun = np.full(k, math.nan)
+        self.status = np.full(k, int(Status.FAILED))
+        self.counts = np.zeros((k, 4), dtype=np.int64)  # nit, nfev, njev, nhev
+        self.curvature = np.zeros(k, dtype=np.int64)
+        self.min_curvature = np.full(k, math.nan)
+        self.message = Messages(k)
+
+    def write(self, i: int, res: Any) -> None:
+        """Take the result of one problem; counts are added to what is there."""
+        self.points[i] = (res.x, res.jac)
+        self.fun[i] = res.fun
+        self.status[i] = res.status
+        self.counts[i] += (res.nit, res.nfev, res.njev, res.nhev)
+        self.curvature[i] = CURVATURES.index(res.curvature_status)
+        self.min_curvature[i] = res.min_curvature
+        self.message.texts[i] = res.message
+        self.jac_source = res.jac_source
+
+    def fail(self, i: int, x: Array, error: Exception) -> None:
+        """Say why a problem could not be solved."""
+        self.points[i] = (x, namespace_of(x).full_like(x, math.nan))
+        self.message.texts[i] = f"The objective failed: {type(error).__name__}: {error}"
+
+    def result(self, starts: Array) -> Any:
+        """Return SciPy's result class."""
+        from scipy.optimize import OptimizeResult
+
+        nit, nfev, njev, nhev = self.counts.T
+        good = [int(s) for s in Status if s.success]
+        x, jac = self._points(starts)
+        return OptimizeResult(
+            x=x,
+            fun=self.fun,
+            jac=jac,
+            success=np.isin(self.status, good),
+            status=self.status,
+            message=self.message,
+            nit=nit,
+            nfev=nfev,
+            njev=njev,
+            nhev=nhev,
+            curvature_status=np.asarray(CURVATURES)[self.curvature],
+            min_curvature=self.min_curvature,
+            method=self.method,
+            jac_source=self.jac_source,
+        )
+
+    def _points(self, starts: Array) -> tuple[Array, Array]:
+        if self.x is not None:
+            for i, (x, g) in self.points.items():
+                self.x[i], self.jac[i] = x, g
+            return self.x, self.jac
+        if self.k == 0:
+            return starts, starts.copy()
+        xp = namespace_of(starts)
+        rows = [self.points[i] for i in range(self.k)]
+        return xp.stack([x for x, _ in rows]), xp.stack([g for _, g in rows])
+
+
+# --- running ------------------------------------------------------------------------------------
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _in_python(
+    which: Sequence[int], starts: Array, one: One, table: Table, workers: int, **changed: Any
+) -> None:
+    """Solve the problems `which` by the ordinary machinery."""
+    stop = threading.Event()
+
+    def work(indices: Iterator[int]) -> None:
+        for i in indices:
+            if stop.is_set():
+                return
+            x = starts[i, :]
+            try:
+                res = one(i, x, **changed)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
+                table.fail(i, x, error)
+            else:
+                table.write(i, res)
+
+    shared = Shared(which)
+    if min(workers, len(which)) <= 1:
+        work(iter(shared))
+        return
+    together(work, [iter(shared) for _ in range(min(workers, len(which)))], stop.set)
+
+
+class Shared:
+    """An iterator over `which` that several threads take from."""
+
+    def __init__(self, which: Sequence[int]) -> None:
+        self._rest, self._lock = iter(which), threading.Lock()
+
+    def __iter__(self) -> Iterator[int]:
+        while True:
+            with self._lock:
+                i = next(self._rest, None)
+            if i is None:
+                return
+            yield i
+
+
+def together(work: Callable[..., None], things: list[Any], stop: Callable[[], None]) -> None:
+    """Call `work` with each of `things`, a thread each; the first exception ends all."""
+    with ThreadPoolExecutor(len(things)) as pool:
+        futures = [pool.submit(work, thing) for thing in things]
+        try:
+            wait(futures, return_when="FIRST_EXCEPTION")
+        finally:
+            stop()  # at the end of all it changes nothing
+        for future in futures:
+            future.result()

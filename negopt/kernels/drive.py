@@ -1,0 +1,90 @@
+"""The compiled loop: a jitted objective and the engine, without Python in between.
+
+The objective comes as the address of a C function (`negopt.kernels.objective`), so that
+this loop is compiled once for all objectives.  Without Numba the address is a Python
+function ``(x, g, head) -> f``, and everything here is plain Python.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from negopt.kernels import work as w
+from negopt.kernels._jit import jit, jit_disabled
+from negopt.kernels.fused import advance
+from negopt.kernels.objective import OK, STATUS, VALUES
+from negopt.kernels.work import Work
+
+FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+IntArray = np.ndarray[Any, np.dtype[np.int64]]
+
+#: The evaluations that were asked for are made; the trial point waits for its values.
+SPENT = 7
+
+
+def _call(address: Any, x: FloatArray, g: FloatArray, head: IntArray) -> float:
+    return address(x, g, head)  # type: ignore[no-any-return]
+
+
+def _compiled_call() -> Any:
+    """Return `_call` for the address of a C function."""
+    if jit_disabled():
+        return _call
+    try:
+        from llvmlite import ir
+        from numba import types
+        from numba.extending import intrinsic
+    except ImportError:
+        return _call
+
+    @intrinsic
+    def call(_: Any, address: Any, x: Any, g: Any, head: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            data = [
+                context.make_array(ty)(context, builder, value=value).data
+                for ty, value in zip(signature.args[1:], values[1:], strict=True)
+            ]
+            kind = ir.FunctionType(ir.DoubleType(), [d.type for d in data])
+            return builder.call(builder.inttoptr(values[0], kind.as_pointer()), data)
+
+        return types.float64(types.intp, x, g, head), code
+
+    return call
+
+
+call = _compiled_call()
+
+
+@jit
+def drive(address: int, head: IntArray, work: Work, limit: int) -> int:
+    """Evaluate and advance until the engine hands back.
+
+    Parameters
+    ----------
+    address : int
+        Of the objective.
+    head : array of int64
+        Its data; ``head[VALUES]`` counts calls of fun.
+    work : Work
+        With a trial point that waits for its values, as `advance` leaves it.
+    limit : int
+        No evaluation is begun when ``head[VALUES]`` has come to it.
+
+    Returns
+    -------
+    int
+        What `advance` said; ``SPENT``; or ``RAISED`` when the objective raised or gave a
+        gradient of the wrong length at the trial point: call it there from Python.
+    """
+    while head[VALUES] < limit:
+        trial = work.ints[w.TRIAL]
+        g = work.vectors[2 * trial + 1]
+        f = call(address, work.vectors[2 * trial], g, head)
+        if head[STATUS] != OK:
+            return w.RAISED
+        task = advance(f, g, work)
+        if task != w.EVALUATE:
+            return task  # type: ignore[no-any-return]
+    return SPENT
