@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from negopt.kernels import work as w
-from negopt.kernels._jit import jit, jit_disabled
+from negopt.kernels._jit import jit_disabled, jit_lean
 from negopt.kernels.fused import advance
-from negopt.kernels.objective import OK, STATUS, VALUES
-from negopt.kernels.work import Work
+from negopt.kernels.objective import HALT, OK, STATUS, VALUES
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
@@ -57,8 +56,16 @@ def _compiled_call() -> Any:
 call = _compiled_call()
 
 
-@jit
-def drive(address: int, head: IntArray, work: Work, limit: int) -> int:
+@jit_lean
+def drive(
+    address: int,
+    head: IntArray,
+    buffer: FloatArray,
+    rows: FloatArray,
+    gram: FloatArray,
+    ints: IntArray,
+    limit: int,
+) -> int:
     """Evaluate and advance until the engine hands back.
 
     Parameters
@@ -67,8 +74,8 @@ def drive(address: int, head: IntArray, work: Work, limit: int) -> int:
         Of the objective.
     head : array of int64
         Its data; ``head[VALUES]`` counts calls of fun.
-    work : Work
-        With a trial point that waits for its values, as `advance` leaves it.
+    buffer, rows, gram, ints : array
+        Of the engine, with a trial point that waits for its values, as `advance` leaves it.
     limit : int
         No evaluation is begun when ``head[VALUES]`` has come to it.
 
@@ -78,13 +85,14 @@ def drive(address: int, head: IntArray, work: Work, limit: int) -> int:
         What `advance` said; ``SPENT``; or ``RAISED`` when the objective raised or gave a
         gradient of the wrong length at the trial point: call it there from Python.
     """
-    while head[VALUES] < limit:
-        trial = work.ints[w.TRIAL]
-        g = work.vectors[2 * trial + 1]
-        f = call(address, work.vectors[2 * trial], g, head)
+    n = ints[w.N]
+    while head[VALUES] < limit and head[HALT] == 0:
+        place = 2 * n * ints[w.TRIAL]
+        x, g = buffer[place : place + n], buffer[place + n : place + 2 * n]
+        f = call(address, x, g, head)
         if head[STATUS] != OK:
             return w.RAISED
-        task = advance(f, g, work)
+        task = advance(f, g, buffer, rows, gram, ints)
         if task != w.EVALUATE:
             return task  # type: ignore[no-any-return]
     return SPENT

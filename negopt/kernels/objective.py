@@ -22,6 +22,7 @@ from negopt.kernels._jit import jit_disabled
 __all__ = [
     "ARGS",
     "GRADIENTS",
+    "HALT",
     "HEAD",
     "N",
     "OK",
@@ -35,7 +36,7 @@ __all__ = [
 ]
 
 # Names in `head`; x for the user's function is behind them.
-N, STATUS, ROW, ARGS, VALUES, GRADIENTS = range(6)
+N, STATUS, ROW, ARGS, VALUES, GRADIENTS, HALT = range(7)
 HEAD = 8
 
 # Values of ``head[STATUS]``: all is well; the user's function raised; its gradient has the
