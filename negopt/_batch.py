@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from negopt._array import Array, as_vector, is_array, namespace_of
+from negopt._compiled import compiled
 from negopt._minimize import own_method, solve
 from negopt._options import RunOptions, check_integer, collect, warn_unknown
 from negopt._types import Status
@@ -22,6 +23,9 @@ __all__ = ["minimize_batch"]
 
 #: Options that belong to one run.
 _SINGLE = ("state", "disp", "record", "return_all")
+
+#: Problems that a thread takes at a time.
+BLOCK = 16
 
 CURVATURES = ("not checked", "positive", "flat", "negative")
 
@@ -109,7 +113,13 @@ def minimize_batch(
     own, run = _settings(fun, n, method, tol, {} if options is None else dict(options))
     table = Table(starts, own.name)
     one = One(fun, jac, each, common, own, run, k)
-    _in_python(range(k), starts, one, table, 1 if workers is None else workers)
+    runner = _runner(starts, one)
+    if runner is None:
+        _in_python(range(k), starts, one, table, {}, 1 if workers is None else workers)
+    else:
+        threads = processors() if workers is None else workers
+        _in_kernels(starts, runner, table, threads)
+        _rest(starts, runner, one, table, threads)
     return table.result(starts)
 
 
@@ -307,17 +317,77 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
+def _runner(starts: Array, one: One) -> Any:
+    """Return what solves the batch in compiled code, or None where it cannot."""
+    k, n = starts.shape
+    if k == 0 or type(starts) is not np.ndarray or starts.dtype != np.float64:
+        return None
+    if not all(type(a) is np.ndarray for a in one.each):
+        return None
+    target = compiled(one.fun, one.jac, one.common, n, one.each)
+    if target is None:
+        return None
+    from negopt._fused.rows import rows_for
+
+    return rows_for(one.method, RunOptions(**one.run), target, n)
+
+
+def _in_kernels(starts: Array, runner: Any, table: Table, workers: int) -> None:
+    """Solve all in compiled code, what is rare excepted; each thread takes what is next."""
+    from negopt.kernels.objective import HALT
+
+    k, n = starts.shape
+    x, g, f, lowest = starts.copy(), np.full((k, n), math.nan), table.fun, table.min_curvature
+    table.x, table.jac = x, g
+    columns = x, f, g, table.status, table.counts, lowest
+    threads = [runner.worker() for _ in range(min(workers, k))]
+    blocks = Shared(range(0, k, BLOCK))
+
+    def work(thread: Any) -> None:
+        solve, _ = thread
+        for first in blocks:
+            solve(first, min(first + BLOCK, k), *columns)
+
+    def halt() -> None:
+        for _, head in threads:
+            head[HALT] = 1
+
+    together(work, threads, halt)
+    table.adopt(runner)
+
+
+def _rest(starts: Array, runner: Any, one: One, table: Table, workers: int) -> None:
+    """Hand to Python what the kernels did not finish: from where it stands, or afresh."""
+    unfinished = np.flatnonzero(table.status < 0)
+    changed = {}
+    for i in unfinished.tolist():
+        if table.counts[i, 1] > 0:
+            changed[i] = table.x[i].copy(), max(runner.maxiter - int(table.counts[i, 0]), 0)
+    table.status[unfinished] = Status.FAILED
+    _in_python(unfinished.tolist(), starts, one, table, changed, workers)
+
+
 def _in_python(
-    which: Sequence[int], starts: Array, one: One, table: Table, workers: int, **changed: Any
+    which: Sequence[int],
+    starts: Array,
+    one: One,
+    table: Table,
+    reached: Mapping[int, tuple[Array, int]],
+    workers: int,
 ) -> None:
-    """Solve the problems `which` by the ordinary machinery."""
+    """Solve the problems `which` by the ordinary machinery.
+
+    Those in `reached` go on from a point, with what is left of their iterations.
+    """
     stop = threading.Event()
 
     def work(indices: Iterator[int]) -> None:
         for i in indices:
             if stop.is_set():
                 return
-            x = starts[i, :]
+            x, changed = starts[i, :], {}
+            if i in reached:
+                x, changed["maxiter"] = reached[i]
             try:
                 res = one(i, x, **changed)
             except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
@@ -325,26 +395,26 @@ def _in_python(
             else:
                 table.write(i, res)
 
-    shared = Shared(which)
     if min(workers, len(which)) <= 1:
-        work(iter(shared))
+        work(iter(which))
         return
+    shared = Shared(which)
     together(work, [iter(shared) for _ in range(min(workers, len(which)))], stop.set)
 
 
 class Shared:
-    """An iterator over `which` that several threads take from."""
+    """An iterable that several threads take from, a turn each."""
 
-    def __init__(self, which: Sequence[int]) -> None:
-        self._rest, self._lock = iter(which), threading.Lock()
+    def __init__(self, items: Sequence[int]) -> None:
+        self._rest, self._lock = iter(items), threading.Lock()
 
     def __iter__(self) -> Iterator[int]:
         while True:
             with self._lock:
-                i = next(self._rest, None)
-            if i is None:
+                item = next(self._rest, None)
+            if item is None:
                 return
-            yield i
+            yield item
 
 
 def together(work: Callable[..., None], things: list[Any], stop: Callable[[], None]) -> None:
