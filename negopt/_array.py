@@ -36,6 +36,7 @@ __all__ = [
     "float64_rows_dot",
     "from_host",
     "is_array",
+    "is_plain",
     "library_of",
     "namespace_of",
     "norm",
@@ -197,6 +198,11 @@ def to_host(x: Array) -> np.ndarray[Any, np.dtype[np.float64]]:
     xp = namespace_of(x)
     cpu = xp.__array_namespace_info__().default_device()
     return np.asarray(to_device(x, cpu), dtype=np.float64)
+
+
+def is_plain(x: Any) -> bool:
+    """Tell whether `x` is what compiled code takes as it is: a float64 NumPy array."""
+    return type(x) is np.ndarray and x.dtype == np.float64
 
 
 def from_host(values: Any, like: Array) -> Array:

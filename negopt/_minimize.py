@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -263,9 +264,11 @@ def _loop(solver: Solver, state: State, callback: Callable[..., Any] | None) -> 
     """Step until a status is set; report each iteration."""
     run = solver.run
     notify = notifier(callback)
+    engine = _engine(solver, state)
     start_x = state.iterate.x
     allvecs = [namespace_of(start_x).asarray(start_x, copy=True)] if run.return_all else None
     recording = run.record or state.history is not None  # a resumed record goes on
+    watched = notify is not None or recording or run.disp or run.return_all
     if recording and state.history is None:
         state.history = {name: [] for name in FIELDS}
         _record(state, row(state, None, math.nan))
@@ -274,7 +277,10 @@ def _loop(solver: Solver, state: State, callback: Callable[..., Any] | None) -> 
         logger.info(format_row(row(state, None, math.nan)))
     while state.status is None:
         before = state.k
-        solver.step(state)
+        if engine is None:
+            solver.step(state)
+        else:
+            engine.step(state, 1 if watched else sys.maxsize)
         if state.k == before:  # a budget ended the run before the iteration was complete
             break
         if run.disp or recording:
@@ -297,9 +303,20 @@ def _loop(solver: Solver, state: State, callback: Callable[..., Any] | None) -> 
                     "Interrupted in the callback; this is the best point so far. Go on from here "
                     "with options={'state': res.state}."
                 )
+    if engine is not None:
+        engine.finish(state)
     if run.disp:
         logger.info("%s", state.message)
     return allvecs
+
+
+def _engine(solver: Solver, state: State) -> Any:
+    """Return the fused engine where it knows the method and is wanted, else None."""
+    if solver.run.compiled is False or state.status is not None:
+        return None
+    from negopt._fused.engine import engine_for  # with Numba behind it
+
+    return engine_for(solver, state.iterate.x)
 
 
 def _record(state: State, figures: dict[str, float]) -> None:

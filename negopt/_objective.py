@@ -207,14 +207,7 @@ class Objective:
         if self._both is not None:
             self._count_fun()
             self.counters.njev += 1
-            pair = self._both(self._hand_out(x), *self.args)
-            try:
-                raw, gradient = pair
-            except (TypeError, ValueError):
-                raise ValueError(
-                    "with jac=True fun must return the pair (value, gradient); "
-                    f"it returned {type(pair).__name__}."
-                ) from None
+            raw, gradient = self._split(self._both(self._hand_out(x), *self.args))
             value: Any = checked_value(raw)
             g = self._as_gradient(gradient)
         else:
@@ -235,6 +228,63 @@ class Objective:
         elif self.best is None or f < self.best.f or (f == self.best.f and gmax < self.best.gmax):
             self.best = point
         return point
+
+    def evaluator(self) -> Callable[[Any], tuple[float, Any]] | None:
+        """Return ``x -> (f, g)`` for compiled code: counted and checked as by `at`, no more.
+
+        x is a float64 NumPy array, and so is g, C-contiguous; where f is not finite g may be
+        anything.  None where a HessianUpdateStrategy has to see each pair.
+        """
+        if self._strategy is not None:
+            return None
+        counters, args, both, shape = self.counters, self.args, self._both, (self.n,)
+        value, gradient, cost = self._value, self._gradient, self.evaluation_cost
+        limited = self.maxfun < math.inf or self.maxtime < math.inf
+        array, float64 = type(self.x0), self.x0.dtype
+
+        def evaluate(x: Any) -> tuple[float, Any]:
+            if limited:
+                self._require(cost)
+            if both is None and gradient is None:
+                f = self._call_value(x)
+                return f, self._call_gradient(x, f) if math.isfinite(f) else x
+            counters.nfev += 1
+            self._spent += 1
+            if both is not None:
+                counters.njev += 1
+                f, g = self._split(both(x.copy(), *args))
+            else:
+                f = value(x.copy(), *args)
+            if type(f) is not float:
+                f = self._as_value(f)
+            if both is None:
+                if not math.isfinite(f):
+                    return f, x
+                counters.njev += 1
+                g = gradient(x.copy(), *args)  # type: ignore[misc]
+            if not (
+                type(g) is array
+                and g.dtype == float64
+                and g.shape == shape
+                and g.flags.c_contiguous
+                and g.flags.writeable  # N.B. to compiled code another type of array
+            ):
+                g = self._as_gradient(g).copy()
+            return f, g
+
+        return evaluate
+
+    @staticmethod
+    def _split(pair: Any) -> tuple[Any, Any]:
+        """Return value and gradient of what a function with jac=True has returned."""
+        try:
+            value, gradient = pair
+        except (TypeError, ValueError):
+            raise ValueError(
+                "with jac=True fun must return the pair (value, gradient); "
+                f"it returned {type(pair).__name__}."
+            ) from None
+        return value, gradient
 
     def gradient(self, x: Array) -> Array:
         """Evaluate the gradient alone (for differences of gradients)."""

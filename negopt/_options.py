@@ -99,6 +99,10 @@ class RunOptions:
     disp: bool = field(default=False, metadata=_doc("log one line an iteration ('negopt' logger)"))
     record: bool = field(default=False, metadata=_doc("keep res.history, arrays of scalars"))
     return_all: bool = field(default=False, metadata=_doc("keep res.allvecs, the iterates"))
+    compiled: Any = field(
+        default="auto",
+        metadata=_doc("compiled kernels between evaluations: 'auto', True or False"),
+    )
     eps: Any = field(default=None, metadata=_doc("absolute step of gradient differences"))
     finite_diff_rel_step: Any = field(
         default=None, metadata=_doc("relative step of gradient differences")
@@ -114,6 +118,7 @@ class RunOptions:
                 raise ValueError(f"{name}={value!r}: must be a number, or None.")
         if self.maxfun is not None and self.maxfun < 1:
             raise ValueError(f"maxfun={self.maxfun!r}: at least one evaluation is needed.")
+        check_choice("compiled", self.compiled, ("auto", True, False))
         check_number("norm", self.norm, open_low=True)
         check_number("ftarget", self.ftarget, -math.inf)
         check_integer("certify_products", self.certify_products, 0)

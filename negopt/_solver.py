@@ -87,7 +87,7 @@ class Solver:
         )
         state.f0, state.measure0 = start.f, gradient_measure(start, self.run.norm)
         self._set_limits(state)
-        self._check_stop(state)
+        self.check_stop(state)
         return state
 
     def resume(self, state: State) -> State:
@@ -107,7 +107,7 @@ class Solver:
         if done and (state.certificate.status != "not checked" or not self.run.certify):
             state.status, state.message = before  # checked already, nothing to add
         else:
-            self._check_stop(state)
+            self.check_stop(state)
         return state
 
     _elapsed_before = 0.0
@@ -141,15 +141,23 @@ class Solver:
         before = copy.copy(state.globalize), copy.copy(state.memory)
         try:
             self._advance(state)
-            self._check_stop(state)
+            self.check_stop(state)
         except BudgetExhausted as error:
             # Half an iteration counts for nothing: resuming begins it again.
             state.globalize, state.memory = before
-            state.status = Status.LIMIT
-            state.message = f"{error.message}."
+            self.exhausted(state, error)
+        self.complete(state)
+        return state
+
+    def exhausted(self, state: State, error: BudgetExhausted) -> None:
+        """End the run: a budget forbids the next evaluation."""
+        state.status = Status.LIMIT
+        state.message = f"{error.message}."
+
+    def complete(self, state: State) -> None:
+        """Bring up to date what a state keeps of every iteration."""
         state.best = self.objective.best or state.best
         state.elapsed = self._elapsed_before + time.monotonic() - self._clock
-        return state
 
     def _advance(self, state: State) -> None:
         method, objective, here = self.method, self.objective, state.iterate
@@ -197,13 +205,24 @@ class Solver:
             return
         # A rule whose steps need not descend says how long it may be left alone.
         if state.stalled >= getattr(self.method.globalize, "patience", STALL):
-            state.status = Status.PRECISION
-            state.message = precision_message(
-                state.iterate,
-                self.limits,
-                f"neither f nor the gradient has fallen in {state.stalled} trials",
-                differences=self.objective.scheme is not None,
-            )
+            self._give_up(state)
+
+    def conclude(self, state: State, hopeless: bool) -> None:
+        """Decide what an iteration made elsewhere, with `outcome`, leads to."""
+        if self.outcome is not None and self.outcome.stuck:
+            self._stuck(state, self.outcome)
+        elif hopeless:
+            self._give_up(state)
+
+    def _give_up(self, state: State) -> None:
+        assert self.limits is not None
+        state.status = Status.PRECISION
+        state.message = precision_message(
+            state.iterate,
+            self.limits,
+            f"neither f nor the gradient has fallen in {state.stalled} trials",
+            differences=self.objective.scheme is not None,
+        )
 
     def _learn(self, state: State, s: Any, y: Any, *, accepted: bool) -> None:
         if not self.method.curvature.update(state.memory, s, y):
@@ -219,11 +238,12 @@ class Solver:
             state.resets = 1
             state.globalize = self.method.globalize.init(state.iterate)
             return
-        if outcome.trial is not None and outcome.trial.finite and not outcome.valid:
+        trial = outcome.trial
+        if trial is not None and trial.finite and not outcome.valid:
             state.status = Status.NONFINITE  # the rule itself calls it a divergence
             state.message = f"{outcome.reason[0].upper()}{outcome.reason[1:]}."
             return
-        if outcome.trial is not None and not outcome.valid:
+        if outcome.trials > 0 and not outcome.valid:
             state.status = Status.NONFINITE
             state.message = (
                 f"Only non-finite values around the best point: {outcome.reason}; "
@@ -241,7 +261,7 @@ class Solver:
 
     # --- the end, and what looks like it ----------------------------------------------
 
-    def _check_stop(self, state: State) -> None:
+    def check_stop(self, state: State) -> None:
         assert self.limits is not None
         if state.status is not None:
             return
@@ -299,10 +319,14 @@ class Solver:
 
     def _model(self, state: State) -> Callable[[Array], Array] | None:
         """Return ``v -> |B|^-1 v`` with what the run believes about the Hessian here."""
-        operator = self._operator
-        if not hasattr(operator, "solve"):
+        operator, learns = self._operator, True
+        if operator is None and self.outcome is None:
             return None
-        if operator.learns:  # the last step's pair is in the memory by now
+        if operator is not None:
+            if not hasattr(operator, "solve"):
+                return None
+            learns = operator.learns
+        if learns:  # the last step's pair is in the memory by now
             operator = self.method.curvature.operator(state.memory, self.objective, state.iterate)
         return lambda v: operator.solve(v, absolute=True, floor=1e-8)
 
@@ -346,7 +370,7 @@ class Solver:
         state.counters.n_escapes += 1
         state.certificate = Certificate()  # that was about the saddle
         state.status, state.message = None, ""
-        self._check_stop(state)  # the lower point may end the run by itself
+        self.check_stop(state)  # the lower point may end the run by itself
         return True
 
     def finish(self, state: State) -> Iterate:

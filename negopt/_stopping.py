@@ -41,6 +41,11 @@ class Limits:
     f0: float
     first: int = 0
 
+    @property
+    def unbounded_below(self) -> float:
+        """Value of f that is taken for minus infinity."""
+        return -UNBOUNDED * max(1.0, abs(self.f0))
+
 
 def gradient_measure(iterate: Iterate, order: float) -> float:
     """Return the norm of the gradient that is compared with gtol."""
@@ -72,7 +77,7 @@ def stop(
         return Status.CONVERGED, (
             f"Optimization terminated successfully: {name} = {size:.3g} <= gtol = {limits.gtol:.3g}"
         )
-    if iterate.f < -UNBOUNDED * max(1.0, abs(limits.f0)):
+    if iterate.f < limits.unbounded_below:
         return Status.UNBOUNDED, (
             f"The objective seems unbounded below: f = {iterate.f:.3g} from f(x0) = "
             f"{limits.f0:.3g}; check its sign, or add a term that grows."

@@ -41,7 +41,8 @@ def test_a_step_at_a_time_is_minimize(method) -> None:
         assert state.k == before + 1
         values.append(state.iterate.f)
     assert values == sorted(values, reverse=True) or min(np.diff(values)) < 0.0
-    res = negopt.minimize(rosen, [-1.2, 1.0], jac=rosen_der, method=method)
+    alike = {"compiled": False}  # by the same code, to the last bit
+    res = negopt.minimize(rosen, [-1.2, 1.0], jac=rosen_der, method=method, options=alike)
     assert np.array_equal(s.finish(state).x, res.x)
     assert state.status is Status.CONVERGED
     assert state.counters.nfev == res.nfev

@@ -32,6 +32,7 @@ from negopt._types import saved
 __all__ = ["CompactOperator", "PairMemory", "new_pair_memory", "store_pair"]
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
 #: A direction is dropped from the basis below this share (squared) of its row's length.
 DROP = 1e-11
@@ -124,6 +125,7 @@ class CompactOperator:
         like: Array,
         *,
         block: int = 1,
+        chosen: IntArray | None = None,
     ) -> None:
         self.gamma = gamma
         self.n = int(like.shape[0])
@@ -139,7 +141,9 @@ class CompactOperator:
         core = np.empty_like(gram)
         self.used = np.zeros(count, dtype=np.int64)
         kernels.pair_model(gram, gamma, rule, skip, core, self.used)
-        if block > 1 and count > 1:
+        if chosen is not None:
+            kernels.impose_block(gram, gamma, core, chosen)
+        elif block > 1 and count > 1:
             kernels.block_secant(gram, gamma, core, self.used, block)
         self.identity = self.n <= 2 * count  #: Q is the identity
         if self.identity:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from negopt import kernels
 from negopt._array import Array
 from negopt._options import check_integer
 from negopt._types import Iterate
-from negopt.curvature.compact import CompactOperator, PairMemory, new_pair_memory
+from negopt.curvature.compact import PairMemory, new_pair_memory
+from negopt.curvature.hybrid import HybridOperator
 from negopt.curvature.lsr1 import LSR1, initial_scaling
 
 __all__ = ["HybridPairs"]
@@ -76,8 +76,9 @@ class HybridPairs(LSR1):
         """Return an empty memory."""
         return new_pair_memory(x0, self.maxcor or (40 if x0.shape[0] <= 200 else 20))
 
-    def operator(self, memory: PairMemory, objective: Any, iterate: Iterate) -> CompactOperator:
+    def operator(  # type: ignore[override]
+        self, memory: PairMemory, objective: Any, iterate: Iterate
+    ) -> HybridOperator:
         """Return the model of the stored pairs."""
         gamma = initial_scaling(memory, self.gamma, iterate.gnorm)
-        rule = kernels.HYBRID_PAIRS
-        return CompactOperator(memory, gamma, rule, self.skip, iterate.x, block=self.block)
+        return HybridOperator(memory, gamma, self.skip, iterate.x, self.block)

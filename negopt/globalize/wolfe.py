@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.random import Generator
@@ -118,6 +118,14 @@ class WolfeSearch:
         check_integer("maxls", self.maxls)
         check_number("expand", self.expand, 1.0, open_low=True)
 
+    #: Why a search is stuck.
+    NOT_MOVED: ClassVar[str] = "the step no longer changes x"
+
+    @staticmethod
+    def no_decrease(trials: int) -> str:
+        """Say that a search has failed."""
+        return f"the line search found no decrease in {trials} evaluations"
+
     def init(self, iterate: Iterate) -> SearchLength:
         """Return the state before the first search."""
         return SearchLength()
@@ -185,7 +193,7 @@ class WolfeSearch:
         )
         if task == kernels.FAILED or alpha not in trials:
             out.stuck = True
-            out.reason = f"the line search found no decrease in {out.trials} evaluations"
+            out.reason = self.no_decrease(out.trials)
             return out
         trial = trials[alpha]
         out.trial, out.s, out.valid, out.accepted = trial, trial.x - iterate.x, True, True
@@ -194,7 +202,7 @@ class WolfeSearch:
         out.step_norm = abs(alpha) * step.length
         if not moves(iterate, out.s, out.step_norm):
             out.accepted, out.stuck = False, True
-            out.reason = "the step no longer changes x"
+            out.reason = self.NOT_MOVED
         return out
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_FILES = ("search", "model", "pairs")
+_FILES = ("search", "model", "pairs", "hybrid", "eigen", "compact")
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
+import pathlib
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -31,17 +34,57 @@ def jit_or(plain: F) -> Callable[[F], F]:
 def jit(function: F) -> F:
     """Return `function` compiled in nopython mode, or unchanged without Numba.
 
-    No ``fastmath``: it would break the tests for NaN.  The compiled code is cached
-    on disk; N.B. Numba raises ``RuntimeError`` here when neither the package's
-    folder nor a home folder can be written, and then compiles for this process only.
+    No ``fastmath``: it would break the tests for NaN.  The compiled code is cached on disk.
     """
+    return _compile(function)
+
+
+def jit_lean(function: F) -> F:
+    """Compile a kernel that allocates nothing, without counts of references to its arrays.
+
+    N.B. these atomic counts cost more than all else where vectors are short: 5.7 us an
+    evaluation instead of 1.0 us at n = 10.
+    """
+    return _compile(function, _nrt=False)
+
+
+def jit_pass(function: F) -> F:
+    """Compile a pass over vectors: sums may be taken in any order, in vector registers.
+
+    N.B. NaN and infinities keep their meaning: what is allowed is re-association only.
+    """
+    return _compile(function, _nrt=False, fastmath={"reassoc", "contract", "nsz", "arcp"})
+
+
+def _compile(function: F, **settings: Any) -> F:
     if jit_disabled():
         return function
     try:
         import numba
     except ImportError:
         return function
+    settings |= {"nogil": True, "error_model": "numpy"}
     try:
-        return numba.njit(cache=True, nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
-    except RuntimeError:
-        return numba.njit(nogil=True, error_model="numpy")(function)  # type: ignore[no-any-return]
+        compiled = numba.njit(cache=True, **settings)(function)
+    except RuntimeError:  # neither the package's folder nor a home folder can be written
+        return numba.njit(**settings)(function)  # type: ignore[no-any-return]
+    _stamp(compiled)
+    return compiled  # type: ignore[no-any-return]
+
+
+def _stamp(compiled: Any) -> None:
+    """Make the cache of a kernel void when any file of kernels is edited.
+
+    Numba looks at the file of the kernel itself only: with a callee in another file, the
+    old one would go on being run.
+    """
+    file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    if file is not None:
+        file._source_stamp = (file._source_stamp, _all_sources())
+
+
+@functools.cache
+def _all_sources() -> str:
+    folder = pathlib.Path(__file__).parent
+    sources = b"".join(p.read_bytes() for p in sorted(folder.glob("*.py")))
+    return hashlib.sha256(sources).hexdigest()

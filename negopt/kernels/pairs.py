@@ -127,6 +127,38 @@ def pair_model(
 
 
 @jit
+def impose_block(gram: FloatArray, gamma: float, core: FloatArray, pairs: IntArray) -> None:
+    """Add ``Y C^-1 Y' - B S (S'BS)^-1 S'B`` of the pairs named; see `block_secant`."""
+    size = gram.shape[0]
+    k = pairs.shape[0]
+    u = np.zeros(size)
+    lower = np.zeros((k, k))  # Cholesky factor of C, scaled to a unit diagonal
+    for p in range(k):
+        s = 2 * pairs[p]
+        multiply(core, gram[s], u)
+        u[s] += gamma
+        add_outer(core, u, -1.0 / inner(u, gram[s]))  # B s = 0 from here on
+        for q in range(p + 1):
+            t = 2 * pairs[q]
+            value = 0.5 * (gram[s, t + 1] + gram[t, s + 1])
+            value /= math.sqrt(gram[s, s + 1] * gram[t, t + 1])
+            for r in range(q):
+                value -= lower[p, r] * lower[q, r]
+            lower[p, q] = math.sqrt(value) if p == q else value / lower[q, q]
+    column = np.zeros(k)
+    for p in range(k):  # the rows of L^-1 Y', coefficients on y alone
+        u[:] = 0.0
+        for q in range(p, -1, -1):
+            value = 1.0 if p == q else 0.0
+            for r in range(q + 1, p + 1):
+                value -= column[r] * lower[r, q]
+            column[q] = value / lower[q, q]
+            t = 2 * pairs[q]
+            u[t + 1] = column[q] / math.sqrt(gram[t, t + 1])
+        add_outer(core, u, 1.0)
+
+
+@jit
 def block_secant(
     gram: FloatArray, gamma: float, core: FloatArray, used: IntArray, window: int
 ) -> int:
@@ -171,7 +203,6 @@ def block_secant(
     size = gram.shape[0]
     newest = size // 2 - 1
     chosen = np.zeros(window, dtype=np.int64)  # rows of s
-    images = np.zeros((window, size))  # coefficients of B s
     lengths = np.zeros(window)  # s'Bs
     lower_b = np.zeros((window, window))  # Cholesky factors of scaled S'BS and C
     lower_c = np.zeros((window, window))
@@ -223,27 +254,7 @@ def block_secant(
         lower_c[k, k] = math.sqrt(pivot_c)
         chosen[k] = s
         lengths[k] = sbs
-        images[k] = u / math.sqrt(sbs)
         k += 1
-    if k < 2:
-        return k
-    for p in range(k):  # forward substitution: what is left are the rows of L^-1 U'
-        for q in range(p):
-            images[p] -= lower_b[p, q] * images[q]
-        images[p] /= lower_b[p, p]
-        add_outer(core, images[p], -1.0)
-    column = np.zeros(k)
-    for p in range(k):  # the same for the rows of L^-1 Y', coefficients on y alone
-        column[:] = 0.0
-        for q in range(p, -1, -1):
-            value = 1.0 if p == q else 0.0
-            for r in range(q + 1, p + 1):
-                value -= column[r] * lower_c[r, q]
-            column[q] = value / lower_c[q, q]
-        for q in range(p + 1):
-            y = chosen[q] + 1
-            for r in range(p + 1):
-                z = chosen[r] + 1
-                size_c = math.sqrt(gram[y - 1, y] * gram[z - 1, z])
-                core[y, z] += column[q] * column[r] / size_c
+    if k > 1:
+        impose_block(gram, gamma, core, chosen[:k] // 2)
     return k

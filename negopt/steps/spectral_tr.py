@@ -84,6 +84,11 @@ class SpectralTrustRegion:
         """Return the exact step; `bound` is the radius."""
         if bound is None:
             raise TypeError("a trust-region step needs a radius; use globalize=TrustRegion().")
+        direct = getattr(operator, "trust_step", None)
+        if direct is not None and self.model == "signed":
+            step: Step | None = direct(iterate, bound)
+            if step is not None:
+                return step
         g = iterate.g
         inside, outside, rest = operator.split(g, iterate.gnorm)
         if self.model == "signed":
