@@ -15,6 +15,7 @@ import numpy as np
 from negopt._array import Array, as_vector, is_array, namespace_of
 from negopt._compiled import compiled
 from negopt._minimize import own_method, solve
+from negopt._objective import Objective
 from negopt._options import RunOptions, check_integer, collect, warn_unknown
 from negopt._types import Status
 from negopt.methods import METHODS, Method, choose
@@ -111,9 +112,13 @@ def minimize_batch(
     if workers is not None:
         check_integer("workers", workers)
     own, run = _settings(fun, n, method, tol, {} if options is None else dict(options))
-    table = Table(starts, own.name)
+    table = Table(k, own.name)
     one = One(fun, jac, each, common, own, run, k)
-    runner = _runner(starts, one)
+    runner = None
+    if k > 0:
+        objective = Objective(fun, starts[0, :], (), jac)  # says what is wrong with fun or jac
+        table.jac_source = objective.gradient_source
+        runner = _runner(starts, one, objective.parts)
     if runner is None:
         _in_python(range(k), starts, one, table, {}, 1 if workers is None else workers)
     else:
@@ -242,8 +247,7 @@ class Messages(Sequence[str]):
 class Table:
     """The results of the batch, one row a problem, as they come in."""
 
-    def __init__(self, starts: Array, method: str) -> None:
-        k = int(starts.shape[0])
+    def __init__(self, k: int, method: str) -> None:
         self.k, self.method, self.jac_source = k, method, ""
         self.points: dict[int, tuple[Array, Array]] = {}  # of the problems solved in Python
         self.x: Any = None
@@ -264,7 +268,16 @@ class Table:
         self.curvature[i] = CURVATURES.index(res.curvature_status)
         self.min_curvature[i] = res.min_curvature
         self.message.texts[i] = res.message
-        self.jac_source = res.jac_source
+
+    def adopt(self, runner: Any) -> None:
+        """Take over what the kernels wrote."""
+        self.x, self.jac = runner.x, runner.g
+        self.fun, self.status, self.min_curvature = runner.f, runner.status, runner.lowest
+        self.counts = runner.counts.copy()
+        self.counts[:, 3] = 0
+        done = self.status >= 0
+        self.curvature[done] = runner.counts[done, 3]
+        self.message = Messages(self.k, runner.message)
 
     def fail(self, i: int, x: Array, error: Exception) -> None:
         """Say why a problem could not be solved."""
@@ -317,36 +330,37 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
-def _runner(starts: Array, one: One) -> Any:
+def _runner(starts: Array, one: One, parts: tuple[Any, Any, str] | None) -> Any:
     """Return what solves the batch in compiled code, or None where it cannot."""
-    k, n = starts.shape
-    if k == 0 or type(starts) is not np.ndarray or starts.dtype != np.float64:
+    if parts is None or type(starts) is not np.ndarray or starts.dtype != np.float64:
         return None
     if not all(type(a) is np.ndarray for a in one.each):
         return None
-    target = compiled(one.fun, one.jac, one.common, n, one.each)
+    run = RunOptions(**one.run)
+    if run.eps is not None or run.finite_diff_rel_step is not None or run.compiled is False:
+        return None
+    n = int(starts.shape[1])
+    target = compiled(parts, one.common, n, one.each)
     if target is None:
         return None
     from negopt._fused.rows import rows_for
 
-    return rows_for(one.method, RunOptions(**one.run), target, n)
+    return rows_for(one.method, run, target, n)
 
 
 def _in_kernels(starts: Array, runner: Any, table: Table, workers: int) -> None:
     """Solve all in compiled code, what is rare excepted; each thread takes what is next."""
     from negopt.kernels.objective import HALT
 
-    k, n = starts.shape
-    x, g, f, lowest = starts.copy(), np.full((k, n), math.nan), table.fun, table.min_curvature
-    table.x, table.jac = x, g
-    columns = x, f, g, table.status, table.counts, lowest
+    k = int(starts.shape[0])
+    runner.prepare(starts)
     threads = [runner.worker() for _ in range(min(workers, k))]
     blocks = Shared(range(0, k, BLOCK))
 
     def work(thread: Any) -> None:
         solve, _ = thread
         for first in blocks:
-            solve(first, min(first + BLOCK, k), *columns)
+            solve(first, min(first + BLOCK, k))
 
     def halt() -> None:
         for _, head in threads:
@@ -359,12 +373,9 @@ def _in_kernels(starts: Array, runner: Any, table: Table, workers: int) -> None:
 def _rest(starts: Array, runner: Any, one: One, table: Table, workers: int) -> None:
     """Hand to Python what the kernels did not finish: from where it stands, or afresh."""
     unfinished = np.flatnonzero(table.status < 0)
-    changed = {}
-    for i in unfinished.tolist():
-        if table.counts[i, 1] > 0:
-            changed[i] = table.x[i].copy(), max(runner.maxiter - int(table.counts[i, 0]), 0)
+    reached = {i: runner.rest(i) for i in unfinished.tolist() if table.counts[i, 1] > 0}
     table.status[unfinished] = Status.FAILED
-    _in_python(unfinished.tolist(), starts, one, table, changed, workers)
+    _in_python(unfinished.tolist(), starts, one, table, reached, workers)
 
 
 def _in_python(
@@ -372,12 +383,12 @@ def _in_python(
     starts: Array,
     one: One,
     table: Table,
-    reached: Mapping[int, tuple[Array, int]],
+    reached: Mapping[int, tuple[Array, dict[str, Any]]],
     workers: int,
 ) -> None:
     """Solve the problems `which` by the ordinary machinery.
 
-    Those in `reached` go on from a point, with what is left of their iterations.
+    Those in `reached` go on from a point, with options of their own.
     """
     stop = threading.Event()
 
@@ -385,9 +396,7 @@ def _in_python(
         for i in indices:
             if stop.is_set():
                 return
-            x, changed = starts[i, :], {}
-            if i in reached:
-                x, changed["maxiter"] = reached[i]
+            x, changed = reached.get(i, (starts[i, :], {}))
             try:
                 res = one(i, x, **changed)
             except Exception as error:  # noqa: BLE001 - whatever it is, the others go on

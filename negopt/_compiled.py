@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -18,16 +19,16 @@ class Compiled:
         Of the C function ``double fg(double* x, double* g, int64* head)``.
     head : array of int64
         What the function reads and counts, named in `negopt.kernels.objective`.
-    cost : int
-        Calls of fun that one value with its gradient takes.
+    scheme : str
+        Of its differences; "" with a gradient.
     """
 
-    def __init__(self, function: Any, owners: Any, place: Any, n: int, cost: int) -> None:
+    def __init__(self, function: Any, owners: Any, place: Any, n: int, scheme: str) -> None:
         from negopt.kernels import objective as o
 
         self._alive = function, owners, place  # what the addresses point to
         self.address = int(function.address)
-        self.cost = cost
+        self.scheme = scheme
         self.head = np.zeros(o.HEAD + 2 * n, dtype=np.int64)
         self.head[o.N] = n
         self.head[o.ARGS] = place.ctypes.data
@@ -35,20 +36,20 @@ class Compiled:
     def copy(self) -> Compiled:
         """Return another with a head of its own, for another thread."""
         other = object.__new__(Compiled)
-        other._alive, other.address, other.cost = self._alive, self.address, self.cost
+        other._alive, other.address, other.scheme = self._alive, self.address, self.scheme
         other.head = self.head.copy()
         return other
 
 
 def compiled(
-    fun: Any, jac: Any, args: tuple[Any, ...], n: int, each: tuple[Any, ...] = ()
+    parts: tuple[Any, Any, str], args: tuple[Any, ...], n: int, each: tuple[Any, ...] = ()
 ) -> Compiled | None:
     """Return the objective for the compiled loops, or None when it has to be called from Python.
 
     Parameters
     ----------
-    fun, jac : object
-        As `negopt.minimize` takes them.
+    parts : tuple
+        What gives f, or the pair (f, g); what gives g, or None; the scheme of differences, or "".
     args : tuple
         Numbers, NumPy arrays, jitted functions, and tuples of these.
     n : int
@@ -61,7 +62,9 @@ def compiled(
     *types* of arguments; their values may change.  It is kept as long as the process lives
     (the latest 64), not on disk: Numba does not cache what is called with a function.
     """
-    value, gradient, scheme = _parts(fun, jac)
+    value, gradient, scheme = parts
+    if "numba" not in sys.modules or scheme == "cs":
+        return None  # without Numba nothing was decorated by it
     from negopt.kernels import objective as o
 
     if not o.is_dispatcher(value) or not (gradient is None or o.is_dispatcher(gradient)):
@@ -73,19 +76,4 @@ def compiled(
     function = o.build(value, gradient, scheme, ty)
     if function is None:
         return None
-    cost = 1 + (n * (2 if scheme == "3-point" else 1) if scheme else 0)
-    return Compiled(function, given, o.bind(given, ty), n, cost)
-
-
-def _parts(fun: Any, jac: Any) -> tuple[Any, Any, str]:
-    """Return what gives f (or the pair), what gives g alone, and the scheme of differences."""
-    if hasattr(fun, "fun") and hasattr(fun, "grad") and jac is None:
-        both = getattr(fun, "fun_and_grad", None)
-        return (fun.fun, fun.grad, "") if both is None else (both, None, "")
-    if jac is True:
-        return fun, None, ""
-    if callable(jac):
-        return fun, jac, ""
-    if jac is None or jac is False:
-        return fun, None, "2-point"
-    return (fun, None, jac) if jac in ("2-point", "3-point") else (None, None, "")
+    return Compiled(function, given, o.bind(given, ty), n, scheme)

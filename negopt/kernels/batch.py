@@ -244,8 +244,9 @@ def solve_one(
     fresh_ints: IntArray,
     settings: FloatArray,
     room: FloatArray,
+    begun: FloatArray,
 ) -> tuple[int, int, int, float]:
-    """Solve from the point in the first row of the vectors.
+    """Solve from the point in the first row of the vectors; note f there and gtol in `begun`.
 
     Returns how it ended, the point to report, 1 for a curvature found positive (else 0), and the
     smallest curvature.
@@ -257,6 +258,8 @@ def solve_one(
     if not begin(f, buffer, rows, gram, ints, fresh, fresh_ints, settings):
         return AFRESH, 0, 0, math.nan
     work = cut(buffer, rows, gram, ints)
+    begun[0] = f
+    begun[1] = work.reals[w.GTOL]
     if not over(work):
         task = advance(f, buffer[n : 2 * n], buffer, rows, gram, ints)
         if task == w.EVALUATE:
@@ -298,6 +301,7 @@ def solve_rows(
     x: FloatArray,
     f: FloatArray,
     g: FloatArray,
+    begun: FloatArray,
     status: IntArray,
     counts: IntArray,
     lowest: FloatArray,
@@ -317,6 +321,8 @@ def solve_rows(
         Scratch of the second-order check.
     x, g : array, shape (k, n)
     f, lowest : array, shape (k,)
+    begun : array, shape (k, 2)
+        f at the start, and the bound on the gradient.
     status, counts : array, shape (k,), (k, 4)
         How each ended; iterations, evaluations of f and of g, what is said of the curvature.
     """
@@ -330,7 +336,7 @@ def solve_rows(
         for j in range(n):
             buffer[j] = x[i, j]
         end, point, checked, curvature = solve_one(
-            address, head, buffer, rows, gram, ints, fresh, fresh_ints, settings, room
+            address, head, buffer, rows, gram, ints, fresh, fresh_ints, settings, room, begun[i]
         )
         status[i] = end
         if end == AFRESH:  # x is still the start
