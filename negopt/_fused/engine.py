@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from negopt._array import is_plain
-from negopt._fused.models import Model, Search, model_for
+from negopt._fused.models import Model, model_for, rule_for
 from negopt._solver import Solver
 from negopt._types import BudgetExhausted, Iterate, Outcome, State
 from negopt.kernels import work as w
@@ -47,7 +47,7 @@ class Engine:
 
     def __init__(self, solver: Solver, model: Model, evaluate: Any) -> None:
         self.solver, self.model, self.evaluate = solver, model, evaluate
-        self.rule = Search(solver.method.globalize)
+        self.rule = rule_for(solver.method)
         self._buffers: tuple[Any, ...] = ()
         self._places: list[Any] = []  # the points' x
         self._iterate: Iterate | None = None  # what the workspace holds, as it was written out
@@ -61,6 +61,9 @@ class Engine:
                 self._load(state)
             self.work.ints[w.PAUSE_AT] = min(state.k + iterations, 2**62)
             task = self._drive(state)
+            if task == w.RARE:
+                self.finish(state)
+                return solver.step(state)
             if task != w.PAUSE:
                 self.finish(state)
                 solver.conclude(state, task == w.GAVE_UP)

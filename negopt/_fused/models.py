@@ -10,11 +10,16 @@ import numpy as np
 from negopt._method import Method
 from negopt._types import State
 from negopt.curvature.dqn import HybridInverse
+from negopt.curvature.lqn import HybridPairs
+from negopt.curvature.lsr1 import GAMMA_RULES, LSR1
+from negopt.globalize.trust_region import Radius, TrustRegion
 from negopt.globalize.wolfe import SearchLength, WolfeSearch
 from negopt.kernels import work as w
+from negopt.kernels.limited import GIVEN, small_size, whole_size
 from negopt.steps.signed import Signed
+from negopt.steps.spectral_tr import SpectralTrustRegion
 
-__all__ = ["Model", "Search", "model_for"]
+__all__ = ["Model", "Region", "Search", "model_for", "rule_for"]
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 NOTHING = np.zeros((0, 0))
@@ -45,7 +50,20 @@ def model_for(method: Method) -> Model | None:
     step: Any = method.step
     if _is(method, HybridInverse, Signed, WolfeSearch) and step.flip == "direction":
         return DenseModel(method)
+    if _is(method, LSR1, Signed, WolfeSearch) or _is(
+        method, LSR1, SpectralTrustRegion, TrustRegion
+    ):
+        return PairModel(method, w.SR1_ROWS)
+    if _is(method, HybridPairs, SpectralTrustRegion, TrustRegion) and step.model == "signed":
+        return PairModel(method, w.HYBRID_ROWS)
     return None
+
+
+def rule_for(method: Method) -> Search | Region:
+    """Return the adapter of a method's globalisation."""
+    if isinstance(method.globalize, WolfeSearch):
+        return Search(method.globalize)
+    return Region(method.globalize)
 
 
 def _is(method: Method, *parts: type) -> bool:
@@ -96,6 +114,87 @@ class DenseModel:
         if work.ints[w.HAS_POSITIVE]:
             memory.matrix, memory.rest = work.matrices[0].copy(), work.matrices[1].copy()
             memory.gamma = float(work.reals[w.GAMMA])
+
+
+class PairModel:
+    """`negopt.curvature.lsr1` and `negopt.curvature.lqn`: pairs in place, by slot."""
+
+    def __init__(self, method: Method, kind: int) -> None:
+        self.rule: Any = method.curvature
+        self.step: Any = method.step
+        self.kind = kind
+        self.search = isinstance(method.globalize, WolfeSearch)
+
+    def sizes(self, state: State) -> dict[str, Any]:
+        """Return the sizes for as many pairs as the memory holds."""
+        pairs = state.memory.gram.shape[0] // 2
+        return {
+            "scratch": int(self.search),
+            "pairs": pairs,
+            "remember": self.rule.remember,
+            "small": small_size(pairs),
+            "whole": whole_size(pairs),
+        }
+
+    def arrays(self, state: State) -> tuple[FloatArray, FloatArray]:
+        """Return rows and Gram matrix of the memory itself."""
+        return state.memory.rows, state.memory.gram
+
+    def load(self, state: State, work: w.Work) -> None:
+        """Set the order of the pairs and the constants of the rules."""
+        memory, ints, reals = state.memory, work.ints, work.reals
+        ints[w.MODEL] = self.kind
+        ints[w.STORED], ints[w.CURVATURES] = len(memory.order), len(memory.curvatures)
+        work.order[: len(memory.order)] = memory.order
+        work.curvatures[: len(memory.curvatures)] = memory.curvatures
+        gamma = self.rule.gamma
+        ints[w.SCALING] = GAMMA_RULES.index(gamma) if isinstance(gamma, str) else GIVEN
+        reals[w.FIXED_GAMMA] = 0.0 if isinstance(gamma, str) else gamma
+        reals[w.SKIP] = self.rule.skip
+        ints[w.BLOCK] = getattr(self.rule, "block", 1)
+        if self.search:
+            reals[w.ANGLE], reals[w.FLOOR] = self.step.angle, self.step.floor
+            ints[w.FLIP] = self.step.flip == "eigen"
+        else:
+            ints[w.ABSOLUTE] = self.step.model == "absolute"
+
+    def save(self, state: State, work: w.Work) -> None:
+        """Write back which slots hold what."""
+        memory, ints = state.memory, work.ints
+        memory.order = work.order[: ints[w.STORED]].tolist()
+        memory.curvatures = work.curvatures[: ints[w.CURVATURES]].tolist()
+
+
+class Region:
+    """`negopt.globalize.trust_region`."""
+
+    points, limit = 3, 0
+
+    def __init__(self, rule: Any) -> None:
+        self.rule: TrustRegion = rule
+
+    def load(self, state: Radius, reals: FloatArray, ints: Any) -> None:
+        """Set the constants of the radius and what it remembers."""
+        rule = self.rule
+        ints[w.RULE] = w.REGION
+        reals[w.ETA], reals[w.SHRINK], reals[w.GROW] = rule.eta, rule.shrink, rule.grow
+        reals[w.FIRST_GROW], reals[w.MAX_RADIUS] = rule.first_grow, rule.max_trust_radius
+        ints[w.INTERPOLATE] = rule.interpolate
+        reals[w.RADIUS], reals[w.LOWEST] = state.radius, state.lowest
+        ints[w.FREE], ints[w.STARTED] = state.free, state.started
+
+    def save(self, state: Radius, reals: FloatArray, ints: Any) -> None:
+        """Write back what the radius remembers."""
+        state.radius, state.lowest = float(reals[w.RADIUS]), float(reals[w.LOWEST])
+        state.free, state.started = bool(ints[w.FREE]), bool(ints[w.STARTED])
+
+    def outcome(self, outcome: Any, reals: FloatArray, ints: Any, task: int) -> None:
+        """Complete the outcome of the last iteration."""
+        outcome.rho, outcome.radius = float(reals[w.RHO]), float(reals[w.USED_RADIUS])
+        if task == w.NO_DECREASE:
+            outcome.reason = self.rule.NO_DECREASE
+        elif task == w.SMALL_RADIUS:
+            outcome.reason = self.rule.too_small(float(reals[w.RADIUS]))
 
 
 class Search:

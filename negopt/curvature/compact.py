@@ -1,9 +1,9 @@
 """Limited memory through inner products: stored pairs, and ``B = gamma I + Z' K Z``.
 
-The rows of Z are the last m pairs (s, y).  All small algebra runs on their Gram
-matrix in float64 on the host; vectors of n entries are read in streaming passes
-only: one for the products with a new pair, one for the products with g, one to
-form the step.
+The rows of Z are the last m pairs (s, y), or, of SR1 pairs, their generators
+``y - gamma s``.  All small algebra runs on their Gram matrix in float64 on the host;
+vectors of n entries are read in streaming passes only: one for the products with a
+new pair, one for the products with g, one to form the step.
 """
 
 from __future__ import annotations
@@ -108,10 +108,12 @@ def store_pair(
 class CompactOperator:
     """``B = gamma I + Q T Q'`` in an orthonormal basis Q of the stored pairs.
 
-    As a rule Q is not formed: ``Q = Z_kept' R^-1`` with R from a Cholesky factorisation of
-    the scaled Gram matrix, newest pair first.  Where that would not be orthonormal to
-    rounding, because pairs are nearly dependent, Q is formed and orthogonalised again;
-    where the pairs are as many as the variables, Q is the identity.
+    As a rule Q is not formed.  Of SR1 pairs it spans the generators ``y - gamma s``
+    (`negopt.kernels.compact`), and a pair that depends on newer ones is left out.  Of others it
+    is ``Z_kept' R^-1`` with R from a Cholesky factorisation of the scaled Gram matrix, newest
+    pair first; where that would not be orthonormal to rounding, because pairs are nearly
+    dependent, Q is formed and orthogonalised again.  Where the pairs are as many as the
+    variables, Q is the identity.
     """
 
     learns = True
@@ -129,30 +131,53 @@ class CompactOperator:
     ) -> None:
         self.gamma = gamma
         self.n = int(like.shape[0])
+        self.rows = memory.rows[: 2 * len(memory.order), :]
         self._eigen: tuple[FloatArray, FloatArray] | None = None
         self._basis: Array | None = None
         self._loss = 0.0
+        self._compact: Any = None
+        if rule == kernels.SR1_PAIRS:
+            self._fold_sr1(memory, skip)
+        else:
+            self._fold(memory, rule, skip, block, chosen)
+
+    def _fold_sr1(self, memory: PairMemory, skip: float) -> None:
+        count = len(memory.order)
+        self._order = np.array(memory.order, dtype=np.int64)
+        c = self._compact = kernels.new_compact(max(count, 1))
+        #: Q is the identity
+        self.identity = bool(kernels.in_all_variables(self.n, count))
+        if self.identity:
+            rows = np.ascontiguousarray(to_host(self.rows))
+            self.k = kernels.sr1_in_variables(rows, self._order, self.gamma, skip, c)
+        else:
+            self.k = kernels.sr1_model(memory.gram, self._order, self.gamma, skip, c)
+        self.used = c.used[:count]
+        self.small = np.ascontiguousarray(c.small[: self.k, : self.k])  #: T, shape (k, k)
+
+    def _fold(
+        self, memory: PairMemory, rule: int, skip: float, block: int, chosen: IntArray | None
+    ) -> None:
         count = len(memory.order)
         index = np.array(
             [i for slot in memory.order for i in (2 * slot, 2 * slot + 1)], dtype=np.int64
         )
-        self.rows = memory.rows[: 2 * count, :]
         gram = np.ascontiguousarray(memory.gram[np.ix_(index, index)])
         core = np.empty_like(gram)
         self.used = np.zeros(count, dtype=np.int64)
-        kernels.pair_model(gram, gamma, rule, skip, core, self.used)
+        kernels.pair_model(gram, self.gamma, rule, skip, core, self.used)
         if chosen is not None:
-            kernels.impose_block(gram, gamma, core, chosen)
+            kernels.impose_block(gram, self.gamma, core, chosen)
         elif block > 1 and count > 1:
-            kernels.block_secant(gram, gamma, core, self.used, block)
-        self.identity = self.n <= 2 * count  #: Q is the identity
+            kernels.block_secant(gram, self.gamma, core, self.used, block)
+        self.identity = self.n <= 2 * count
         if self.identity:
             self.k = self.n
             factor = np.ascontiguousarray(to_host(self.rows)[index].T)
         else:
             factor = self._factorise(gram, index)
         small = factor @ core @ factor.T
-        self.small = 0.5 * (small + small.T)  #: T, shape (k, k)
+        self.small = 0.5 * (small + small.T)
 
     def _factorise(self, gram: FloatArray, index: Any) -> FloatArray:
         """Choose the basis; return ``Q'Z'``, shape (k, 2c), columns oldest pair first."""
@@ -193,9 +218,22 @@ class CompactOperator:
     def eigen(self) -> tuple[FloatArray, FloatArray]:
         """Eigenvalues of B inside the basis, ascending, and their vectors."""
         if self._eigen is None:
-            values, vectors = symmetric_eigen(self.small)
+            values, vectors = self._small_eigen()
             self._eigen = values + self.gamma, vectors
         return self._eigen
+
+    def _small_eigen(self) -> tuple[FloatArray, FloatArray]:
+        k, c = self.k, self._compact
+        if c is None or not kernels.symmetric_eigen(c.small, k, c.values, c.vectors, c.scratch):
+            return symmetric_eigen(self.small)
+        return c.values[:k].copy(), c.vectors[:k, :k].T.copy()
+
+    @property
+    def _lost(self) -> float:
+        """How far Q may be from orthonormal."""
+        if self._compact is None or self.identity:
+            return self._loss
+        return float(kernels.basis_loss(self.k, self._compact))
 
     def project(self, v: Array) -> FloatArray:
         """Return ``Q'v``."""
@@ -205,8 +243,13 @@ class CompactOperator:
             return to_host(v)
         if self._basis is not None:
             return float64_rows_dot(self._basis, v)
-        products = float64_rows_dot(self.rows, v)[self._rows_kept]
-        inside: FloatArray = kernels.solve_kept(self._factor, self._kept, self.k, products, True)
+        products = float64_rows_dot(self.rows, v)
+        if self._compact is not None:
+            kernels.compact_inside(products, self._order, self.k, self.gamma, self._compact)
+            return np.array(self._compact.inside[: self.k])
+        inside: FloatArray = kernels.solve_kept(
+            self._factor, self._kept, self.k, products[self._rows_kept], True
+        )
         return inside
 
     def expand(self, w: FloatArray, scale: float, v: Array) -> Array:
@@ -223,7 +266,11 @@ class CompactOperator:
         if self._basis is not None:
             return xp.matmul(from_host(w, like), self._basis)
         weights = np.zeros(self.rows.shape[0])
-        weights[self._rows_kept] = kernels.solve_kept(self._factor, self._kept, self.k, w, False)
+        if self._compact is not None:
+            kernels.compact_weights(self._order, self.k, self.gamma, self._compact, w, weights)
+        else:
+            w = kernels.solve_kept(self._factor, self._kept, self.k, w, False)
+            weights[self._rows_kept] = w
         return xp.matmul(from_host(weights, like), self.rows)
 
     def split(self, v: Array, vnorm: float) -> tuple[FloatArray, float, Array | None]:
@@ -249,7 +296,7 @@ class CompactOperator:
         outside = self.expand(-again, 1.0, outside)
         length = math.sqrt(max(scalars(dot(outside, outside))[0], 0.0))
         # What is left below the rounding of v, or of Q, is not a direction of v.
-        if length <= max(4.0 * eps_of(v), 10.0 * self._loss) * vnorm:
+        if length <= max(4.0 * eps_of(v), 10.0 * self._lost) * vnorm:
             length = 0.0
         return inside + again, length, outside
 
@@ -263,6 +310,8 @@ class CompactOperator:
         `floor` is relative to the largest absolute eigenvalue of B.
         """
         inside = self.project(v)
+        if self._compact is not None:
+            return self._solve_sr1(inside, v, absolute, floor)
         values, vectors = self.eigen
         largest = max(abs(self.gamma), float(np.max(np.abs(values), initial=0.0)))
         size = np.maximum(np.abs(values), floor * largest)
@@ -274,3 +323,10 @@ class CompactOperator:
         if self.full:
             return self.expand(w, 0.0, v)
         return self.expand(w - inside / outside, 1.0 / outside, v)
+
+    def _solve_sr1(self, inside: FloatArray, v: Array, absolute: bool, floor: float) -> Array:
+        k, c = self.k, self._compact
+        c.inside[:k] = inside
+        # The length of v is asked for only for slopes, which are not used here.
+        _, scale, _, _ = kernels.compact_solve(k, self.full, self.gamma, absolute, floor, 0.0, c)
+        return self.expand(-c.step[:k], -scale, v)

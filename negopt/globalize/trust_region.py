@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from numpy.random import Generator
 
@@ -106,6 +106,14 @@ class TrustRegion:
         check_number("first_grow", self.first_grow, 1.0, open_low=True)
         check_choice("interpolate", self.interpolate, (True, False))
 
+    #: Why a trust region is stuck.
+    NO_DECREASE: ClassVar[str] = "the model predicts no decrease that x can resolve"
+
+    @staticmethod
+    def too_small(reach: float) -> str:
+        """Say that the radius is too small for x to change."""
+        return f"the radius {reach:.3g} is below the spacing of x"
+
     def init(self, iterate: Iterate) -> Radius:
         """Return the first radius."""
         first = self.initial_trust_radius
@@ -140,7 +148,7 @@ class TrustRegion:
             out.step_norm = step.length
             if not step.predicted_decrease > 0.0 or not moves(iterate, s, step.length):
                 out.stuck = True
-                out.reason = "the model predicts no decrease that x can resolve"
+                out.reason = self.NO_DECREASE
                 return out
             trial = objective.at(x, bar=bar)
             out.trials += 1
@@ -161,7 +169,7 @@ class TrustRegion:
             reach = state.radius * (step.length / step.norm)
             if reach <= eps_of(iterate.x) * max(iterate.xnorm, 1e-300):
                 out.stuck = True
-                out.reason = f"the radius {reach:.3g} is below the spacing of x"
+                out.reason = self.too_small(reach)
                 return out
             if operator.learns:
                 return out

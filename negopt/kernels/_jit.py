@@ -57,6 +57,24 @@ def jit_pass(function: F) -> F:
     return _compile(function, _nrt=False, fastmath={"reassoc", "contract", "nsz", "arcp"})
 
 
+def jit_maximum(function: F) -> F:
+    """Compile a search for the largest entry of a vector that holds no NaN.
+
+    N.B. with one in it the result may be anything: look at a sum as well.
+    """
+    return _compile(function, _nrt=False, fastmath={"nnan", "nsz", "reassoc"})
+
+
+def jit_or_pass(plain: F) -> Callable[[F], F]:
+    """`jit_or` for `jit_pass`."""
+
+    def decorate(function: F) -> F:
+        compiled = jit_pass(function)
+        return plain if compiled is function else compiled
+
+    return decorate
+
+
 def _compile(function: F, **settings: Any) -> F:
     if jit_disabled():
         return function
@@ -64,7 +82,8 @@ def _compile(function: F, **settings: Any) -> F:
         import numba
     except ImportError:
         return function
-    settings |= {"nogil": True, "error_model": "numpy"}
+    # N.B. what is not said here a kernel would inherit from whoever calls it first.
+    settings = {"_nrt": True, "fastmath": False, "nogil": True, "error_model": "numpy"} | settings
     try:
         compiled = numba.njit(cache=True, **settings)(function)
     except RuntimeError:  # neither the package's folder nor a home folder can be written

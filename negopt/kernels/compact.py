@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from negopt.kernels._jit import jit
+from negopt.kernels._jit import jit_lean
 from negopt.kernels.eigen import solve_definite_to, solve_indefinite_to, symmetric_eigen
 from negopt.kernels.model import INTERIOR, trust_region_step
 
@@ -75,13 +75,13 @@ def new_compact(maxcor: int) -> Compact:
     )
 
 
-@jit
+@jit_lean
 def in_all_variables(n: int, count: int) -> bool:
     """Tell whether the model of `count` pairs is folded in the variables themselves."""
     return count > 0 and n <= count + FEW
 
 
-@jit
+@jit_lean
 def sr1_generators(gram: FloatArray, order: IntArray, gamma: float, c: Compact) -> None:
     """Write inner products and sizes of the generators, oldest first."""
     for i in range(order.shape[0]):
@@ -97,7 +97,7 @@ def sr1_generators(gram: FloatArray, order: IntArray, gamma: float, c: Compact) 
             c.products[j, i] = value
 
 
-@jit
+@jit_lean
 def sr1_fold(gram: FloatArray, order: IntArray, gamma: float, skip: float, c: Compact) -> None:
     """Fold the pairs, oldest first, as LDL' without pivoting of ``s_p'psi_i``, p newer than i.
 
@@ -140,7 +140,7 @@ def sr1_fold(gram: FloatArray, order: IntArray, gamma: float, skip: float, c: Co
             c.used[i] = 1
 
 
-@jit
+@jit_lean
 def sr1_basis(count: int, c: Compact) -> int:
     """Orthonormalise the generators in use, newest first, by Cholesky; return their number.
 
@@ -180,7 +180,7 @@ def sr1_basis(count: int, c: Compact) -> int:
     return k
 
 
-@jit
+@jit_lean
 def sr1_model(gram: FloatArray, order: IntArray, gamma: float, skip: float, c: Compact) -> int:
     """Fold the pairs and write T, the basis and `used`; return k.
 
@@ -228,7 +228,7 @@ def sr1_model(gram: FloatArray, order: IntArray, gamma: float, skip: float, c: C
     return k
 
 
-@jit
+@jit_lean
 def sr1_in_variables(
     rows: FloatArray, order: IntArray, gamma: float, skip: float, c: Compact
 ) -> int:
@@ -237,7 +237,7 @@ def sr1_in_variables(
     ``rows[2 slot]`` is s and ``rows[2 slot + 1]`` is y; there are no more than ``m + FEW``
     columns.
     """
-    n = rows.shape[1]
+    n = int(rows.shape[1])
     for a in range(n):
         for b in range(n):
             c.small[a, b] = 0.0
@@ -274,7 +274,17 @@ def sr1_in_variables(
     return n
 
 
-@jit
+@jit_lean
+def basis_loss(k: int, c: Compact) -> float:
+    """Return how far the basis may be from orthonormal (the error was at most 5 times that)."""
+    total = 0.0
+    for a in range(k):
+        for b in range(a + 1):
+            total += (c.inverse[b, a] * c.sizes[c.kept[b]]) ** 2
+    return EPS * total
+
+
+@jit_lean
 def compact_build(
     rows: FloatArray, gram: FloatArray, order: IntArray, gamma: float, skip: float, c: Compact
 ) -> tuple[int, bool]:
@@ -294,11 +304,10 @@ def compact_build(
     """
     if in_all_variables(rows.shape[1], order.shape[0]):
         return sr1_in_variables(rows, order, gamma, skip, c), True
-    k: int = sr1_model(gram, order, gamma, skip, c)
-    return k, False
+    return sr1_model(gram, order, gamma, skip, c), False
 
 
-@jit
+@jit_lean
 def compact_inside(products: FloatArray, order: IntArray, k: int, gamma: float, c: Compact) -> None:
     """Write ``Q'g`` to `inside`, from the products of g with the rows (s, y) by slot."""
     for a in range(k):
@@ -311,7 +320,7 @@ def compact_inside(products: FloatArray, order: IntArray, k: int, gamma: float, 
         c.inside[a] = total
 
 
-@jit
+@jit_lean
 def compact_weights(
     order: IntArray, k: int, gamma: float, c: Compact, w: FloatArray, weights: FloatArray
 ) -> None:
@@ -327,7 +336,7 @@ def compact_weights(
         weights[s + 1] = total
 
 
-@jit
+@jit_lean
 def compact_trust(
     k: int, full: bool, gamma: float, absolute: bool, gnorm: float, radius: float, c: Compact
 ) -> tuple[int, float, float, float, float]:
@@ -397,7 +406,7 @@ def compact_trust(
     return case, a, slope, quadratic, math.sqrt(square)
 
 
-@jit
+@jit_lean
 def compact_solve(
     k: int, full: bool, gamma: float, absolute: bool, floor: float, gnorm: float, c: Compact
 ) -> tuple[bool, float, float, float]:

@@ -99,9 +99,13 @@ def bfgs_in_place(
 
 
 @jit_lean
-def learn_dense(work: Work) -> bool:
-    """Fold the pair in the scratch rows into the models; tell whether one changed."""
+def learn_dense(work: Work, here: int, point: int) -> bool:
+    """Fold the pair of two points into the models; tell whether one changed."""
     base = 2 * work.points.shape[0]
+    vectors = work.vectors
+    for i in range(vectors.shape[1]):
+        vectors[base + S, i] = vectors[2 * point, i] - vectors[2 * here, i]
+        vectors[base + Y, i] = vectors[2 * point + 1, i] - vectors[2 * here + 1, i]
     s, y, v = work.vectors[base + S], work.vectors[base + Y], work.vectors[base + FIRST_IMAGE]
     units, ints = work.units, work.ints
     ss, yy, sy = dot(s, s), dot(y, y), dot(s, y)

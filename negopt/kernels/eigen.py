@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from negopt.kernels._jit import jit, jit_or
+from negopt.kernels._jit import jit_lean, jit_or
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -19,8 +19,9 @@ EPS = 2.220446049250313e-16
 
 
 def _symmetric_eigen(
-    matrix: FloatArray, k: int, values: FloatArray, vectors: FloatArray, _: FloatArray
+    matrix: FloatArray, k: int, values: FloatArray, vectors: FloatArray, scratch: FloatArray
 ) -> bool:
+    del scratch  # the compiled one needs it
     if not np.all(np.isfinite(matrix[:k, :k])):
         return False
     try:
@@ -31,7 +32,7 @@ def _symmetric_eigen(
     return True
 
 
-@jit
+@jit_lean
 def tridiagonalise(k: int, a: FloatArray, d: FloatArray, e: FloatArray, v: FloatArray) -> None:
     """Reduce the symmetric matrix `a` (k x k, destroyed) to tridiagonal form.
 
@@ -96,7 +97,7 @@ def tridiagonalise(k: int, a: FloatArray, d: FloatArray, e: FloatArray, v: Float
                 v[i, p] -= total * a[p, j]
 
 
-@jit
+@jit_lean
 def tridiagonal_eigen(k: int, d: FloatArray, e: FloatArray, v: FloatArray) -> bool:
     """Diagonalise by implicit QR steps with Wilkinson's shift; rotate the rows of `v` along.
 
@@ -197,7 +198,7 @@ def symmetric_eigen(
     return True
 
 
-@jit
+@jit_lean
 def solve_definite_to(
     matrix: FloatArray,
     k: int,
@@ -234,7 +235,7 @@ def solve_definite_to(
     return True
 
 
-@jit
+@jit_lean
 def solve_indefinite_to(
     matrix: FloatArray,
     k: int,

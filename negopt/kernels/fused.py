@@ -15,7 +15,9 @@ import numpy as np
 from negopt.kernels import work as w
 from negopt.kernels._jit import jit_lean
 from negopt.kernels.dense import S, Y, aim_dense, learn_dense, settle_direction
+from negopt.kernels.limited import aim_rows, learn_pair, refresh_products
 from negopt.kernels.line import begin_search, judge_search
+from negopt.kernels.region import begin_region, judge_region
 from negopt.kernels.work import Work, cut, over, stalled
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
@@ -48,12 +50,17 @@ def advance(
     """
     work = cut(buffer, rows, gram, ints)
     if ints[w.PHASE] == 1:
-        task = judge_search(f, g, work)
-        if task == w.EVALUATE:
-            return task
-        task = conclude_search(work) if task == w.PAUSE else fail(work, task)
+        if ints[w.RULE] == w.REGION:
+            task = judge_region(f, g, work)
+        else:
+            task = judge_search(f, g, work)
+            if task == w.EVALUATE:
+                return task
+            task = conclude_search(work) if task == w.PAUSE else fail(work, task)
         if task != w.PAUSE:
             return task
+        if stalled(work, PATIENCE):
+            return w.GAVE_UP
         if over(work):
             return w.STOP
         if ints[w.K] >= ints[w.PAUSE_AT]:
@@ -65,8 +72,19 @@ def advance(
 @jit_lean
 def propose(work: Work) -> int:
     """Form the next trial from the iterate."""
-    work.reals[w.BEST_BEFORE] = work.points[work.ints[w.BEST], w.F]
-    aim_dense(work)
+    ints = work.ints
+    work.reals[w.BEST_BEFORE] = work.points[ints[w.BEST], w.F]
+    if ints[w.MODEL] == w.DENSE:
+        aim_dense(work)
+    else:
+        if ints[w.KNOWN_PRODUCTS] == 0:
+            refresh_products(work)
+            ints[w.KNOWN_PRODUCTS] = 1
+        if ints[w.RULE] == w.REGION:
+            task = begin_region(work)
+            return fail(work, task) if task == w.NO_DECREASE else task
+        if not aim_rows(work):
+            return w.RARE
     settle_direction(work)
     task = begin_search(work)
     return task if task == w.EVALUATE else fail(work, task)
@@ -78,6 +96,7 @@ def fail(work: Work, task: int) -> int:
     work.ints[w.K] += 1
     work.ints[w.ACCEPTED] = 0
     work.ints[w.REJECTED] += work.ints[w.TRIALS]
+    work.ints[w.SKIPPED] += work.ints[w.NEWEST_SKIPPED]
     return task
 
 
@@ -86,16 +105,17 @@ def conclude_search(work: Work) -> int:
     """Learn from the accepted point and move there."""
     ints = work.ints
     here, point = ints[w.ITERATE], ints[w.KEPT]
-    base = 2 * work.points.shape[0]
-    s, y = work.vectors[base + S], work.vectors[base + Y]
-    x, g = work.vectors[2 * here], work.vectors[2 * here + 1]
-    x_new, g_new = work.vectors[2 * point], work.vectors[2 * point + 1]
+    x, x_new = work.vectors[2 * here], work.vectors[2 * point]
     moved = False
-    for i in range(s.shape[0]):
-        s[i] = x_new[i] - x[i]
-        y[i] = g_new[i] - g[i]
-        moved |= s[i] != 0.0
-    if not learn_dense(work):
+    for i in range(x.shape[0]):
+        if x_new[i] != x[i]:
+            moved = True
+            break
+    if ints[w.MODEL] == w.DENSE:
+        learnt = learn_dense(work, here, point)
+    else:
+        learnt = learn_pair(work, here, point, point)
+    if not learnt:
         ints[w.SKIPPED] += 1
     if not moved:
         return fail(work, w.NOT_MOVED)
@@ -107,4 +127,5 @@ def conclude_search(work: Work) -> int:
     ints[w.ITERATE] = point
     ints[w.MOVED] = 1
     ints[w.KEPT] = -1
-    return w.GAVE_UP if stalled(work, point, PATIENCE) else w.PAUSE
+    ints[w.SKIPPED] += ints[w.NEWEST_SKIPPED]
+    return w.PAUSE

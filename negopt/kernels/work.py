@@ -41,6 +41,12 @@ class Work(NamedTuple):
     search : array, shape (SEARCH_WORK,)
     known : array, shape (limit, 3)
         Steps of this search, with value and slope.
+    along : array, shape (2m,)
+        Products of the stored rows with the gradient at the iterate.
+    weights : array, shape (2m,)
+        Coefficients of a step in the stored rows.
+    pair : array, shape (3, 2m)
+        Products of the stored rows with a new pair and a gradient.
     small : array, shape (q,)
         Scratch of the small algebra.
     reals, ints : array
@@ -57,6 +63,9 @@ class Work(NamedTuple):
     units: FloatArray
     search: FloatArray
     known: FloatArray
+    along: FloatArray
+    weights: FloatArray
+    pair: FloatArray
     small: FloatArray
     reals: FloatArray
     ints: IntArray
@@ -104,6 +113,8 @@ F, GNORM, GMAX, XNORM, ALPHA_OF, TWIN_OF = range(6)
     BLOCK,
     ABSOLUTE,
     MOVED,  # the iterate is another one than was loaded
+    NEWEST_SKIPPED,  # the newest pair taught the model nothing
+    KNOWN_PRODUCTS,  # those of the stored rows with the gradient at the iterate
     # Sizes, from which the layout follows.
     N,
     POINTS,
@@ -115,7 +126,7 @@ F, GNORM, GMAX, XNORM, ALPHA_OF, TWIN_OF = range(6)
     UNITS,
     SMALL,
     ORDER,  # here begin the slots of the pairs, oldest first
-) = range(47)
+) = range(49)
 
 # Names in `reals`.
 (
@@ -177,12 +188,13 @@ def allocate(
     matrices: int = 0,
     units: bool = False,
     small: int = 0,
+    whole: int = 0,
 ) -> tuple[FloatArray, IntArray]:
     """Return the two buffers, zeroed but for the vectors, with the sizes written in."""
-    ints = np.zeros(ORDER + pairs, dtype=np.int64)
+    ints = np.zeros(ORDER + pairs + whole, dtype=np.int64)
     ints[N:ORDER] = n, points, scratch, pairs, remember, limit, matrices, n * units, small
     vectors = (2 * points + scratch) * n
-    rest = FIGURES * points + remember + SEARCH_SIZE + 3 * limit + small + REALS
+    rest = FIGURES * points + remember + SEARCH_SIZE + 3 * limit + 10 * pairs + small + REALS
     buffer = np.empty(vectors + matrices * n * n + n * units + rest)
     buffer[-rest:] = 0.0
     return buffer, ints
@@ -205,10 +217,14 @@ def parts(buffer: FloatArray, rows: FloatArray, gram: FloatArray, ints: IntArray
     search = buffer[e:f]
     h = f + 3 * ints[LIMIT]
     known = buffer[f:h].reshape((ints[LIMIT], 3))
-    i = h + ints[SMALL]
-    small = buffer[h:i]
+    m = 2 * ints[PAIRS]
+    along = buffer[h : h + m]
+    weights = buffer[h + m : h + 2 * m]
+    pair = buffer[h + 2 * m : h + 5 * m].reshape((3, m))
+    i = h + 5 * m + ints[SMALL]
+    small = buffer[h + 5 * m : i]
     reals = buffer[i : i + REALS]
-    order = ints[ORDER:]
+    order = ints[ORDER : ORDER + ints[PAIRS]]
     return Work(
         vectors,
         points,
@@ -220,6 +236,9 @@ def parts(buffer: FloatArray, rows: FloatArray, gram: FloatArray, ints: IntArray
         units,
         search,
         known,
+        along,
+        weights,
+        pair,
         small,
         reals,
         ints,
@@ -262,22 +281,20 @@ def over(work: Work) -> bool:
 
 
 @jit_lean
-def stalled(work: Work, trial: int, patience: int) -> bool:
-    """Count trials that lower neither f nor the gradient; tell when there were too many.
-
-    `trial` is -1 where none was accepted.
-    """
-    reals = work.reals
-    if trial >= 0:
-        lower = work.points[trial, F] < reals[BEST_BEFORE]
-        if lower or work.points[trial, GMAX] < 0.9 * reals[STALLED_GMAX]:
-            work.ints[STALLED] = 0
-            reals[STALLED_GMAX] = work.points[trial, GMAX]
+def stalled(work: Work, patience: int) -> bool:
+    """Count trials that lower neither f nor the gradient; tell when there were too many."""
+    reals, ints = work.reals, work.ints
+    here = ints[ITERATE]
+    if ints[ACCEPTED] == 1:
+        lower = work.points[here, F] < reals[BEST_BEFORE]
+        if lower or work.points[here, GMAX] < 0.9 * reals[STALLED_GMAX]:
+            ints[STALLED] = 0
+            reals[STALLED_GMAX] = work.points[here, GMAX]
             return False
-    work.ints[STALLED] += work.ints[TRIALS]
-    if measure(work, work.ints[ITERATE]) <= reals[GTOL]:
+    ints[STALLED] += ints[TRIALS]
+    if measure(work, here) <= reals[GTOL]:
         return False
-    return bool(work.ints[STALLED] >= patience)
+    return bool(ints[STALLED] >= patience)
 
 
 @jit_lean

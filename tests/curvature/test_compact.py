@@ -122,11 +122,13 @@ def test_options_out_of_range(rule, options):
     capacity=st.integers(1, 8),
     rank=st.integers(1, 20),
     extra=st.integers(0, 20),
+    rule=st.sampled_from([kernels.SR1_PAIRS, kernels.HYBRID_PAIRS]),
 )
-@example(seed=100, capacity=6, rank=10, extra=10)  # several small pivots
-@example(seed=31, capacity=4, rank=6, extra=10)  # one direction that is rounding
-@example(seed=144, capacity=8, rank=16, extra=11)
-def test_basis_is_orthonormal_however_dependent_the_pairs(seed, capacity, rank, extra):
+@example(seed=100, capacity=6, rank=10, extra=10, rule=1)  # several small pivots
+@example(seed=31, capacity=4, rank=6, extra=10, rule=1)  # one direction that is rounding
+@example(seed=144, capacity=8, rank=16, extra=11, rule=1)
+@example(seed=100, capacity=6, rank=4, extra=10, rule=0)
+def test_basis_is_orthonormal_however_dependent_the_pairs(seed, capacity, rank, extra, rule):
     rng = np.random.default_rng(seed)
     n = rank + extra
     span = np.linalg.qr(rng.standard_normal((n, n)))[0][:, :rank]
@@ -137,10 +139,17 @@ def test_basis_is_orthonormal_however_dependent_the_pairs(seed, capacity, rank, 
         s = 0.3 * s + 10.0 ** rng.uniform(-3, 0) * span @ rng.standard_normal(rank)
         y = A @ s
         store_pair(memory, s, y + rng.choice([0, 1e-6]) * np.linalg.norm(y) * s, 20)
-    operator = CompactOperator(memory, 1.0, kernels.SR1_PAIRS, 1e-8, s)
-    Q = np.stack([operator.expand(e, 0.0, s) for e in np.eye(operator.k)], axis=1)
+    operator = CompactOperator(memory, 1.0, rule, 1e-8, s)
+    Q = np.zeros((n, operator.k))
+    for i, e in enumerate(np.eye(operator.k)):
+        Q[:, i] = operator.expand(e, 0.0, s)
     np.testing.assert_allclose(Q.T @ Q, np.eye(operator.k), atol=1e-6)
     Z = memory.rows[: 2 * len(memory.order)]
+    if rule == kernels.SR1_PAIRS:  # the generators of what is in use
+        Z = (Z[1::2] - Z[::2])[np.array(memory.order)[operator.used == 1]]
+        assert len(Z) == operator.k or operator.identity
+    if not len(Z):
+        return
     lost = np.linalg.norm(Z - Z @ Q @ Q.T, axis=1) / np.linalg.norm(Z, axis=1)
     assert np.max(lost) <= 2e-3
     assert operator.full == (operator.k == n)
@@ -192,22 +201,25 @@ def test_solve_keeps_a_singular_model_away_from_zero():
     np.testing.assert_allclose(w, [500.0, 0.5, 0.5], rtol=1e-9)
 
 
-def test_split_of_a_vector_almost_inside():
+@pytest.mark.parametrize("rule", [kernels.SR1_PAIRS, kernels.HYBRID_PAIRS])
+def test_split_of_a_vector_almost_inside(rule):
     memory = new_pair_memory(np.zeros(30), 2)
     s, y = np.random.default_rng(0).standard_normal((2, 30))
     store_pair(memory, s, y, 20)
-    operator = CompactOperator(memory, 2.0, kernels.SR1_PAIRS, 1e-8, s)
+    operator = CompactOperator(memory, 2.0, rule, 1e-8, s)
     out = np.linalg.qr(np.stack([s, y, np.ones(30)], axis=1))[0][:, 2]
+    inside = y - 2.0 * s
     for share in (1e-2, 1e-5, 1e-8, 1e-11):
-        v = s + y + share * out
+        v = inside + share * out
         outside = operator.split(v, float(np.linalg.norm(v)))[1]
         assert outside == pytest.approx(share, rel=max(1e-6, 1e-14 / share))
-    assert operator.split(s, float(np.linalg.norm(s)))[1] == 0.0
+    assert operator.split(inside, float(np.linalg.norm(inside)))[1] == 0.0
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_every_array_library(xp_case, dtype):
-    n = 11
+@pytest.mark.parametrize("rule", [kernels.SR1_PAIRS, kernels.HYBRID_PAIRS])
+@pytest.mark.parametrize("n", [4, 11])
+def test_every_array_library(xp_case, dtype, rule, n):
     memory = new_pair_memory(xp_case.asarray(np.zeros(n), dtype), 3)
     assert xp_case.owns(memory.rows)
     given_pairs = pairs(4, n, 5)
@@ -218,7 +230,7 @@ def test_every_array_library(xp_case, dtype):
     rows = xp_case.to_numpy(memory.rows).astype(float)
     np.testing.assert_allclose(memory.gram, rows @ rows.T, rtol=1e-12, atol=1e-12)
     x = xp_case.asarray(np.ones(n), dtype)
-    operator = CompactOperator(memory, 2.0, kernels.HYBRID_PAIRS, 1e-8, x)
+    operator = CompactOperator(memory, 2.0, rule, 1e-8, x)
     tolerance = 1e-10 if dtype == "float64" else 1e-4
     back = operator.solve(operator.matvec(x), absolute=False)
     assert xp_case.owns(back)

@@ -1,0 +1,270 @@
+"""Limited memories in the fused engine: pairs stored in place, models asked for a step."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from negopt.kernels import work as w
+from negopt.kernels._jit import jit_lean
+from negopt.kernels.compact import (
+    FEW,
+    Compact,
+    compact_build,
+    compact_inside,
+    compact_solve,
+    compact_trust,
+    compact_weights,
+)
+from negopt.kernels.hybrid import LOST, all_convex, convex_step
+from negopt.kernels.passes import add_two, combine, pair_sums, products, rows_times, scale_to
+from negopt.kernels.work import Work
+
+FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+
+# Rules for gamma, in the order of `negopt.curvature.lsr1.GAMMA_RULES`, and a given number.
+LARGEST, MEAN, NEWEST, GIVEN = 0, 1, 2, 3
+#: Entries per block of a pass, as in `negopt.kernels.passes`.
+BLOCK = 2048
+
+
+def small_size(pairs: int) -> int:
+    """Return how many floats of scratch `pairs` pairs need."""
+    k = pairs + FEW
+    return 5 + 6 * (k + 1) + 7 * k * k + (k + 2) ** 2
+
+
+def whole_size(pairs: int) -> int:
+    """Return how many integers of scratch they need."""
+    return 3 * pairs + FEW
+
+
+@jit_lean
+def compact_arrays(work: Work) -> Compact:
+    """Cut the scratch into the arrays of a compact model."""
+    m = work.ints[w.PAIRS]
+    k = m + FEW
+    o = w.ORDER + m
+    whole = work.ints
+    a = 5
+    b = a + 6 * (k + 1)
+    lines = work.small[a:b].reshape((6, k + 1))
+    squares = work.small[b : b + 7 * k * k].reshape((7, k, k))
+    c = b + 7 * k * k
+    scratch = work.small[c : c + (k + 2) * (k + 2)].reshape((k + 2, k + 2))
+    return Compact(
+        whole[o : o + m],
+        whole[o + m : o + 2 * m],
+        whole[o + 2 * m : o + 2 * m + k],
+        lines[0],
+        squares[0],
+        squares[1],
+        squares[2],
+        squares[3],
+        squares[4],
+        squares[5],
+        lines[1],
+        squares[6],
+        lines[2],
+        lines[3],
+        lines[4],
+        lines[5],
+        scratch,
+    )
+
+
+@jit_lean
+def scaling(work: Work) -> float:
+    """Return gamma: the counterpart of `negopt.curvature.lsr1.initial_scaling`."""
+    ints = work.ints
+    rule = ints[w.SCALING]
+    if rule == GIVEN:
+        return float(work.reals[w.FIXED_GAMMA])
+    count = ints[w.CURVATURES]
+    value = 0.0
+    if count > 0:
+        if rule == LARGEST:
+            for i in range(count):
+                value = max(value, work.curvatures[i])
+        elif rule == MEAN:
+            for i in range(count):
+                value += math.log(work.curvatures[i])
+            value = math.exp(value / count)
+        else:
+            value = 2.0 * work.curvatures[count - 1]
+    elif ints[w.STORED] > 0:
+        newest = 2 * work.order[ints[w.STORED] - 1]
+        value = math.sqrt(work.gram[newest + 1, newest + 1] / work.gram[newest, newest])
+    else:
+        value = work.points[ints[w.ITERATE], w.GNORM]
+    return value if 0.0 < value < math.inf else 1.0
+
+
+@jit_lean
+def learn_pair(work: Work, here: int, trial: int, wanted: int) -> bool:
+    """Store the pair of two points in place of the oldest; multiply the rows with a gradient.
+
+    The counterpart of `negopt.curvature.compact.store_pair`.  `wanted` is the point whose
+    gradient the next step starts from.
+    """
+    ints, vectors = work.ints, work.vectors
+    x, g = vectors[2 * here], vectors[2 * here + 1]
+    x_new, g_new = vectors[2 * trial], vectors[2 * trial + 1]
+    g_wanted = vectors[2 * wanted + 1]
+    _, ss, sy, yy, _ = pair_sums(x_new, x, g_new, g)
+    count, capacity = ints[w.STORED], ints[w.PAIRS]
+    if not (1e-200 < ss < math.inf and yy < 1e160 * ss and math.isfinite(sy)):
+        if wanted != here:
+            rows_times(work.rows, 2 * count, g_wanted, work.along)
+        return False
+    slot = count
+    if count == capacity:
+        slot = work.order[0]
+        for i in range(capacity - 1):
+            work.order[i] = work.order[i + 1]
+        count -= 1
+    work.order[count] = slot
+    count += 1
+    ints[w.STORED] = count
+    out = work.pair
+    products(work.rows, 2 * count, slot, x_new, x, g_new, g, g_wanted, out)
+    for r in range(2 * count):
+        for part in range(2):
+            work.gram[r, 2 * slot + part] = out[part, r]
+            work.gram[2 * slot + part, r] = out[part, r]
+        work.along[r] = out[2, r]
+    sy, yy = out[0, 2 * slot + 1], out[1, 2 * slot + 1]
+    if sy > 0.0 and math.isfinite(yy / sy):
+        last = ints[w.CURVATURES]
+        if last == work.curvatures.shape[0]:
+            last -= 1
+            for i in range(last):
+                work.curvatures[i] = work.curvatures[i + 1]
+        work.curvatures[last] = yy / sy
+        ints[w.CURVATURES] = last + 1
+    return True
+
+
+@jit_lean
+def refresh_products(work: Work) -> None:
+    """Multiply the stored rows with the gradient at the iterate, after a load."""
+    g = work.vectors[2 * work.ints[w.ITERATE] + 1]
+    rows_times(work.rows, 2 * work.ints[w.STORED], g, work.along)
+
+
+@jit_lean
+def newest_skipped(work: Work, used: Any) -> None:
+    """Remember whether the newest pair taught the model nothing."""
+    count = work.ints[w.STORED]
+    work.ints[w.NEWEST_SKIPPED] = 1 if count > 0 and used[count - 1] == 0 else 0
+
+
+@jit_lean
+def add_step(work: Work, trial: int, step: FloatArray) -> tuple[float, float, float]:
+    """Write ``x + step`` to the trial; return s's, g's and x+'x+, s as it was rounded."""
+    here = work.ints[w.ITERATE]
+    x, g, out = work.vectors[2 * here], work.vectors[2 * here + 1], work.vectors[2 * trial]
+    ss = 0.0
+    gs = 0.0
+    xx = 0.0
+    for i in range(x.shape[0]):
+        out[i] = x[i] + step[i]
+        s = out[i] - x[i]
+        ss += s * s
+        gs += g[i] * s
+        xx += out[i] * out[i]
+    return ss, gs, xx
+
+
+@jit_lean
+def step_in_ball(work: Work, trial: int) -> tuple[bool, float, float, float]:
+    """Write the exact trust-region step to the trial; return (good, s's, g's, s'Bs).
+
+    Not good: the reference has to form the model.
+    """
+    ints, reals = work.ints, work.reals
+    here = ints[w.ITERATE]
+    x, g = work.vectors[2 * here], work.vectors[2 * here + 1]
+    gnorm = work.points[here, w.GNORM]
+    radius = reals[w.RADIUS]
+    count = ints[w.STORED]
+    order = work.order[:count]
+    gamma = scaling(work)
+    known, weights = work.along, work.weights
+    if ints[w.MODEL] == w.HYBRID_ROWS:
+        ints[w.NEWEST_SKIPPED] = 0
+        if not (gamma > 0.0 and all_convex(work.gram, order)):
+            return False, 0.0, 0.0, 0.0
+        info = work.small[:5]
+        route = convex_step(
+            work.gram, order, gamma, ints[w.BLOCK], known, gnorm, radius, weights, info
+        )
+        if route == LOST:
+            return False, 0.0, 0.0, 0.0
+        ss, gs, _ = combine(work.rows, weights, 2 * count, info[0], g, x, work.vectors[2 * trial])
+        return math.isfinite(ss), ss, gs, info[2]
+    c = compact_arrays(work)
+    k, full = compact_build(work.rows, work.gram, order, gamma, reals[w.SKIP], c)
+    newest_skipped(work, c.used)
+    if full:
+        for i in range(k):
+            c.inside[i] = g[i]
+    else:
+        compact_inside(known, order, k, gamma, c)
+    absolute = ints[w.ABSOLUTE] == 1
+    case, a, _, quadratic, _ = compact_trust(k, full, gamma, absolute, gnorm, radius, c)
+    if case < 0:
+        return False, 0.0, 0.0, 0.0
+    if full:
+        ss, gs, _ = add_step(work, trial, c.step)
+    else:
+        compact_weights(order, k, gamma, c, c.step, weights)
+        ss, gs, _ = combine(work.rows, weights, 2 * count, a, g, x, work.vectors[2 * trial])
+    return math.isfinite(ss), ss, gs, quadratic
+
+
+@jit_lean
+def aim_rows(work: Work) -> bool:
+    """Write the quasi-Newton direction of the stored pairs; False: the reference has to."""
+    ints, reals = work.ints, work.reals
+    here = ints[w.ITERATE]
+    g = work.vectors[2 * here + 1]
+    d = work.vectors[2 * work.points.shape[0]]
+    count = ints[w.STORED]
+    order = work.order[:count]
+    gamma = scaling(work)
+    weights = work.weights
+    c = compact_arrays(work)
+    k, full = compact_build(work.rows, work.gram, order, gamma, reals[w.SKIP], c)
+    newest_skipped(work, c.used)
+    if full:
+        for i in range(k):
+            c.inside[i] = g[i]
+    else:
+        compact_inside(work.along, order, k, gamma, c)
+    gnorm = work.points[here, w.GNORM]
+    good, a, _, _ = compact_solve(k, full, gamma, ints[w.FLIP] == 1, reals[w.FLOOR], gnorm, c)
+    if not good:
+        return False
+    if full:
+        for i in range(k):
+            d[i] = c.step[i]
+        return True
+    compact_weights(order, k, gamma, c, c.step, weights)
+    n = d.shape[0]
+    for start in range(0, n, BLOCK):
+        end = min(start + BLOCK, n)
+        out = d[start:end]
+        scale_to(out, a, g[start:end])
+        for r in range(0, 2 * count, 2):
+            if weights[r] != 0.0 or weights[r + 1] != 0.0:
+                add_two(
+                    out,
+                    weights[r],
+                    work.rows[r, start:end],
+                    weights[r + 1],
+                    work.rows[r + 1, start:end],
+                )
+    return True
