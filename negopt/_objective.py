@@ -192,6 +192,17 @@ class Objective:
                 "from here with options={'state': res.state}"
             )
 
+    def allowance(self) -> int:
+        """Return n >= 1: an evaluation may begin while fewer than n calls of fun are made."""
+        self._require(self.evaluation_cost)
+        return int(min(self.maxfun - self._spent - self.evaluation_cost + 1, 2**62))
+
+    def spend(self, values: int, gradients: int) -> None:
+        """Count calls that compiled code has made."""
+        self.counters.nfev += values
+        self.counters.njev += gradients
+        self._spent += values
+
     def _count_fun(self) -> None:
         self.counters.nfev += 1
         self._spent += 1

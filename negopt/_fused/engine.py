@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from negopt._array import is_plain
+from negopt._fused.native import native_for
 from negopt._fused.models import Model, model_for, rule_for
 from negopt._solver import Solver
 from negopt._types import BudgetExhausted, Iterate, Outcome, State
@@ -48,6 +49,7 @@ class Engine:
     def __init__(self, solver: Solver, model: Model, evaluate: Any) -> None:
         self.solver, self.model, self.evaluate = solver, model, evaluate
         self.rule = rule_for(solver.method)
+        self.native = native_for(solver.objective)
         self._buffers: tuple[Any, ...] = ()
         self._places: list[Any] = []  # the points' x
         self._iterate: Iterate | None = None  # what the workspace holds, as it was written out
@@ -85,6 +87,8 @@ class Engine:
         evaluate, places, ints, buffers = self.evaluate, self._places, self.work.ints, self._buffers
         task = advance(0.0, places[0], *buffers)
         try:
+            if self.native is not None:
+                task = self.native.run(int(task), evaluate, places, buffers)
             while task == w.EVALUATE:
                 f, g = evaluate(places[ints[w.TRIAL]])
                 task = advance(f, g, *buffers)

@@ -227,8 +227,6 @@ def build(fun: Any, jac: Any, scheme: str, ty: Any) -> Any:
         Its ``address`` is what the compiled loops call.
     """
     import numba
-    from numba.core.errors import NumbaError
-
     value = numba.float64
     pointer = numba.types.CPointer(value)
     signature = value(pointer, pointer, numba.types.CPointer(numba.int64))
@@ -251,7 +249,7 @@ def build(fun: Any, jac: Any, scheme: str, ty: Any) -> Any:
 
     try:
         return numba.cfunc(signature)(guarded)
-    except NumbaError:
+    except Exception:  # noqa: BLE001 - of whatever kind
         return None  # called from Python it works, or says itself what is wrong
 
 
