@@ -49,6 +49,11 @@ def jit_lean(function: F) -> F:
     return _compile(function, _nrt=False, forceinline=True)
 
 
+def jit_whole(function: F) -> F:
+    """Compile a large kernel of this kind that others call, once: it is not inlined."""
+    return _compile(function, _nrt=False)
+
+
 def jit_pass(function: F) -> F:
     """Compile a pass over vectors: sums may be taken in any order, in vector registers.
 

@@ -12,10 +12,9 @@ from typing import Any
 import numpy as np
 
 from negopt.kernels import work as w
-from negopt.kernels._jit import jit_lean
+from negopt.kernels._jit import jit_lean, jit_whole
 from negopt.kernels.drive import call, drive
 from negopt.kernels.eigen import symmetric_eigen
-from negopt.kernels.fused import advance
 from negopt.kernels.objective import GRADIENTS, HALT, OK, ROW, STATUS, VALUES
 from negopt.kernels.work import Work, cut, finish_point, measure, over
 
@@ -161,7 +160,7 @@ def hessian(
     return True
 
 
-@jit_lean
+@jit_whole
 def certify(
     address: int, head: IntArray, work: Work, settings: FloatArray, room: FloatArray
 ) -> tuple[int, float]:
@@ -261,9 +260,7 @@ def solve_one(
     begun[0] = f
     begun[1] = work.reals[w.GTOL]
     if not over(work):
-        task = advance(f, buffer[n : 2 * n], buffer, rows, gram, ints)
-        if task == w.EVALUATE:
-            task = drive(address, head, buffer, rows, gram, ints, _MOST)
+        task = drive(address, head, buffer, rows, gram, ints, _MOST)
         if task == w.RAISED:
             return AFRESH, 0, 0, math.nan
         if task != w.STOP:
@@ -284,7 +281,7 @@ def solve_one(
     return LIMIT, best, 0, math.nan
 
 
-@jit_lean
+@jit_whole
 def solve_rows(
     first: int,
     last: int,

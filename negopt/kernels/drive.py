@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from negopt.kernels import work as w
-from negopt.kernels._jit import jit_disabled, jit_lean
+from negopt.kernels._jit import jit_disabled, jit_whole
 from negopt.kernels.fused import advance
 from negopt.kernels.objective import HALT, OK, STATUS, VALUES
 
@@ -56,7 +56,7 @@ def _compiled_call() -> Any:
 call = _compiled_call()
 
 
-@jit_lean
+@jit_whole
 def drive(
     address: int,
     head: IntArray,
@@ -75,7 +75,7 @@ def drive(
     head : array of int64
         Its data; ``head[VALUES]`` counts calls of fun.
     buffer, rows, gram, ints : array
-        Of the engine, with a trial point that waits for its values, as `advance` leaves it.
+        Of the engine, at its beginning or with a trial point that waits for its values.
     limit : int
         No evaluation is begun when ``head[VALUES]`` has come to it.
 
@@ -89,9 +89,11 @@ def drive(
     while head[VALUES] < limit and head[HALT] == 0:
         place = 2 * n * ints[w.TRIAL]
         x, g = buffer[place : place + n], buffer[place + n : place + 2 * n]
-        f = call(address, x, g, head)
-        if head[STATUS] != OK:
-            return w.RAISED
+        f = 0.0
+        if ints[w.PHASE] == 1:
+            f = call(address, x, g, head)
+            if head[STATUS] != OK:
+                return w.RAISED
         task = advance(f, g, buffer, rows, gram, ints)
         if task != w.EVALUATE:
             return task  # type: ignore[no-any-return]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from negopt.kernels import work as w
-from negopt.kernels._jit import jit_lean
+from negopt.kernels._jit import jit_lean, jit_whole
 from negopt.kernels.dense import S, Y, aim_dense, learn_dense, settle_direction
 from negopt.kernels.limited import aim_rows, learn_pair, refresh_products
 from negopt.kernels.line import begin_search, judge_search
@@ -27,7 +27,7 @@ IntArray = np.ndarray[Any, np.dtype[np.int64]]
 PATIENCE = 100
 
 
-@jit_lean
+@jit_whole
 def advance(
     f: float, g: FloatArray, buffer: FloatArray, rows: FloatArray, gram: FloatArray, ints: IntArray
 ) -> int:
