@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from typing import Any
 
@@ -17,17 +18,22 @@ class Compiled:
     ----------
     address : int
         Of the C function ``double fg(double* x, double* g, int64* head)``.
+    parallel : bool
+        Whether it runs threads of its own: then call it from one thread at a time.
     head : array of int64
         What the function reads and counts, named in `negopt.kernels.objective`.
     scheme : str
         Of its differences; "" with a gradient.
     """
 
-    def __init__(self, function: Any, owners: Any, place: Any, n: int, scheme: str) -> None:
+    def __init__(
+        self, function: Any, owners: Any, place: Any, n: int, scheme: str, parallel: bool
+    ) -> None:
         from negopt.kernels import objective as o
 
         self._alive = function, owners, place  # what the addresses point to
         self.address = int(function.address)
+        self.parallel = parallel
         self.scheme = scheme
         self.head = np.zeros(o.HEAD + 2 * n, dtype=np.int64)
         self.head[o.N] = n
@@ -35,8 +41,7 @@ class Compiled:
 
     def copy(self) -> Compiled:
         """Return another with a head of its own, for another thread."""
-        other = object.__new__(Compiled)
-        other._alive, other.address, other.scheme = self._alive, self.address, self.scheme
+        other = copy.copy(self)
         other.head = self.head.copy()
         return other
 
@@ -76,4 +81,5 @@ def compiled(
     function = o.build(value, gradient, scheme, ty)
     if function is None:
         return None
-    return Compiled(function, given, o.bind(given, ty), n, scheme)
+    parallel = o.is_parallel(value) or o.is_parallel(gradient)
+    return Compiled(function, given, o.bind(given, ty), n, scheme, parallel)

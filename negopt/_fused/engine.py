@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from negopt._array import is_plain
-from negopt._fused.native import native_for
 from negopt._fused.models import Model, model_for, rule_for
+from negopt._fused.native import native_for
 from negopt._solver import Solver
 from negopt._types import BudgetExhausted, Iterate, Outcome, State
 from negopt.kernels import work as w

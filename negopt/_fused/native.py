@@ -50,11 +50,13 @@ class Native:
         """
         from negopt.kernels.drive import SPENT, drive
 
+        go_on: Any = drive
         head, objective = self.target.head, self.objective
         while task == w.EVALUATE:
             begun, values, gradients = time.perf_counter(), int(head[VALUES]), int(head[GRADIENTS])
             calls = min(self.slice * objective.evaluation_cost, objective.allowance())
-            task = int(drive(self.target.address, head, *buffers, values + calls))
+            limit = values + calls
+            task = int(go_on(self.target.address, head, *buffers, limit))
             objective.spend(int(head[VALUES]) - values, int(head[GRADIENTS]) - gradients)
             if task == SPENT:
                 task = w.EVALUATE

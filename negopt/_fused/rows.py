@@ -86,7 +86,7 @@ class Rows:
         self.settings[b.RELATIVE] = run.grtol
         self.settings[b.STEP] = 1.5 * max(error, 1e-6)
         self.settings[b.NOISE] = max(1e-5, 10.0 * error)
-        self.settings[b.UNITS] = method.curvature.units == "auto"
+        self.settings[b.UNITS] = model.rule.units == "auto"
         self.settings[b.CHECK] = run.certify and run.certify_products > 0
 
     def prepare(self, starts: Any) -> None:

@@ -118,7 +118,7 @@ def begin(
     reals[w.FIRST] = 1.0 / size if 0.0 < size < math.inf else 1.0
     reals[w.GTOL] = max(reals[w.GTOL], settings[RELATIVE] * measure(work, 0))
     reals[w.UNBOUNDED_BELOW] *= max(1.0, abs(f))
-    return finite  # type: ignore[no-any-return]
+    return finite
 
 
 @jit_lean
@@ -228,7 +228,8 @@ def reported(work: Work) -> int:
     """Return the point to report of a run that has converged: see `Solver.finish`."""
     here, best = work.ints[w.ITERATE], work.ints[w.BEST]
     stationary = measure(work, best) <= work.reals[w.GTOL]
-    return best if stationary and work.points[best, w.F] < work.points[here, w.F] else here
+    lower = work.points[best, w.F] < work.points[here, w.F]
+    return int(best) if stationary and lower else int(here)
 
 
 @jit_lean

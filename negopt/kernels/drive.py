@@ -38,7 +38,7 @@ def _compiled_call() -> Any:
     except ImportError:
         return _call
 
-    @intrinsic
+    @intrinsic  # type: ignore[untyped-decorator]
     def call(_: Any, address: Any, x: Any, g: Any, head: Any) -> Any:
         def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             data = [
@@ -96,5 +96,5 @@ def drive(
                 return w.RAISED
         task = advance(f, g, buffer, rows, gram, ints)
         if task != w.EVALUATE:
-            return task  # type: ignore[no-any-return]
+            return task
     return SPENT

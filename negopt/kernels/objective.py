@@ -5,8 +5,9 @@ each objective (`build`, never cached on disk: what receives dispatchers cannot 
 does not depend on the objective (`call`, `bind`) is compiled once.
 
 Data travel by address.  `head` is an array of int64: the names below, then 2n words of scratch,
-the first n of them for the copy of x that the user's function gets.  The arguments lie at ``head[ARGS]`` as Numba
-lays out a tuple, their arrays by address: values may change without a new compilation.
+the first n of them for the copy of x that the user's function gets.  The arguments lie at
+``head[ARGS]`` as Numba lays out a tuple, their arrays by address: values may change without
+a new compilation.
 """
 
 from __future__ import annotations
@@ -24,14 +25,15 @@ __all__ = [
     "GRADIENTS",
     "HALT",
     "HEAD",
-    "N",
     "OK",
     "ROW",
     "STATUS",
     "VALUES",
+    "N",
     "bind",
     "build",
     "is_dispatcher",
+    "is_parallel",
     "layout",
 ]
 
@@ -59,6 +61,11 @@ def is_dispatcher(function: Any) -> bool:
     from numba.core.dispatcher import Dispatcher
 
     return isinstance(function, Dispatcher)
+
+
+def is_parallel(function: Any) -> bool:
+    """Tell whether a dispatcher runs threads of its own, which must not meet others."""
+    return bool(getattr(function, "targetoptions", {}).get("parallel"))
 
 
 def layout(args: tuple[Any, ...]) -> Any:
@@ -134,7 +141,7 @@ class _Intrinsics:
         def place_of(context: Any, builder: Any, ty: Any, address: Any) -> Any:
             return builder.inttoptr(address, context.get_data_type(ty).as_pointer())
 
-        @intrinsic
+        @intrinsic  # type: ignore[untyped-decorator]
         def write(_: Any, args: Any, address: Any) -> Any:
             def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
                 ty = signature.args[0]
@@ -145,7 +152,7 @@ class _Intrinsics:
 
             return types.void(args, types.intp), code
 
-        @intrinsic
+        @intrinsic  # type: ignore[untyped-decorator]
         def doubles(_: Any, address: Any) -> Any:
             def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
                 return builder.inttoptr(values[0], ir.DoubleType().as_pointer())
@@ -161,7 +168,7 @@ class _Intrinsics:
 
         place_of = self._place_of
 
-        @intrinsic
+        @intrinsic  # type: ignore[untyped-decorator]
         def read(_: Any, address: Any) -> Any:
             def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
                 where = place_of(context, builder, ty, values[0])
@@ -227,13 +234,14 @@ def build(fun: Any, jac: Any, scheme: str, ty: Any) -> Any:
         Its ``address`` is what the compiled loops call.
     """
     import numba
+
     value = numba.float64
     pointer = numba.types.CPointer(value)
     signature = value(pointer, pointer, numba.types.CPointer(numba.int64))
-    code = _with_differences if scheme else _with_gradient
-    inner = code(fun, jac, scheme, _caller(ty))
+    caller = _caller(ty)
+    inner = _with_differences(fun, scheme, caller) if scheme else _with_gradient(fun, jac, caller)
 
-    def guarded(x_address: Any, g_address: Any, head_address: Any) -> float:
+    def guarded(x_address: Any, g_address: Any, head_address: Any) -> Any:
         n = head_address[N]
         head = numba.carray(head_address, (HEAD,))
         x = numba.carray(x_address, (n,))
@@ -273,7 +281,7 @@ def _caller(ty: Any) -> Any:
     return call
 
 
-def _with_gradient(fun: Any, jac: Any, scheme: str, call: Any) -> Any:
+def _with_gradient(fun: Any, jac: Any, call: Any) -> Any:
     import numba
 
     _, spread = _tools()
@@ -301,7 +309,7 @@ def _with_gradient(fun: Any, jac: Any, scheme: str, call: Any) -> Any:
     return one_by_one
 
 
-def _with_differences(fun: Any, jac: Any, scheme: str, call: Any) -> Any:
+def _with_differences(fun: Any, scheme: str, call: Any) -> Any:
     """Return what `negopt._differences.difference_gradient` does with its default steps."""
     import numba
 
