@@ -70,7 +70,12 @@ class Method:
         if self.variants and options.get("variant") is not None:
             check_choice("variant", options["variant"], tuple(self.variants))
             options = {**self.variants[options["variant"]], **options}
-        changed = [dataclasses.replace(part, **collect(type(part), options)) for part in self.parts]
+        changed = []
+        for part in self.parts:
+            given = collect(type(part), options)
+            changed.append(dataclasses.replace(part, **given) if given else part)
+        if all(new is old for new, old in zip(changed, self.parts, strict=True)):
+            return self
         return dataclasses.replace(
             self, curvature=changed[0], step=changed[1], globalize=changed[2]
         )

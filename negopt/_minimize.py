@@ -211,9 +211,10 @@ def solve(
     given = hess is not None or hessp is not None or hasattr(fun, "hessp")
     if not isinstance(method, Method):
         method = METHODS[method or choose(int(start.shape[0]), has_products=given)]
-    known = method.option_names() | {f.name for f in dataclasses.fields(RunOptions)}
-    warn_unknown(options, known, method.name)
-    method = method.with_options(options)
+    if options:
+        known = method.option_names() | {f.name for f in dataclasses.fields(RunOptions)}
+        warn_unknown(options, known, method.name)
+        method = method.with_options(options)
     run = RunOptions(**collect(RunOptions, options))
     if method.needs == "jac" and (hess is not None or hessp is not None) and not run.certify:
         warnings.warn(
@@ -246,7 +247,8 @@ def solve(
                     "options['state'] cannot go on with a HessianUpdateStrategy as hess: its "
                     "matrix is not part of the state. Use hessp, or a limited-memory method."
                 )
-            state = solver.resume(adopt(run.state, method.name, start))
+            rules = method.curvature, method.globalize
+            state = solver.resume(adopt(run.state, method.name, start, rules))
         allvecs = _loop(solver, state, callback)
     point = solver.finish(state)
     result = wrap(state, point, objective)

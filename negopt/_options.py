@@ -131,6 +131,8 @@ def _is_real(value: Any) -> bool:
 
 def collect(cls: type, options: Mapping[str, Any]) -> dict[str, Any]:
     """Return the entries of `options` that are fields of the dataclass `cls`."""
+    if not options:
+        return {}
     names = {f.name for f in dataclasses.fields(cls)}
     return {key: value for key, value in options.items() if key in names}
 

@@ -9,13 +9,21 @@ from typing import Any
 import numpy as np
 
 from negopt._array import Array, from_host, is_array, library_of, namespace_of, to_host
-from negopt._types import State
+from negopt._types import Curvature, Globalization, State
 
 __all__ = ["adopt"]
 
 
-def adopt(state: Any, method: str, start: Array) -> State:
-    """Return a copy of `state` in the library, device and type of x0."""
+def adopt(
+    state: Any,
+    method: str,
+    start: Array,
+    rules: tuple[Curvature, Globalization] | None = None,
+) -> State:
+    """Return a copy of `state` in the library, device and type of x0.
+
+    With `rules`, what the state keeps for the two has to be of the kind that they make.
+    """
     if not isinstance(state, State):
         # As every bad value of an option.
         raise ValueError(
@@ -33,7 +41,21 @@ def adopt(state: Any, method: str, start: Array) -> State:
             f"{start.shape[0]}."
         )
     moved: State = _like(state, start)
+    if rules is not None:
+        curvature, globalize = rules
+        _same_kind("memory", method, moved.memory, curvature.init(moved.iterate.x))
+        _same_kind("globalize", method, moved.globalize, globalize.init(moved.iterate))
     return moved
+
+
+def _same_kind(name: str, method: str, kept: Any, made: Any) -> None:
+    """Refuse what another version, or another method of the same name, has kept."""
+    if type(kept) is not type(made):
+        raise ValueError(
+            f"options['state'].{name} is a {type(kept).__name__}, but {method!r} keeps a "
+            f"{type(made).__name__}: the state is of another version of the method; begin "
+            "anew from its point, x0 = state.iterate.x."
+        )
 
 
 def _like(value: Any, start: Array) -> Any:

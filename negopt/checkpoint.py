@@ -17,8 +17,9 @@ from negopt._types import SAVED, State, Status
 
 __all__ = ["load", "save"]
 
-#: Raised whenever a file written before could no longer be read as it was meant.
-FORMAT = 1
+#: Raised whenever a file written before could no longer be read as it was meant: no other
+#: format is read.  2: the memories of dense models, ``newton-krylov`` and ``tr-ellipsoid``.
+FORMAT = 2
 
 
 def save(path: str | os.PathLike[str], state: State) -> None:
@@ -84,7 +85,7 @@ def load(path: str | os.PathLike[str]) -> State:
     Raises
     ------
     ValueError
-        When the file is not a checkpoint of negopt, is damaged, or of a later format.
+        When the file is not a checkpoint of negopt, is damaged, or of another format.
     """
     try:
         # N.B. given a path, NumPy leaves a damaged file open.
@@ -98,8 +99,14 @@ def load(path: str | os.PathLike[str]) -> State:
         raise ValueError(f"{os.fspath(path)!r} is not a negopt checkpoint.") from error
     if version > FORMAT:
         raise ValueError(
-            f"{os.fspath(path)!r} has checkpoint format {version}; this negopt reads up to "
-            f"{FORMAT}: update negopt."
+            f"{os.fspath(path)!r} has checkpoint format {version}, of a later negopt; this one "
+            f"reads format {FORMAT}: update negopt."
+        )
+    if version < FORMAT:
+        raise ValueError(
+            f"{os.fspath(path)!r} has checkpoint format {version}, of an older negopt; this one "
+            f"reads format {FORMAT}: go on with the negopt that wrote it, or begin anew from its "
+            f"point, x0 = numpy.load({os.fspath(path)!r})['state.iterate.x']."
         )
     try:
         state = _decode(header["tree"], arrays)

@@ -357,9 +357,8 @@ _ROWS = (
 #: All methods, by name.  Tests, docs, the command line and benchmarks iterate over it.
 METHODS: Mapping[str, Method] = MappingProxyType({row.name: row for row in _ROWS})
 
-#: Up to this n dense models are kept by default: their updates are cheap there, and they
-#: reach a tight tolerance where a limited memory gives up (CUTEst, 21 to 120 variables, to
-#: 1e-8: 97 against 92 % solved, at 0.92 of the cost).
+#: Up to this n dense models are kept by default: their updates are cheap there, and
+#: they use every pair where a limited memory has to forget some (docs/defaults.md).
 DENSE_LIMIT = 120
 
 

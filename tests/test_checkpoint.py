@@ -11,6 +11,7 @@ from scipy.optimize import rosen, rosen_der
 
 import negopt
 from negopt import checkpoint
+from negopt._resume import adopt
 
 
 def run(method="lsr1-tr", **options):
@@ -149,7 +150,7 @@ def test_later_formats_and_damage(tmp_path) -> None:
 
     fresh()
     rewrite(path, lambda h, a: h.update(format=checkpoint.FORMAT + 1))
-    with pytest.raises(ValueError, match="update negopt"):
+    with pytest.raises(ValueError, match=r"a later negopt.*update negopt"):
         checkpoint.load(path)
     fresh()
     rewrite(path, lambda h, a: a.pop("state.iterate.x"))
@@ -167,6 +168,36 @@ def test_later_formats_and_damage(tmp_path) -> None:
     rewrite(path, lambda h, a: h.update(tree=h["tree"]["fields"]["counters"]))
     with pytest.raises(ValueError, match="holds a Counters, not a state"):
         checkpoint.load(path)
+
+
+def test_an_older_format_says_how_to_go_on(tmp_path) -> None:
+    path = tmp_path / "run.npz"
+    res = run(maxiter=2)
+    checkpoint.save(path, res)
+    rewrite(path, lambda h, a: h.update(format=1))
+    with pytest.raises(ValueError, match=r"format 1, of an older negopt.*begin anew.*numpy\.load"):
+        checkpoint.load(path)
+    assert np.array_equal(np.load(path)["state.iterate.x"], res.x)  # as the message has it
+
+
+@pytest.mark.parametrize("method", list(negopt.METHODS))
+def test_a_state_of_another_kind_is_refused(method) -> None:
+    """Every method takes up what it kept itself, and nothing of another kind."""
+    row = negopt.METHODS[method]
+    rules = row.curvature, row.globalize
+    state = run(method, maxiter=3).state
+    assert adopt(state, method, state.iterate.x, rules).k == state.k
+    for name in ("memory", "globalize"):
+        other = dataclasses.replace(state, **{name: Strange()})
+        with pytest.raises(ValueError, match=rf"state'\]\.{name} is a Strange.*begin anew"):
+            adopt(other, method, state.iterate.x, rules)
+
+
+@dataclasses.dataclass
+class Strange:
+    """No part of any method."""
+
+    x: int = 0
 
 
 def test_a_state_saved_in_one_library_goes_on_in_another(xp_case, tmp_path) -> None:

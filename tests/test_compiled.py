@@ -125,7 +125,7 @@ def test_other_values_of_the_arguments_compile_nothing() -> None:
 
 
 def test_a_new_objective_compiles_no_kernel_again() -> None:
-    from negopt.kernels.drive import drive
+    from negopt.kernels.drive import drive_dense as drive
 
     negopt.minimize(both, X0, (1.0,), jac=True)
     before = len(drive.signatures)

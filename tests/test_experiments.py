@@ -284,6 +284,19 @@ def test_stored_profiles(what):
         assert newton > share(table[name], "solved, 1e-08, %")
 
 
+def test_stored_costs_of_the_larger_instances():
+    """The shares that the page on defaults names."""
+    rows = [
+        row
+        for row in read(RESULTS / "profiles-cutest-costs.csv")
+        if row["test"] == "1e-08" and int(row["n"]) > 20
+    ]
+    assert len(rows) == 105
+    solved = {name: sum(row[name] != "" for row in rows) for name in rows[0]}
+    assert round(100.0 * solved["negopt, gradients"] / 105) == 97
+    assert round(100.0 * solved["L-BFGS-B"] / 105) == 77
+
+
 def test_stored_ablations():
     """What lqn-tr's page calls worth having is dearer to be without by more than the noise."""
     rows = {row["change"]: row for row in read(RESULTS / "ablation-lqn-tr.csv")}

@@ -21,6 +21,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,19 @@ GOOD = 1e-4
 
 #: Test -> instance and solver -> cost, nan for a failure.
 Found = dict[str, dict[str, dict[str, float]]]
+
+
+@dataclass(frozen=True)
+class Instance:
+    """What the tables say of a task."""
+
+    name: str
+    n: int
+
+    @property
+    def key(self) -> str:
+        """Name and size, as `Task.key`."""
+        return f"{self.name}-{self.n}"
 
 
 # --- CUTEst ----------------------------------------------------------------------------------
@@ -136,7 +150,7 @@ def measure(tasks: Sequence[Task], cap: int) -> Found:
     return found
 
 
-def summarise(tasks: Sequence[Task], found: Found) -> list[dict[str, str]]:
+def summarise(tasks: Sequence[Instance], found: Found) -> list[dict[str, str]]:
     """Return one row a solver: solved under each test, ratio of costs, share within factors."""
     names = {task.key: task.name for task in tasks}
     rows = []
@@ -160,7 +174,7 @@ def summarise(tasks: Sequence[Task], found: Found) -> list[dict[str, str]]:
     return rows
 
 
-def weak_spots(tasks: Sequence[Task], found: Found, most: int = 6) -> list[dict[str, Any]]:
+def weak_spots(tasks: Sequence[Instance], found: Found, most: int = 6) -> list[dict[str, Any]]:
     """Return where the defaults lose to SciPy's methods: failures, higher f, and high costs.
 
     Of each kind the worst: what most of SciPy's methods solve, or the highest ratio of costs.
@@ -168,7 +182,7 @@ def weak_spots(tasks: Sequence[Task], found: Found, most: int = 6) -> list[dict[
     tight = f"{TOLERANCES[-1]:g}"
     rows = []
     for ours in (GRADIENTS, PRODUCTS):
-        kinds: dict[str, list[tuple[float, Task, dict[str, float]]]] = {
+        kinds: dict[str, list[tuple[float, Instance, dict[str, float]]]] = {
             "not solved": [],
             "higher f": [],
             "dear": [],
@@ -191,7 +205,7 @@ def weak_spots(tasks: Sequence[Task], found: Found, most: int = 6) -> list[dict[
 
 
 def weak_row(
-    ours: str, kind: str, count: int, task: Task, theirs: Mapping[str, float], found: Found
+    ours: str, kind: str, count: int, task: Instance, theirs: Mapping[str, float], found: Found
 ) -> dict[str, Any]:
     """Return one row on an instance where a default loses."""
     cost = found[f"{TOLERANCES[-1]:g}"][ours][task.key]
@@ -208,27 +222,23 @@ def weak_row(
     }
 
 
-def stored(path: Path) -> tuple[list[Task], Found]:
-    """Return instances and costs of an earlier run; the instances have no functions."""
-    tasks: dict[str, Task] = {}
+def stored(path: Path) -> tuple[list[Instance], Found]:
+    """Return instances and costs of an earlier run."""
+    instances: dict[str, Instance] = {}
     found: Found = {}
     for row in read_table(path):
-        n, name = int(row["n"]), row["instance"].rpartition("-")[0]
-        tasks[row["instance"]] = Task(name, np.zeros(n), _gone, _gone)
+        name = row["instance"].rpartition("-")[0]
+        instances[row["instance"]] = Instance(name, int(row["n"]))
         costs = found.setdefault(row["test"], {solver.label: {} for solver in SOLVERS})
         for label, by_instance in costs.items():
             by_instance[row["instance"]] = float(row[label]) if row[label] else math.nan
-    return list(tasks.values()), found
-
-
-def _gone(x: Vector) -> Any:
-    raise NotImplementedError("costs were stored, problems were not")
+    return list(instances.values()), found
 
 
 # --- the figure ------------------------------------------------------------------------------
 
 
-def draw(tasks: Sequence[Task], found: Found) -> Any:
+def draw(tasks: Sequence[Instance], found: Found) -> Any:
     """Return the figure: performance profiles (left) and data profiles (right)."""
     from matplotlib.figure import Figure
 
@@ -297,17 +307,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in what:
         path = chosen.out / f"profiles-{name}-costs.csv"
         if chosen.again:
-            tasks, found = stored(path)
+            instances, found = stored(path)
         else:
             tasks = list(COLLECTIONS[name](chosen.first, chosen.only))
             found = measure(tasks, chosen.cap) if tasks else {}
             rows = [row for test, costs in found.items() for row in cost_rows(tasks, costs, test)]
             write_table(rows, path)
-        if tasks:
-            publish(name, tasks, found, chosen.out)
+            instances = [Instance(task.name, task.n) for task in tasks]
+        if instances:
+            publish(name, instances, found, chosen.out)
 
 
-def publish(name: str, tasks: Sequence[Task], found: Found, out: Path) -> None:
+def publish(name: str, tasks: Sequence[Instance], found: Found, out: Path) -> None:
     """Write the tables and the figure of a collection."""
     write_table(summarise(tasks, found), out / f"profiles-{name}-summary.csv")
     write_table(weak_spots(tasks, found), out / f"profiles-{name}-weak.csv")

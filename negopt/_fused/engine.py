@@ -18,7 +18,6 @@ from negopt._fused.native import native_for
 from negopt._solver import Solver
 from negopt._types import BudgetExhausted, Iterate, Outcome, State
 from negopt.kernels import work as w
-from negopt.kernels.fused import advance
 
 __all__ = ["Engine", "engine_for"]
 
@@ -84,11 +83,12 @@ class Engine:
             self._iterate = None
 
     def _drive(self, state: State) -> int:
-        evaluate, places, ints, buffers = self.evaluate, self._places, self.work.ints, self._buffers
+        advance, evaluate, places = self.model.advance, self.evaluate, self._places
+        ints, buffers = self.work.ints, self._buffers
         task = advance(0.0, places[0], *buffers)
         try:
             if self.native is not None:
-                task = self.native.run(int(task), evaluate, places, buffers)
+                task = self.native.run(int(task), advance, evaluate, places, buffers)
             while task == w.EVALUATE:
                 f, g = evaluate(places[ints[w.TRIAL]])
                 task = advance(f, g, *buffers)

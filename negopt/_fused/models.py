@@ -14,8 +14,10 @@ from negopt.curvature.lqn import HybridPairs
 from negopt.curvature.lsr1 import GAMMA_RULES, LSR1
 from negopt.globalize.trust_region import Radius, TrustRegion
 from negopt.globalize.wolfe import SearchLength, WolfeSearch
+from negopt.kernels import fused
 from negopt.kernels import work as w
-from negopt.kernels.limited import GIVEN, small_size, whole_size
+from negopt.kernels.generators import compact_room
+from negopt.kernels.limited import GIVEN
 from negopt.steps.signed import Signed
 from negopt.steps.spectral_tr import SpectralTrustRegion
 
@@ -27,6 +29,9 @@ NOTHING = np.zeros((0, 0))
 
 class Model(Protocol):
     """How the memory of a curvature rule travels between a state and a workspace."""
+
+    #: The kernel of its kind.
+    advance: Any
 
     def sizes(self, state: State) -> dict[str, Any]:
         """Return the sizes that `negopt.kernels.work.allocate` needs for this memory."""
@@ -78,6 +83,7 @@ class DenseModel:
         self.rule: Any = method.curvature
         self.step: Any = method.step
         self.first = 1.0
+        self.advance = fused.advance_dense
 
     def sizes(self, state: State) -> dict[str, Any]:
         """Look at the units of an empty memory."""
@@ -124,16 +130,21 @@ class PairModel:
         self.step: Any = method.step
         self.kind = kind
         self.search = isinstance(method.globalize, WolfeSearch)
+        if kind == w.HYBRID_ROWS:
+            self.advance = fused.advance_hybrid_region
+        else:
+            self.advance = fused.advance_sr1_search if self.search else fused.advance_sr1_region
 
     def sizes(self, state: State) -> dict[str, Any]:
         """Return the sizes for as many pairs as the memory holds."""
         pairs = state.memory.gram.shape[0] // 2
+        small, whole = (5, 0) if self.kind == w.HYBRID_ROWS else compact_room(pairs)
         return {
             "scratch": int(self.search),
             "pairs": pairs,
             "remember": self.rule.remember,
-            "small": small_size(pairs),
-            "whole": whole_size(pairs),
+            "small": small,
+            "whole": whole,
         }
 
     def arrays(self, state: State) -> tuple[FloatArray, FloatArray]:

@@ -8,7 +8,6 @@ from typing import Any
 from negopt._compiled import Compiled, compiled
 from negopt._objective import Objective
 from negopt.kernels import work as w
-from negopt.kernels.fused import advance
 from negopt.kernels.objective import GRADIENTS, OK, STATUS, VALUES
 
 __all__ = ["Native", "native_for"]
@@ -38,7 +37,9 @@ class Native:
         self.objective, self.target = objective, target
         self.slice = 1  # evaluations; grows to what fits into SLICE
 
-    def run(self, task: int, evaluate: Any, places: list[Any], buffers: tuple[Any, ...]) -> int:
+    def run(
+        self, task: int, advance: Any, evaluate: Any, places: list[Any], buffers: tuple[Any, ...]
+    ) -> int:
         """Go on until the engine hands back.
 
         Raises
@@ -48,15 +49,15 @@ class Native:
         Exception
             What the objective raised, by calling it again from Python.
         """
-        from negopt.kernels.drive import SPENT, drive
+        from negopt.kernels.drive import DRIVES, SPENT
 
-        go_on: Any = drive
+        drive = DRIVES[advance]
         head, objective = self.target.head, self.objective
         while task == w.EVALUATE:
             begun, values, gradients = time.perf_counter(), int(head[VALUES]), int(head[GRADIENTS])
             calls = min(self.slice * objective.evaluation_cost, objective.allowance())
             limit = values + calls
-            task = int(go_on(self.target.address, head, *buffers, limit))
+            task = int(drive(self.target.address, head, *buffers, limit))
             objective.spend(int(head[VALUES]) - values, int(head[GRADIENTS]) - gradients)
             if task == SPENT:
                 task = w.EVALUATE

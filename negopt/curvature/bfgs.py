@@ -78,9 +78,6 @@ class BFGS(UnitRule):
        an escape from a saddle) would make H indefinite and are skipped: negative curvature is
        thrown away, as in every BFGS code.
 
-    On 518 test problems of 1 to 120 variables ``"rescaled"`` needed 0.57 of the evaluations
-    of SciPy's BFGS, ``"scaled"`` 0.77 (geometric means, to ``max|g| <= 1e-5 max(1, max|g_0|)``).
-
     **Guarantee**: H is symmetric and positive definite, and ``H y = s`` for the newest pair
     kept (``tests/guarantees/test_bfgs.py``).
 

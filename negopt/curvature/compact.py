@@ -109,7 +109,7 @@ class CompactOperator:
     """``B = gamma I + Q T Q'`` in an orthonormal basis Q of the stored pairs.
 
     As a rule Q is not formed.  Of SR1 pairs it spans the generators ``y - gamma s``
-    (`negopt.kernels.compact`), and a pair that depends on newer ones is left out.  Of others it
+    (`negopt.kernels.generators`), and a pair that depends on newer ones is left out.  Of others it
     is ``Z_kept' R^-1`` with R from a Cholesky factorisation of the scaled Gram matrix, newest
     pair first; where that would not be orthonormal to rounding, because pairs are nearly
     dependent, Q is formed and orthogonalised again.  Where the pairs are as many as the
@@ -212,7 +212,7 @@ class CompactOperator:
     @property
     def full(self) -> bool:
         """Whether the basis spans the whole space."""
-        return self.k >= self.n
+        return bool(self.k >= self.n)
 
     @property
     def eigen(self) -> tuple[FloatArray, FloatArray]:

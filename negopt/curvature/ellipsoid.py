@@ -10,10 +10,11 @@ from typing import Any
 from negopt._array import Array, dot, namespace_of, scalars
 from negopt._options import check_choice, check_number
 from negopt._types import Iterate, Products, saved
+from negopt.curvature.metric import OF_GRADIENTS
 
 __all__ = ["EllipsoidMemory", "EllipsoidOperator", "EllipsoidProducts"]
 
-SHAPES = ("rmsprop", "adagrad", "uniform")
+KINDS = ("sphere", *OF_GRADIENTS)
 
 
 @saved
@@ -31,15 +32,14 @@ class EllipsoidMemory:
         Factor that gives a unit step along the first gradient the norm 1; 0 before it.
     first_gnorm : float
         Largest gradient norm so far, for the accuracy of inner solves.
-    scale : float
-        Not used here; every memory of products has it.
+    next_moment, next_weight : array or None, float
+        Both with the gradient at the present point, which counts when that is left.
     """
 
     moment: Array | None = None
     weight: float = 0.0
     unit: float = 0.0
     first_gnorm: float = 0.0
-    scale: float = 0.0
     next_moment: Array | None = None
     next_weight: float = 0.0
 
@@ -96,9 +96,9 @@ class EllipsoidProducts:
 
     Parameters
     ----------
-    shape : {"rmsprop", "adagrad", "uniform"}, default "rmsprop"
+    metric : {"rmsprop", "adagrad", "sphere"}, default "rmsprop"
         ``"rmsprop"``: M is the root of the exponentially weighted mean of g g';
-        ``"adagrad"``: the root of their sum; ``"uniform"``: the identity.
+        ``"adagrad"``: the root of their sum; ``"sphere"``: the identity.
     diagonal : bool, default True
         Only the diagonal of g g'; False keeps the whole matrix and its eigenvalues
         (n^2 numbers and n^3 operations a step: for n up to about a thousand).
@@ -114,6 +114,9 @@ class EllipsoidProducts:
     2. ``M = u (A^(1/2) + ridge ||A^(1/2)|| I)``, with the constant u for which a unit step
        along the first gradient has norm 1.
 
+    `MetricRule` has the same two for ``newton-krylov``, always diagonal: there a floor along the
+    first gradient keeps M regular, here, as in the source, a ridge.
+
     **Guarantee**: the condition number of M is at most ``1 + 1 / ridge``, so its norms are
     uniformly equivalent (``tests/guarantees/test_ellipsoid.py``).
 
@@ -123,13 +126,13 @@ class EllipsoidProducts:
     value of Hessian information for neural network training, arXiv:1905.09201.
     """
 
-    shape: str = field(default="rmsprop", metadata={"doc": "'rmsprop', 'adagrad' or 'uniform'"})
+    metric: str = field(default="rmsprop", metadata={"doc": "'rmsprop', 'adagrad' or 'sphere'"})
     diagonal: bool = field(default=True, metadata={"doc": "False keeps whole matrices"})
     decay: float = field(default=0.8, metadata={"doc": "weight of the past in 'rmsprop'"})
     ridge: float = field(default=1e-3, metadata={"doc": "relative addition to the norm's matrix"})
 
     def __post_init__(self) -> None:
-        check_choice("shape", self.shape, SHAPES)
+        check_choice("metric", self.metric, KINDS)
         check_choice("diagonal", self.diagonal, (True, False))
         check_number("decay", self.decay, 0.0, 1.0, open_high=True)
         check_number("ridge", self.ridge, open_low=True, open_high=True)
@@ -144,7 +147,7 @@ class EllipsoidProducts:
         """Return the products and the ellipsoid at `iterate`."""
         product = objective.products(iterate)
         # N.B. a gradient whose square underflows says nothing about the shape.
-        if self.shape == "uniform" or not iterate.gnorm > 1e-140:
+        if self.metric == "sphere" or not iterate.gnorm > 1e-140:
             return EllipsoidOperator(product, memory, None)
         moment = self._moment(memory, iterate)
         if self.diagonal:
@@ -159,7 +162,7 @@ class EllipsoidProducts:
         moment = g * g if self.diagonal else g[:, None] * g[None, :]
         weight = size * size
         if memory.moment is not None:
-            past = (self.decay if self.shape == "rmsprop" else 1.0) * memory.weight
+            past = (self.decay if self.metric == "rmsprop" else 1.0) * memory.weight
             total = past + weight
             moment = (past / total) * memory.moment + (weight / total) * moment
             weight = total

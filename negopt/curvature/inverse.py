@@ -15,6 +15,7 @@ __all__ = [
     "UnitRule",
     "bfgs_update",
     "diagonal",
+    "first_scale",
     "natural_units",
     "pair_products",
     "sr1_update",
@@ -102,9 +103,12 @@ def natural_units(iterate: Iterate) -> Array | None:
     least = scalars(xp.min(x), xp.min(g))
     if not (min(least) > 0.0 and iterate.finite):
         return None
-    log_x, log_g = xp.log(x), xp.log(g)
-    of_x, of_g, of_both = scalars(xp.std(log_x), xp.std(log_g), xp.std(log_x + log_g))
-    return x if of_x >= 1.0 and of_both < 0.7 * of_g else None
+    log_x = xp.log(x)
+    if not scalars(xp.std(log_x))[0] >= 1.0:
+        return None
+    log_g = xp.log(g)
+    of_g, of_both = scalars(xp.std(log_g), xp.std(log_x + log_g))
+    return x if of_both < 0.7 * of_g else None
 
 
 class UnitRule:
@@ -144,6 +148,18 @@ def pair_products(
     if not (math.isfinite(sy) and all(0.0 < v < math.inf for v in (ss, yy, *inside))):
         return None
     return ss, yy, sy, *inside
+
+
+def first_scale(ss: float, yy: float, sy: float, *, of_inverse: bool = True) -> float:
+    """Return the multiple of the identity that SR1 starts from: ``0.9 s'y / y'y``.
+
+    Where ``s'y`` is not positive it is ``||s|| / ||y||``; with ``of_inverse=False`` either is
+    turned over, for a model of the Hessian itself.  N.B. exactly ``s'y / y'y`` would make the
+    first denominator of SR1 zero.
+    """
+    if sy > 1e-12 * math.sqrt(ss) * math.sqrt(yy):
+        return 0.9 * sy / yy if of_inverse else yy / (0.9 * sy)
+    return math.sqrt(ss / yy if of_inverse else yy / ss)
 
 
 def diagonal(scale: float, units: Array | None, like: Array) -> Array:

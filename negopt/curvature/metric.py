@@ -10,9 +10,11 @@ from negopt._options import check_choice, check_number
 from negopt._types import Iterate, Products, saved
 from negopt.curvature.inverse import natural_units
 
-__all__ = ["KINDS", "Metric", "MetricMemory", "MetricRule", "learn_diagonal"]
+__all__ = ["KINDS", "OF_GRADIENTS", "Metric", "MetricMemory", "MetricRule", "learn_diagonal"]
 
-KINDS = ("auto", "sphere", "diag", "rmsprop", "adagrad")
+#: Kinds that are made of the squares of past gradients.
+OF_GRADIENTS = ("rmsprop", "adagrad")
+KINDS = ("auto", "sphere", "diag", *OF_GRADIENTS)
 
 #: M is kept above this share of its value along the first gradient, and the entries of a
 #: Hessian's diagonal above this share of the largest that each has had, whatever their units.
@@ -109,8 +111,8 @@ class MetricRule:
 
     References
     ----------
-    Adaptive norms for deep learning with regularized Newton methods (2019),
-    arXiv:1905.09201.
+    Adolphs, Kohler and Lucchi (2019), Ellipsoidal trust region methods and the marginal
+    value of Hessian information for neural network training, arXiv:1905.09201.
     Bekas, Kokiopoulou and Saad (2007), doi:10.1016/j.apnum.2007.01.003.
     """
 
@@ -135,7 +137,7 @@ class MetricRule:
 
     def measure(self, memory: MetricMemory, iterate: Iterate) -> tuple[Metric, MetricMemory]:
         """Return the metric at a new point, and the memory that goes with it."""
-        if self.metric in ("rmsprop", "adagrad"):
+        if self.metric in OF_GRADIENTS:
             return self._of_gradients(memory, iterate)
         if self.metric == "sphere":
             return Metric(), memory

@@ -58,8 +58,6 @@ class ModelledMemory:
         What `metric.diagonal` becomes when the step has been tried.
     rows, images : array, shape (k, n), or None
         First directions of the last step and their products, until the model has learnt them.
-    scale : float
-        Not used here; every memory of products has it.
     """
 
     pairs: PairMemory | None = None
@@ -75,7 +73,6 @@ class ModelledMemory:
     known: Array | None = None
     rows: Array | None = None
     images: Array | None = None
-    scale: float = 0.0
 
 
 class ModelledOperator:

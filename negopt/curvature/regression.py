@@ -138,10 +138,6 @@ class GradientRegression:
     3. ``B = Q M Q' + gamma (I - QQ')`` with ``gamma = y'y / s'y`` of the last step, or
        ``||y|| / ||s||`` where that is negative.
 
-    On the 105 of `negopt.problems`, with at most 1500 evaluations, the defaults solved 101
-    (geometric mean of the evaluations of f and g: 79), ``"mean"`` with 0.5 95 (122) and
-    with 0.8 94 (198); ``"step"`` with 0.8 solved 104, more slowly (110).
-
     **Guarantee**: on a quadratic M is ``Q'HQ``, signs included, also after rows were
     dropped; while none was, B in the subspace is the weighted least-squares estimate
     (``tests/guarantees/test_ogr.py``).

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +13,7 @@ from negopt.curvature.inverse import (
     InverseMemory,
     UnitRule,
     diagonal,
+    first_scale,
     pair_products,
     sr1_update,
 )
@@ -85,10 +85,7 @@ class SR1(UnitRule):
         ss, yy, sy, inside_ss, inside_yy = products
         matrix = memory.matrix
         if matrix is None:
-            scale = 1.0
-            if self.h0 == "scaled":
-                positive = sy > 1e-12 * math.sqrt(inside_ss) * math.sqrt(inside_yy)
-                scale = 0.9 * sy / inside_yy if positive else math.sqrt(inside_ss / inside_yy)
+            scale = first_scale(inside_ss, inside_yy, sy) if self.h0 == "scaled" else 1.0
             matrix = memory.matrix = diagonal(scale, memory.units, s)
         memory.matrix = sr1_update(matrix, s, y, ss, yy, self.skip)
         return memory.matrix is not matrix

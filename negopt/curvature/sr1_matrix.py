@@ -12,7 +12,7 @@ from negopt._array import Array, from_host, to_host
 from negopt._dense import symmetric_eigen
 from negopt._options import check_choice, check_number
 from negopt._types import Iterate, saved
-from negopt.curvature.inverse import natural_units, unit_step
+from negopt.curvature.inverse import first_scale, natural_units, unit_step
 
 __all__ = ["MatrixMemory", "MatrixOperator", "SR1Matrix"]
 
@@ -156,10 +156,8 @@ class SR1Matrix:
             return False
         matrix = memory.matrix
         if matrix is None:
-            first = 1.0
-            if self.b0 == "scaled":
-                positive = sy > 1e-12 * math.sqrt(ss) * math.sqrt(yy)
-                first = yy / (0.9 * sy) if positive else math.sqrt(yy / ss)
+            scaled = self.b0 == "scaled"
+            first = first_scale(ss, yy, sy, of_inverse=False) if scaled else 1.0
             matrix = memory.matrix = first * np.eye(a.shape[0])
         r = b - matrix @ a
         rs, rr = float(r @ a), float(r @ r)

@@ -93,9 +93,7 @@ class AdaptiveDamping:
     The published code of the source never adapts learning rate and momentum: its system of
     two equations has the right-hand side in its first column, so that the solution is (1,
     0).  Its runs are ``damping_rule="levenberg"`` with ``damping_unit="absolute"`` and
-    ``reject=False``.  On 100 problems of `negopt.problems` with all eigenvalues
-    ``"levenberg"`` took 1.7 times the evaluations of ``"nielsen"``, and `adaptive` 0.98
-    times; 1.1 times with its product.
+    ``reject=False``; docs/saddle-free-series.md has them.
 
     **Guarantee**: with `reject`, an accepted value is never above the lowest one by more
     than rounding, and a rejected trial costs one value of f and nothing else

@@ -184,7 +184,7 @@ class TrustRegion:
             if not state.started and math.isfinite(bend) and bend > 0.0 > step.slope:
                 # At the start the radius is only a guess: jump down to the minimiser of the
                 # parabola through both values and the slope at 0.  Later a model that has
-                # learnt from the failure knows better, and the jump would cost a half more.
+                # learnt from the failure knows better, and the jump would only cost.
                 factor = min(max(-0.5 * step.slope / bend, 1e-6), self.shrink)
             elif self.interpolate and not rho > self.eta and math.isfinite(trial.gmax):
                 factor = min(max(_cubic_minimiser(iterate, trial, step), 0.1), self.shrink)

@@ -1,8 +1,10 @@
 """Compiled kernels on scalars and small host vectors.
 
 `search` holds the Wolfe search, `pairs` what folds pairs into a model, `model` the
-algebra of what comes of it, `compact` all of it for SR1 pairs, `eigen` the small dense
-factorisations, `passes` what reads long vectors.  Numba does
+_FILES = (
+    *("search", "model", "pairs", "hybrid", "shifted", "general", "ball"),
+    *("eigen", "generators", "compact", "passes"),
+)
 not see that a callee in another file was edited, so a kernel and all that it calls
 stand in one file.  The files, and with them Numba, are imported when a kernel is
 first used, never by ``import negopt``.
@@ -13,7 +15,10 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-_FILES = ("search", "model", "pairs", "hybrid", "eigen", "compact", "passes")
+_FILES = (
+    *("search", "model", "pairs", "hybrid", "shifted", "general", "ball"),
+    *("eigen", "generators", "compact", "passes"),
+)
 
 
 def __getattr__(name: str) -> Any:

@@ -43,15 +43,18 @@ def jit_lean(function: F) -> F:
     """Compile a kernel that allocates nothing, without counts of references to its arrays.
 
     N.B. these atomic counts cost more than all else where vectors are short: 5.7 us an
-    evaluation instead of 1.0 us at n = 10.  N.B. it is inlined wherever it is called: else each
-    call would copy the hundred words of a `Work`, 1.1 us an evaluation instead of 0.3 at n = 4.
+    evaluation instead of 1.0 us at n = 10.
     """
-    return _compile(function, _nrt=False, forceinline=True)
-
-
-def jit_whole(function: F) -> F:
-    """Compile a large kernel of this kind that others call, once: it is not inlined."""
     return _compile(function, _nrt=False)
+
+
+def jit_inline(function: F) -> F:
+    """Make a function part of each kernel that calls it, instead of a kernel of its own.
+
+    N.B. a kernel in a kernel in a kernel is optimised again at every level: the engine
+    took 50 s to compile before its parts became one.
+    """
+    return _compile(function, _nrt=False, inline="always")
 
 
 def jit_pass(function: F) -> F:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from negopt.kernels import work as w
-from negopt.kernels._jit import jit_lean, jit_whole
-from negopt.kernels.drive import call, drive
+from negopt.kernels._jit import jit_inline, jit_lean
+from negopt.kernels.drive import call, drive_dense
 from negopt.kernels.eigen import symmetric_eigen
 from negopt.kernels.objective import GRADIENTS, HALT, OK, ROW, STATUS, VALUES
 from negopt.kernels.work import Work, cut, finish_point, measure, over
@@ -35,7 +35,7 @@ SETTINGS = 5
 _MOST = 2**62
 
 
-@jit_lean
+@jit_inline
 def natural_units(x: FloatArray, g: FloatArray) -> bool:
     """Tell whether ``|x|`` are units of the variables: `negopt.curvature.inverse`."""
     n = x.shape[0]
@@ -75,7 +75,7 @@ def figures(x: FloatArray, g: FloatArray) -> tuple[float, float, float]:
     return square, largest, xx
 
 
-@jit_lean
+@jit_inline
 def begin(
     f: float,
     buffer: FloatArray,
@@ -160,7 +160,7 @@ def hessian(
     return True
 
 
-@jit_whole
+@jit_inline
 def certify(
     address: int, head: IntArray, work: Work, settings: FloatArray, room: FloatArray
 ) -> tuple[int, float]:
@@ -214,7 +214,7 @@ def certify(
     return POSITIVE, lowest
 
 
-@jit_lean
+@jit_inline
 def free_for(work: Work) -> int:
     """Return a point that is neither the iterate nor the best."""
     for i in range(work.points.shape[0]):
@@ -223,7 +223,7 @@ def free_for(work: Work) -> int:
     return -1
 
 
-@jit_lean
+@jit_inline
 def reported(work: Work) -> int:
     """Return the point to report of a run that has converged: see `Solver.finish`."""
     here, best = work.ints[w.ITERATE], work.ints[w.BEST]
@@ -232,7 +232,7 @@ def reported(work: Work) -> int:
     return int(best) if stationary and lower else int(here)
 
 
-@jit_lean
+@jit_inline
 def solve_one(
     address: int,
     head: IntArray,
@@ -261,7 +261,7 @@ def solve_one(
     begun[0] = f
     begun[1] = work.reals[w.GTOL]
     if not over(work):
-        task = drive(address, head, buffer, rows, gram, ints, _MOST)
+        task = drive_dense(address, head, buffer, rows, gram, ints, _MOST)
         if task == w.RAISED:
             return AFRESH, 0, 0, math.nan
         if task != w.STOP:
@@ -282,7 +282,7 @@ def solve_one(
     return LIMIT, best, 0, math.nan
 
 
-@jit_whole
+@jit_lean
 def solve_rows(
     first: int,
     last: int,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from negopt.kernels import work as w
-from negopt.kernels._jit import jit_lean, jit_pass
+from negopt.kernels._jit import jit_inline, jit_lean, jit_pass
 from negopt.kernels.work import Work
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
@@ -98,7 +98,7 @@ def bfgs_in_place(
     add_symmetric(matrix, hy, s)
 
 
-@jit_lean
+@jit_inline
 def learn_dense(work: Work, here: int, point: int) -> bool:
     """Fold the pair of two points into the models; tell whether one changed."""
     base = 2 * work.points.shape[0]
@@ -151,7 +151,7 @@ def learn_dense(work: Work, here: int, point: int) -> bool:
     return True
 
 
-@jit_lean
+@jit_inline
 def aim_dense(work: Work) -> None:
     """Write the direction ``-H g`` of the model chosen at the iterate."""
     base = 2 * work.points.shape[0]
@@ -182,7 +182,7 @@ def aim_dense(work: Work) -> None:
         d[i] = -e[i] if take_free else -p[i]
 
 
-@jit_lean
+@jit_inline
 def measure_direction(work: Work) -> bool:
     """Measure the direction; False for one that is zero or not finite."""
     base = 2 * work.points.shape[0]
@@ -198,7 +198,7 @@ def measure_direction(work: Work) -> bool:
     return True
 
 
-@jit_lean
+@jit_inline
 def settle_direction(work: Work) -> None:
     """Replace a direction that is no use by -g; tilt one that is orthogonal to g.
 

@@ -12,8 +12,13 @@ from typing import Any
 import numpy as np
 
 from negopt.kernels import work as w
-from negopt.kernels._jit import jit_disabled, jit_whole
-from negopt.kernels.fused import advance
+from negopt.kernels._jit import jit_disabled, jit_inline, jit_lean
+from negopt.kernels.fused import (
+    advance_dense,
+    advance_hybrid_region,
+    advance_sr1_region,
+    advance_sr1_search,
+)
 from negopt.kernels.objective import HALT, OK, STATUS, VALUES
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
@@ -56,8 +61,9 @@ def _compiled_call() -> Any:
 call = _compiled_call()
 
 
-@jit_whole
-def drive(
+@jit_inline
+def loop(
+    advance: Any,
     address: int,
     head: IntArray,
     buffer: FloatArray,
@@ -70,6 +76,8 @@ def drive(
 
     Parameters
     ----------
+    advance : function
+        The kernel of the method.
     address : int
         Of the objective.
     head : array of int64
@@ -98,3 +106,68 @@ def drive(
         if task != w.EVALUATE:
             return task
     return SPENT
+
+
+@jit_lean
+def drive_dense(
+    address: int,
+    head: IntArray,
+    buffer: FloatArray,
+    rows: FloatArray,
+    gram: FloatArray,
+    ints: IntArray,
+    limit: int,
+) -> int:
+    """Run `loop` with `advance_dense`."""
+    return loop(advance_dense, address, head, buffer, rows, gram, ints, limit)
+
+
+@jit_lean
+def drive_sr1_search(
+    address: int,
+    head: IntArray,
+    buffer: FloatArray,
+    rows: FloatArray,
+    gram: FloatArray,
+    ints: IntArray,
+    limit: int,
+) -> int:
+    """Run `loop` with `advance_sr1_search`."""
+    return loop(advance_sr1_search, address, head, buffer, rows, gram, ints, limit)
+
+
+@jit_lean
+def drive_sr1_region(
+    address: int,
+    head: IntArray,
+    buffer: FloatArray,
+    rows: FloatArray,
+    gram: FloatArray,
+    ints: IntArray,
+    limit: int,
+) -> int:
+    """Run `loop` with `advance_sr1_region`."""
+    return loop(advance_sr1_region, address, head, buffer, rows, gram, ints, limit)
+
+
+@jit_lean
+def drive_hybrid_region(
+    address: int,
+    head: IntArray,
+    buffer: FloatArray,
+    rows: FloatArray,
+    gram: FloatArray,
+    ints: IntArray,
+    limit: int,
+) -> int:
+    """Run `loop` with `advance_hybrid_region`."""
+    return loop(advance_hybrid_region, address, head, buffer, rows, gram, ints, limit)
+
+
+#: The loop around each kernel of `negopt.kernels.fused`.
+DRIVES = {
+    advance_dense: drive_dense,
+    advance_sr1_search: drive_sr1_search,
+    advance_sr1_region: drive_sr1_region,
+    advance_hybrid_region: drive_hybrid_region,
+}

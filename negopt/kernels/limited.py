@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from negopt.kernels import work as w
-from negopt.kernels._jit import jit_lean
+from negopt.kernels._jit import jit_inline, jit_lean
 from negopt.kernels.compact import (
-    FEW,
     Compact,
     compact_build,
     compact_inside,
@@ -18,6 +17,7 @@ from negopt.kernels.compact import (
     compact_trust,
     compact_weights,
 )
+from negopt.kernels.generators import cut_compact
 from negopt.kernels.hybrid import LOST, all_convex, convex_step
 from negopt.kernels.passes import add_two, combine, pair_sums, products, rows_times, scale_to
 from negopt.kernels.work import Work
@@ -30,52 +30,14 @@ LARGEST, MEAN, NEWEST, GIVEN = 0, 1, 2, 3
 BLOCK = 2048
 
 
-def small_size(pairs: int) -> int:
-    """Return how many floats of scratch `pairs` pairs need."""
-    k = pairs + FEW
-    return 5 + 6 * (k + 1) + 7 * k * k + (k + 2) ** 2
-
-
-def whole_size(pairs: int) -> int:
-    """Return how many integers of scratch they need."""
-    return 3 * pairs + FEW
-
-
-@jit_lean
+@jit_inline
 def compact_arrays(work: Work) -> Compact:
     """Cut the scratch into the arrays of a compact model."""
     m = work.ints[w.PAIRS]
-    k = m + FEW
-    o = w.ORDER + m
-    whole = work.ints
-    a = 5
-    b = a + 6 * (k + 1)
-    lines = work.small[a:b].reshape((6, k + 1))
-    squares = work.small[b : b + 7 * k * k].reshape((7, k, k))
-    c = b + 7 * k * k
-    scratch = work.small[c : c + (k + 2) * (k + 2)].reshape((k + 2, k + 2))
-    return Compact(
-        whole[o : o + m],
-        whole[o + m : o + 2 * m],
-        whole[o + 2 * m : o + 2 * m + k],
-        lines[0],
-        squares[0],
-        squares[1],
-        squares[2],
-        squares[3],
-        squares[4],
-        squares[5],
-        lines[1],
-        squares[6],
-        lines[2],
-        lines[3],
-        lines[4],
-        lines[5],
-        scratch,
-    )
+    return cut_compact(work.small, work.ints[w.ORDER + m :], m)
 
 
-@jit_lean
+@jit_inline
 def scaling(work: Work) -> float:
     """Return gamma: the counterpart of `negopt.curvature.lsr1.initial_scaling`."""
     ints = work.ints
@@ -102,7 +64,7 @@ def scaling(work: Work) -> float:
     return value if 0.0 < value < math.inf else 1.0
 
 
-@jit_lean
+@jit_inline
 def learn_pair(work: Work, here: int, trial: int, wanted: int) -> bool:
     """Store the pair of two points in place of the oldest; multiply the rows with a gradient.
 
@@ -147,14 +109,14 @@ def learn_pair(work: Work, here: int, trial: int, wanted: int) -> bool:
     return True
 
 
-@jit_lean
+@jit_inline
 def refresh_products(work: Work) -> None:
     """Multiply the stored rows with the gradient at the iterate, after a load."""
     g = work.vectors[2 * work.ints[w.ITERATE] + 1]
     rows_times(work.rows, 2 * work.ints[w.STORED], g, work.along)
 
 
-@jit_lean
+@jit_inline
 def newest_skipped(work: Work, used: Any) -> None:
     """Remember whether the newest pair taught the model nothing."""
     count = work.ints[w.STORED]
@@ -162,49 +124,62 @@ def newest_skipped(work: Work, used: Any) -> None:
 
 
 @jit_lean
-def add_step(work: Work, trial: int, step: FloatArray) -> tuple[float, float, float]:
-    """Write ``x + step`` to the trial; return s's, g's and x+'x+, s as it was rounded."""
-    here = work.ints[w.ITERATE]
-    x, g, out = work.vectors[2 * here], work.vectors[2 * here + 1], work.vectors[2 * trial]
+def add_step(
+    x: FloatArray, g: FloatArray, step: FloatArray, out: FloatArray
+) -> tuple[float, float]:
+    """Write ``x + step`` to `out`; return s's and g's of s as it was rounded."""
     ss = 0.0
     gs = 0.0
-    xx = 0.0
     for i in range(x.shape[0]):
         out[i] = x[i] + step[i]
         s = out[i] - x[i]
         ss += s * s
         gs += g[i] * s
-        xx += out[i] * out[i]
-    return ss, gs, xx
+    return ss, gs
 
 
-@jit_lean
-def step_in_ball(work: Work, trial: int) -> tuple[bool, float, float, float]:
-    """Write the exact trust-region step to the trial; return (good, s's, g's, s'Bs).
+@jit_inline
+def step_convex(work: Work, trial: int) -> tuple[bool, float, float, float]:
+    """Write the exact trust-region step of convex pairs; return (good, s's, g's, s'Bs).
 
     Not good: the reference has to form the model.
     """
-    ints, reals = work.ints, work.reals
+    ints = work.ints
     here = ints[w.ITERATE]
     x, g = work.vectors[2 * here], work.vectors[2 * here + 1]
-    gnorm = work.points[here, w.GNORM]
-    radius = reals[w.RADIUS]
     count = ints[w.STORED]
     order = work.order[:count]
     gamma = scaling(work)
-    known, weights = work.along, work.weights
-    if ints[w.MODEL] == w.HYBRID_ROWS:
-        ints[w.NEWEST_SKIPPED] = 0
-        if not (gamma > 0.0 and all_convex(work.gram, order)):
-            return False, 0.0, 0.0, 0.0
-        info = work.small[:5]
-        route = convex_step(
-            work.gram, order, gamma, ints[w.BLOCK], known, gnorm, radius, weights, info
-        )
-        if route == LOST:
-            return False, 0.0, 0.0, 0.0
-        ss, gs, _ = combine(work.rows, weights, 2 * count, info[0], g, x, work.vectors[2 * trial])
-        return math.isfinite(ss), ss, gs, info[2]
+    ints[w.NEWEST_SKIPPED] = 0
+    if not (gamma > 0.0 and all_convex(work.gram, order)):
+        return False, 0.0, 0.0, 0.0
+    info = work.small[:5]
+    route = convex_step(
+        work.gram,
+        order,
+        gamma,
+        ints[w.BLOCK],
+        work.along,
+        work.points[here, w.GNORM],
+        work.reals[w.RADIUS],
+        work.weights,
+        info,
+    )
+    if route == LOST:
+        return False, 0.0, 0.0, 0.0
+    ss, gs, _ = combine(work.rows, work.weights, 2 * count, info[0], g, x, work.vectors[2 * trial])
+    return math.isfinite(ss), ss, gs, info[2]
+
+
+@jit_inline
+def step_sr1(work: Work, trial: int) -> tuple[bool, float, float, float]:
+    """Write the exact trust-region step of SR1 pairs; return (good, s's, g's, s'Bs)."""
+    ints, reals = work.ints, work.reals
+    here = ints[w.ITERATE]
+    x, g = work.vectors[2 * here], work.vectors[2 * here + 1]
+    count = ints[w.STORED]
+    order = work.order[:count]
+    gamma = scaling(work)
     c = compact_arrays(work)
     k, full = compact_build(work.rows, work.gram, order, gamma, reals[w.SKIP], c)
     newest_skipped(work, c.used)
@@ -212,20 +187,21 @@ def step_in_ball(work: Work, trial: int) -> tuple[bool, float, float, float]:
         for i in range(k):
             c.inside[i] = g[i]
     else:
-        compact_inside(known, order, k, gamma, c)
+        compact_inside(work.along, order, k, gamma, c)
+    gnorm = work.points[here, w.GNORM]
     absolute = ints[w.ABSOLUTE] == 1
-    case, a, _, quadratic, _ = compact_trust(k, full, gamma, absolute, gnorm, radius, c)
+    case, a, _, quadratic, _ = compact_trust(k, full, gamma, absolute, gnorm, reals[w.RADIUS], c)
     if case < 0:
         return False, 0.0, 0.0, 0.0
     if full:
-        ss, gs, _ = add_step(work, trial, c.step)
+        ss, gs = add_step(x, g, c.step, work.vectors[2 * trial])
     else:
-        compact_weights(order, k, gamma, c, c.step, weights)
-        ss, gs, _ = combine(work.rows, weights, 2 * count, a, g, x, work.vectors[2 * trial])
+        compact_weights(order, k, gamma, c, c.step, work.weights)
+        ss, gs, _ = combine(work.rows, work.weights, 2 * count, a, g, x, work.vectors[2 * trial])
     return math.isfinite(ss), ss, gs, quadratic
 
 
-@jit_lean
+@jit_inline
 def aim_rows(work: Work) -> bool:
     """Write the quasi-Newton direction of the stored pairs; False: the reference has to."""
     ints, reals = work.ints, work.reals

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from negopt.kernels import work as w
-from negopt.kernels._jit import jit_lean, jit_pass
+from negopt.kernels._jit import jit_inline, jit_lean, jit_pass
 from negopt.kernels.search import ALPHA, BEST, search_start, search_step
 from negopt.kernels.search import EVALUATE as TRY
 from negopt.kernels.search import FAILED as NONE_FOUND
@@ -62,6 +62,15 @@ def same_point(x: FloatArray, a: float, d: FloatArray, other: FloatArray) -> boo
 
 
 @jit_lean
+def same(x: FloatArray, other: FloatArray) -> bool:
+    """Tell whether two vectors are equal in every entry."""
+    for i in range(x.shape[0]):  # noqa: SIM110 - a loop that stops, without a generator
+        if x[i] != other[i]:
+            return False
+    return True
+
+
+@jit_inline
 def begin_search(work: Work) -> int:
     """Start a search along the direction in the first scratch row; form its first trial."""
     reals, ints = work.reals, work.ints
@@ -98,7 +107,7 @@ def begin_search(work: Work) -> int:
     return next_trial(work)
 
 
-@jit_lean
+@jit_inline
 def next_trial(work: Work) -> int:
     """Form the trial that the search asks for; EVALUATE, or how the search has ended.
 
@@ -136,7 +145,7 @@ def next_trial(work: Work) -> int:
             return ended(work, task)
 
 
-@jit_lean
+@jit_inline
 def judge_search(f: float, g: FloatArray, work: Work) -> int:
     """Take f and g at the trial; EVALUATE the next one, or say how the search has ended."""
     ints = work.ints
@@ -167,7 +176,7 @@ def judge_search(f: float, g: FloatArray, work: Work) -> int:
     return ended(work, task)
 
 
-@jit_lean
+@jit_inline
 def ended(work: Work, task: int) -> int:
     """Name the accepted point in `KEPT` and measure the step; or say why there is none."""
     ints, reals = work.ints, work.reals

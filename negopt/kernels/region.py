@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from negopt.kernels import work as w
-from negopt.kernels._jit import jit_lean
-from negopt.kernels.limited import learn_pair, step_in_ball
+from negopt.kernels._jit import jit_inline
+from negopt.kernels.limited import learn_pair
 from negopt.kernels.passes import look
 from negopt.kernels.work import Work, finish_point, free_point
 
@@ -19,9 +19,9 @@ FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 WORTHLESS = -30.0
 
 
-@jit_lean
-def begin_region(work: Work) -> int:
-    """Form the trial: the minimiser of the model inside the radius."""
+@jit_inline
+def open_region(work: Work) -> int:
+    """Prepare an iteration; return the point that the trial goes to."""
     reals, ints = work.reals, work.ints
     here = ints[w.ITERATE]
     reals[w.LOWEST] = min(reals[w.LOWEST], work.points[here, w.F])
@@ -29,11 +29,15 @@ def begin_region(work: Work) -> int:
     reals[w.RHO] = math.nan
     ints[w.TRIALS] = 0
     ints[w.FINITE] = 1
-    trial = free_point(work)
-    good, square, slope, quadratic = step_in_ball(work, trial)
-    if not good:
-        return w.RARE
-    ints[w.TRIAL] = trial
+    ints[w.TRIAL] = free_point(work)
+    return ints[w.TRIAL]  # type: ignore[no-any-return]
+
+
+@jit_inline
+def enter_region(work: Work, square: float, slope: float, quadratic: float) -> int:
+    """Measure the step that was written to the trial; EVALUATE if it promises anything."""
+    reals, ints = work.reals, work.ints
+    here, trial = ints[w.ITERATE], ints[w.TRIAL]
     length = math.sqrt(square)
     radius = reals[w.RADIUS]
     if length > radius:
@@ -52,14 +56,17 @@ def begin_region(work: Work) -> int:
     return w.EVALUATE
 
 
-@jit_lean
+@jit_inline
 def judge_region(f: float, g: FloatArray, work: Work) -> int:
     """Take f and g at the trial: accept or reject it, learn, set the radius."""
     reals, ints = work.reals, work.ints
     here, trial = ints[w.ITERATE], ints[w.TRIAL]
     points = work.points
     square, gmax, along, _, _, _, xx = look(
-        work.vectors[2 * trial], work.vectors[2 * here], g, work.vectors[2 * here + 1],
+        work.vectors[2 * trial],
+        work.vectors[2 * here],
+        g,
+        work.vectors[2 * here + 1],
         work.vectors[2 * trial + 1],
     )
     ints[w.TRIALS] = 1
@@ -94,7 +101,7 @@ def judge_region(f: float, g: FloatArray, work: Work) -> int:
     return w.PAUSE
 
 
-@jit_lean
+@jit_inline
 def ratio(work: Work, f: float, along: float) -> float:
     """Return actual over predicted decrease: `negopt.globalize.ratio.reduction_ratio`."""
     reals = work.reals
@@ -109,7 +116,7 @@ def ratio(work: Work, f: float, along: float) -> float:
     return actual / predicted
 
 
-@jit_lean
+@jit_inline
 def resize(work: Work, f: float, along: float, rho: float) -> None:
     """Set the next radius."""
     reals, ints = work.reals, work.ints
@@ -130,7 +137,7 @@ def resize(work: Work, f: float, along: float, rho: float) -> None:
         reals[w.RADIUS] = min(grow * radius, reals[w.MAX_RADIUS])
 
 
-@jit_lean
+@jit_inline
 def cubic_minimiser(bend: float, slope: float, end: float) -> float:
     """Minimiser, as a share of the step, of the cubic through f and its slopes at both ends.
 

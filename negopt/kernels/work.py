@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from negopt.kernels._jit import jit_lean
+from negopt.kernels._jit import jit_inline
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
@@ -246,10 +246,10 @@ def parts(buffer: FloatArray, rows: FloatArray, gram: FloatArray, ints: IntArray
 
 
 #: The same for kernels.  N.B. what it returns to the host would not keep the buffers alive.
-cut = jit_lean(parts)
+cut = jit_inline(parts)
 
 
-@jit_lean
+@jit_inline
 def measure(work: Work, point: int) -> float:
     """Return the size of the gradient that is compared with gtol."""
     if work.ints[EUCLIDEAN] == 1:
@@ -257,7 +257,7 @@ def measure(work: Work, point: int) -> float:
     return work.points[point, GMAX]  # type: ignore[no-any-return]
 
 
-@jit_lean
+@jit_inline
 def free_point(work: Work) -> int:
     """Return a point that nothing refers to."""
     ints = work.ints
@@ -267,7 +267,7 @@ def free_point(work: Work) -> int:
     return -1
 
 
-@jit_lean
+@jit_inline
 def over(work: Work) -> bool:
     """Tell whether a test of `negopt._stopping` ends the run at the iterate."""
     here = work.ints[ITERATE]
@@ -280,7 +280,7 @@ def over(work: Work) -> bool:
     )
 
 
-@jit_lean
+@jit_inline
 def stalled(work: Work, patience: int) -> bool:
     """Count trials that lower neither f nor the gradient; tell when there were too many."""
     reals, ints = work.reals, work.ints
@@ -297,7 +297,7 @@ def stalled(work: Work, patience: int) -> bool:
     return bool(ints[STALLED] >= patience)
 
 
-@jit_lean
+@jit_inline
 def finish_point(work: Work, point: int, f: float, square: float, gmax: float, xx: float) -> bool:
     """Write the figures of a point that was evaluated; keep it if it is the lowest so far.
 

@@ -171,14 +171,14 @@ def topological_shanks(sums: Sequence[Array]) -> Array:
     Brezinski and Redivo-Zaglia (2014), The simplified topological epsilon-algorithms,
     SIAM Journal on Scientific Computing 36, A2227-A2247, doi:10.1137/140957044.
     """
-    order = _order(sums)
-    differences = _differences(sums)
-    if order == 0 or _converged(sums, differences):
-        return sums[-1]
-    moments = np.asarray(scalars(*(dot(differences[0], d) for d in differences)))
-    hankel = np.array([moments[i : i + order + 1] for i in range(order)])
-    older = _solve(hankel[:, :order], -hankel[:, order], eps_of(sums[0]))
-    return _extrapolate(sums[order:], np.append(older, 1.0))
+
+    def weigh(differences: Sequence[Array], order: int) -> FloatArray:
+        moments = np.asarray(scalars(*(dot(differences[0], d) for d in differences)))
+        hankel = np.array([moments[i : i + order + 1] for i in range(order)])
+        older = _solve(hankel[:, :order], -hankel[:, order], eps_of(sums[0]))
+        return np.append(older, 1.0)
+
+    return _weighted(sums, weigh)
 
 
 @_scale_free
@@ -207,17 +207,17 @@ def hybrid_pade(sums: Sequence[Array]) -> Array:
     Graves-Morris (1994), A review of Padé methods for the acceleration of convergence of
     a sequence of vectors, Applied Numerical Mathematics 15, 153-174.
     """
-    order = _order(sums)
-    differences = _differences(sums)
-    if order == 0 or _converged(sums, differences):
-        return sums[-1]
-    xp = namespace_of(sums[0])
-    rows = xp.stack(differences)
-    gram = float64_rows_dot(rows, xp.matrix_transpose(rows))
-    normal = sum(gram[i : i + order + 1, i : i + order + 1] for i in range(order))
-    assert isinstance(normal, np.ndarray)
-    newer = _solve(normal[1:, 1:], -normal[1:, 0], eps_of(sums[0]))
-    return _extrapolate(sums[order:], np.append(1.0, newer))
+
+    def weigh(differences: Sequence[Array], order: int) -> FloatArray:
+        xp = namespace_of(sums[0])
+        rows = xp.stack(list(differences))
+        gram = float64_rows_dot(rows, xp.matrix_transpose(rows))
+        normal = sum(gram[i : i + order + 1, i : i + order + 1] for i in range(order))
+        assert isinstance(normal, np.ndarray)
+        newer = _solve(normal[1:, 1:], -normal[1:, 0], eps_of(sums[0]))
+        return np.append(1.0, newer)
+
+    return _weighted(sums, weigh)
 
 
 @_scale_free
@@ -283,6 +283,15 @@ def _converged(sums: Sequence[Array], differences: Sequence[Array]) -> bool:
     """Tell whether the last sum differs from the one before by rounding only, or is not finite."""
     square, size = scalars(dot(differences[-1], differences[-1]), dot(sums[-1], sums[-1]))
     return not square > eps_of(sums[0]) ** 2 * size
+
+
+def _weighted(sums: Sequence[Array], weigh: Callable[[Sequence[Array], int], FloatArray]) -> Array:
+    """Return the mean of the newer sums with the weights that `weigh` makes of the differences."""
+    order = _order(sums)
+    differences = _differences(sums)
+    if order == 0 or _converged(sums, differences):
+        return sums[-1]
+    return _extrapolate(sums[order:], weigh(differences, order))
 
 
 def _solve(matrix: FloatArray, right: FloatArray, eps: float) -> FloatArray:

@@ -54,9 +54,7 @@ class SaddleFreeLanczos:
     The ball is where the source trusts a model: first and second order differ there by at
     most half the square of the radius, in its units.  It replaces a damping, which would
     favour the directions of large curvature.  The actual decrease is compared with that of
-    ``g's + s'Hs/2`` for both models.  On 105 problems of `negopt.problems` (n up to 60) either
-    needed 1.00 times the evaluations and products of ``newton-krylov``, for n = 300 on 45
-    problems 1.02 times (``"absolute"``) and 0.97 times (``"quadratic"``).
+    ``g's + s'Hs/2`` for both models.  What it costs beside ``newton-krylov``: docs/defaults.md.
 
     The norm is measured in units of its value for the unit vector along the first
     gradient, a constant kept in the memory: radii are lengths, whatever the scale of f.

@@ -140,8 +140,7 @@ class SteihaugToint:
         (one vector each) while a point is not left.
     forcing : float, default 0.5
         Stop when ``||r||_{M^-1}`` is below ``min(forcing, sqrt(||g|| / ||g||_max))`` times its
-        first value, with the largest gradient norm so far.  The authors' 0.1 costs 3 % more
-        on `negopt.problems`.
+        first value, with the largest gradient norm so far.  The authors have 0.1.
 
     Notes
     -----

@@ -59,6 +59,7 @@ def test_two_halves_are_the_whole(method, first, through, tmp_path) -> None:
 def test_resuming_through_a_saddle(method, saddle) -> None:
     kwargs = dict(jac=saddle.grad, method=method)
     whole = negopt.minimize(saddle.fun, saddle.x0, **kwargs)
+    assert whole.nit > 0
     for first in range(whole.nit):
         half = negopt.minimize(saddle.fun, saddle.x0, options={"maxiter": first}, **kwargs)
         rest = negopt.minimize(saddle.fun, saddle.x0, options={"state": half.state}, **kwargs)

@@ -9,6 +9,7 @@ import negopt
 from negopt._types import Iterate
 from negopt.curvature.bfgs import BFGS
 from negopt.curvature.dqn import HybridInverse
+from negopt.curvature.inverse import first_scale
 from negopt.curvature.lbfgs import LBFGS
 from negopt.curvature.sr1 import SR1
 from negopt.curvature.sr1_matrix import SR1Matrix
@@ -69,6 +70,16 @@ def test_rescaled_is_limited_memory_with_all_pairs():
             for rule, memory in zip((dense, limited), memories, strict=True)
         )
         np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-10)
+
+
+@pytest.mark.parametrize(
+    ("sy", "scale"), [(4.0, 0.9 * 4.0 / 16.0), (-4.0, 0.5), (0.0, 0.5), (1e-13, 0.5)]
+)
+def test_the_first_model_has_the_curvature_of_its_pair(sy, scale):
+    """0.9 s'y / y'y, or ||s|| / ||y|| where s'y is not positive; and over that for B."""
+    assert first_scale(4.0, 16.0, sy) == pytest.approx(scale, rel=1e-15)
+    inverse = first_scale(4.0, 16.0, sy, of_inverse=False)
+    assert inverse == pytest.approx(1.0 / scale, rel=1e-15)
 
 
 def test_an_ascending_model_is_forgotten_on_demand():

@@ -31,7 +31,7 @@ def walk(rule, gradients):
 def reference(rule, gradients):
     """Return M by its formula."""
     count = len(gradients)
-    weights = rule.decay ** np.arange(count)[::-1] if rule.shape == "rmsprop" else np.ones(count)
+    weights = rule.decay ** np.arange(count)[::-1] if rule.metric == "rmsprop" else np.ones(count)
 
     def root(pairs):
         A = sum(w * np.outer(g, g) for w, g in pairs)
@@ -46,12 +46,12 @@ def reference(rule, gradients):
     )
 
 
-@pytest.mark.parametrize("shape", ["rmsprop", "adagrad"])
+@pytest.mark.parametrize("metric", ["rmsprop", "adagrad"])
 @pytest.mark.parametrize("diagonal", [True, False])
-def test_the_formula(shape, diagonal) -> None:
+def test_the_formula(metric, diagonal) -> None:
     rng = np.random.default_rng(4)
     gradients = list(rng.standard_normal((5, 6)) * 10.0 ** rng.uniform(-3, 3, (5, 1)))
-    rule = EllipsoidProducts(shape=shape, diagonal=diagonal, ridge=0.01, decay=0.6)
+    rule = EllipsoidProducts(metric=metric, diagonal=diagonal, ridge=0.01, decay=0.6)
     operator, _ = walk(rule, gradients)
     M = np.stack([operator.metric(e) for e in np.eye(6)], axis=1)
     expected = reference(rule, gradients)
@@ -74,9 +74,9 @@ def test_a_variable_that_never_mattered_keeps_a_bound() -> None:
     assert operator.metric(np.array([0.0, 1.0]))[1] > 0.0
 
 
-def test_uniform_and_vanishing_gradients_are_the_identity() -> None:
+def test_a_sphere_and_vanishing_gradients_are_the_identity() -> None:
     v = np.array([1.0, 2.0])
-    operator, memory = walk(EllipsoidProducts(shape="uniform"), [v])
+    operator, memory = walk(EllipsoidProducts(metric="sphere"), [v])
     np.testing.assert_array_equal(operator.metric(v), v)
     assert memory.moment is None
     operator, _ = walk(EllipsoidProducts(), [1e-200 * v])
@@ -98,7 +98,7 @@ def test_every_array_library(xp_case, dtype, diagonal) -> None:
 
 
 @pytest.mark.parametrize(
-    ("option", "value"), [("shape", "round"), ("diagonal", 2), ("decay", 1.0), ("ridge", 0.0)]
+    ("option", "value"), [("metric", "round"), ("diagonal", 2), ("decay", 1.0), ("ridge", 0.0)]
 )
 def test_bad_options(option, value) -> None:
     with pytest.raises(ValueError, match=f"{option}="):

@@ -40,13 +40,13 @@ def point(g):
     return Iterate(np.zeros_like(g), 0.0, g, float(np.linalg.norm(g)), float(np.max(np.abs(g))))
 
 
-def case(seed, n, shape, diagonal, spread, past=3):
+def case(seed, n, metric, diagonal, spread, past=3):
     """Return an operator after `past` points, its objective, the point and the dense metric."""
     rng = np.random.default_rng(seed)
     Q = np.linalg.qr(rng.standard_normal((n, n)))[0]
     H = (Q * rng.uniform(-1.0, 3.0, n) * 10.0 ** rng.uniform(-2, 2, n)) @ Q.T
     H = 0.5 * (H + H.T)
-    rule = EllipsoidProducts(shape=shape, diagonal=diagonal, ridge=1e-3)
+    rule = EllipsoidProducts(metric=metric, diagonal=diagonal, ridge=1e-3)
     memory, objective = rule.init(np.zeros(n)), Quadratic(H)
     scales = 10.0 ** rng.uniform(-spread, spread, n)
     for _ in range(past):
@@ -62,7 +62,7 @@ def case(seed, n, shape, diagonal, spread, past=3):
 CASES = dict(
     seed=st.integers(0, 10**9),
     n=st.integers(1, 12),
-    shape=st.sampled_from(["rmsprop", "adagrad", "uniform"]),
+    metric=st.sampled_from(["rmsprop", "adagrad", "sphere"]),
     diagonal=st.booleans(),
     spread=st.sampled_from([0.0, 1.0, 4.0]),
     radius=st.floats(-4.0, 4.0).map(lambda p: 10.0**p),
@@ -71,8 +71,8 @@ CASES = dict(
 
 @settings(max_examples=200)
 @given(**CASES)
-def test_inside_the_ellipsoid_and_below_the_cauchy_point(seed, n, shape, diagonal, spread, radius):
-    operator, objective, here, M = case(seed, n, shape, diagonal, spread)
+def test_inside_the_ellipsoid_and_below_the_cauchy_point(seed, n, metric, diagonal, spread, radius):
+    operator, objective, here, M = case(seed, n, metric, diagonal, spread)
     H, g = objective.matrix, here.g
     step = SteihaugToint().propose(here, operator, radius, RNG)
     length = np.sqrt(step.s @ M @ step.s)
@@ -93,8 +93,8 @@ def test_inside_the_ellipsoid_and_below_the_cauchy_point(seed, n, shape, diagona
 
 @settings(max_examples=100)
 @given(**{k: v for k, v in CASES.items() if k != "radius"})
-def test_the_norms_are_equivalent(seed, n, shape, diagonal, spread):
-    *_, M = case(seed, n, shape, diagonal, spread)
+def test_the_norms_are_equivalent(seed, n, metric, diagonal, spread):
+    *_, M = case(seed, n, metric, diagonal, spread)
     assert np.allclose(M, M.T, rtol=0, atol=1e-12 * np.max(np.abs(M)))
     values = np.linalg.eigvalsh(M)
     assert 0.0 < values[-1] <= (1.0 + 1.0 / 1e-3) * (1 + 1e-6) * values[0]
@@ -102,14 +102,14 @@ def test_the_norms_are_equivalent(seed, n, shape, diagonal, spread):
 
 @settings(max_examples=100)
 @given(shrink=st.floats(0.01, 0.99), **CASES)
-def test_a_smaller_radius_is_free(seed, n, shape, diagonal, spread, radius, shrink):
-    operator, objective, here, _ = case(seed, n, shape, diagonal, spread)
+def test_a_smaller_radius_is_free(seed, n, metric, diagonal, spread, radius, shrink):
+    operator, objective, here, _ = case(seed, n, metric, diagonal, spread)
     rule = SteihaugToint()
     rule.propose(here, operator, radius, RNG)
     calls = objective.calls
     again = rule.propose(here, operator, shrink * radius, RNG)
     assert objective.calls == calls
-    fresh, *_ = case(seed, n, shape, diagonal, spread)
+    fresh, *_ = case(seed, n, metric, diagonal, spread)
     afresh = rule.propose(here, fresh, shrink * radius, RNG)
     np.testing.assert_allclose(again.s, afresh.s, atol=1e-9 * afresh.euclidean)
 

@@ -233,3 +233,24 @@ def test_hard_case_in_all_variables():
     assert case == kernels.HARD
     assert length == pytest.approx(5.0)
     np.testing.assert_allclose(np.abs(c.step[:2]), [np.sqrt(25 - 0.04), 0.2])
+
+
+@pytest.mark.parametrize("maxcor", [1, 5, 20])
+def test_arrays_do_not_overlap(maxcor):
+    c = kernels.new_compact(maxcor)
+    for number, array in enumerate(c):
+        array[...] = number
+    for number, array in enumerate(c):
+        assert array.flags.c_contiguous
+        assert np.all(array == number)
+    size = maxcor + 2
+    shapes = {
+        "used": (maxcor,),
+        "barred": (maxcor,),
+        "scratch": (size + 2, size + 2),
+        **dict.fromkeys(("kept", "sizes"), (size,)),
+        **dict.fromkeys(("values", "inside", "parts", "step", "line"), (size + 1,)),
+    }
+    for name, array in c._asdict().items():
+        assert array.shape == shapes.get(name, (size, size)), name
+    assert sum(a.size for a in c) == sum(kernels.compact_room(maxcor))
