@@ -100,9 +100,9 @@ def test_it_is_compiled_indeed(monkeypatch) -> None:
         return counted
 
     monkeypatch.setattr(Objective, "evaluator", counting)
-    negopt.minimize(both, X0, (1.0,), jac=True)
+    negopt.minimize(both, X0, (1.0,), jac=True, options={"compiled": True})
     assert not calls
-    negopt.minimize(python(both), X0, (1.0,), jac=True)
+    negopt.minimize(python(both), X0, (1.0,), jac=True, options={"compiled": True})
     assert calls
 
 

@@ -8,6 +8,7 @@ as many iterations as it may, and writes it back.  Whatever is rare is then deci
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,27 @@ from negopt._fused.native import native_for
 from negopt._solver import Solver
 from negopt._types import BudgetExhausted, Iterate, Outcome, State
 from negopt.kernels import work as w
+from negopt.kernels._jit import is_compiled, jit_disabled
 
 __all__ = ["Engine", "engine_for"]
+
+
+#: Seconds of iterations in plain NumPy that a process makes before it compiles a kernel that
+#: is not on disk yet: 10 to 20 s, once for a machine, and too much for one small solve.
+COLD = 1.0
+
+
+class Cold:
+    """What this process has spent while kernels were not compiled."""
+
+    seconds = 0.0
 
 
 def engine_for(solver: Solver, x0: Any) -> Engine | None:
     """Return the engine of a run, or None where only the reference can do it."""
     run = solver.run
+    if run.compiled != True and jit_disabled():  # noqa: E712 - "auto" is neither
+        return None
     model = model_for(solver.method)
     if model is None or not is_plain(x0) or run.xrtol > 0.0 or run.norm not in (2, math.inf):
         return None
@@ -48,14 +63,36 @@ class Engine:
     def __init__(self, solver: Solver, model: Model, evaluate: Any) -> None:
         self.solver, self.model, self.evaluate = solver, model, evaluate
         self.rule = rule_for(solver.method)
-        self.native = native_for(solver.objective)
+        self._cold = solver.run.compiled is not True
+        self._native: tuple[Any] | None = None  # not looked for yet
         self._buffers: tuple[Any, ...] = ()
         self._places: list[Any] = []  # the points' x
         self._iterate: Iterate | None = None  # what the workspace holds, as it was written out
 
+    @property
+    def cold(self) -> bool:
+        """Whether the reference does better for now, since the kernel is not compiled."""
+        if self._cold and (Cold.seconds > COLD or is_compiled(self.model.advance)):
+            self._cold = False
+        return self._cold
+
+    @property
+    def native(self) -> Any:
+        """What evaluates a jitted objective in compiled code, or None; looked for once."""
+        if self._native is None:
+            now = self.solver.run.compiled is True or Cold.seconds > COLD
+            self._native = (native_for(self.solver.objective, self.model.advance, now),)
+        return self._native[0]
+
     def step(self, state: State, iterations: int = 1) -> State:
         """Go on for as many iterations; sets ``state.status`` when the run is over."""
         solver = self.solver
+        if self.cold:
+            start = time.perf_counter()
+            solver.step(state)
+            # N.B. its own small kernels may have been compiled in this time: that does not count.
+            Cold.seconds += min(time.perf_counter() - start, 0.1)
+            return state
         solver.outcome, solver.step_norm = None, math.nan
         try:
             if self._iterate is None or self._iterate is not state.iterate:
@@ -87,8 +124,9 @@ class Engine:
         ints, buffers = self.work.ints, self._buffers
         task = advance(0.0, places[0], *buffers)
         try:
-            if self.native is not None:
-                task = self.native.run(int(task), advance, evaluate, places, buffers)
+            native = self.native
+            if native is not None:
+                task = native.run(int(task), advance, evaluate, places, buffers)
             while task == w.EVALUATE:
                 f, g = evaluate(places[ints[w.TRIAL]])
                 task = advance(f, g, *buffers)
@@ -106,7 +144,8 @@ class Engine:
     def _load(self, state: State) -> None:
         solver, rule = self.solver, self.rule
         assert solver.limits is not None
-        sizes = {"points": rule.points, "limit": rule.limit} | self.model.sizes(state)
+        sizes: dict[str, Any] = {"points": rule.points, "limit": rule.limit}
+        sizes |= self.model.sizes(state)
         buffer, ints = w.allocate(int(state.iterate.x.shape[0]), **sizes)
         self._buffers = buffer, *self.model.arrays(state), ints
         self.work = work = w.parts(*self._buffers)

@@ -8,6 +8,7 @@ from typing import Any
 from negopt._compiled import Compiled, compiled
 from negopt._objective import Objective
 from negopt.kernels import work as w
+from negopt.kernels._jit import is_compiled
 from negopt.kernels.objective import GRADIENTS, OK, STATUS, VALUES
 
 __all__ = ["Native", "native_for"]
@@ -16,9 +17,16 @@ __all__ = ["Native", "native_for"]
 SLICE = 0.02
 
 
-def native_for(objective: Objective) -> Native | None:
-    """Return what drives the objective in compiled code, None where it is called from Python."""
+def native_for(objective: Objective, advance: Any, now: bool) -> Native | None:
+    """Return what drives the objective in compiled code, None where it is called from Python.
+
+    Unless it has to be `now`, a loop that is not on disk yet is not compiled for it.
+    """
+    from negopt.kernels.drive import DRIVES
+
     parts = objective.parts
+    if not (now or is_compiled(DRIVES[advance])):
+        return None
     target = None if parts is None else compiled(parts, objective.args, objective.n)
     return None if target is None else Native(objective, target)
 

@@ -65,14 +65,6 @@ def jit_pass(function: F) -> F:
     return _compile(function, _nrt=False, fastmath={"reassoc", "contract", "nsz", "arcp"})
 
 
-def jit_maximum(function: F) -> F:
-    """Compile a search for the largest entry of a vector that holds no NaN.
-
-    N.B. with one in it the result may be anything: look at a sum as well.
-    """
-    return _compile(function, _nrt=False, fastmath={"nnan", "nsz", "reassoc"})
-
-
 def jit_or_pass(plain: F) -> Callable[[F], F]:
     """`jit_or` for `jit_pass`."""
 
@@ -98,6 +90,16 @@ def _compile(function: F, **settings: Any) -> F:
         return numba.njit(**settings)(function)  # type: ignore[no-any-return]
     _stamp(compiled)
     return compiled  # type: ignore[no-any-return]
+
+
+def is_compiled(kernel: Any) -> bool:
+    """Tell whether a kernel can be called without compiling it: in this process, or on disk."""
+    if not hasattr(kernel, "signatures"):
+        return False  # plain Python
+    if kernel.signatures:
+        return True
+    file = getattr(getattr(kernel, "_cache", None), "_cache_file", None)
+    return file is not None and bool(file._load_index())
 
 
 def _stamp(compiled: Any) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from negopt.kernels import work as w
 from negopt.kernels._jit import jit_inline, jit_lean, jit_pass
+from negopt.kernels.passes import float_of, largest_bits
 from negopt.kernels.search import ALPHA, BEST, search_start, search_step
 from negopt.kernels.search import EVALUATE as TRY
 from negopt.kernels.search import FAILED as NONE_FOUND
@@ -30,19 +31,13 @@ def look(
     square = 0.0
     slope = 0.0
     xx = 0.0
-    largest = 0.0
     for i in range(out.shape[0]):
         value = given[i]
         out[i] = value
         square += value * value
         slope += value * d[i]
         xx += x[i] * x[i]
-        largest = max(largest, abs(value))
-    if not math.isfinite(square):  # N.B. a comparison would not have seen a nan
-        for i in range(out.shape[0]):
-            if not math.isfinite(out[i]):
-                largest = math.nan
-    return square, largest, slope, xx
+    return square, float_of(largest_bits(out), out), slope, xx
 
 
 @jit_lean

@@ -6,12 +6,11 @@ with it.  Rows ``2 i`` and ``2 i + 1`` of `rows` are s and y of slot i.
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
-from negopt.kernels._jit import jit_maximum, jit_or_pass, jit_pass
+from negopt.kernels._jit import jit_or_pass, jit_pass
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -19,15 +18,33 @@ FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 BLOCK = 2048
 
 
-@jit_maximum
-def largest(x: FloatArray) -> float:
-    """Return ``max |x|``; anything where x holds a nan."""
-    top = 0.0
-    for i in range(x.shape[0]):
-        value = abs(x[i])
-        if value > top:
-            top = value
-    return top
+#: All but the sign of a float64 read as an integer: so read, absolute values compare as they
+#: do, and nan is above inf.  N.B. registers hold several integers, but no maximum of floats.
+MAGNITUDE = 0x7FFFFFFFFFFFFFFF
+
+
+def _largest_bits(x: FloatArray) -> int:
+    return int(np.max(np.abs(x), initial=0.0).view(np.int64))
+
+
+@jit_or_pass(_largest_bits)
+def largest_bits(x: FloatArray) -> int:
+    """Return ``max |x|`` read as an integer."""
+    bits = x.view(np.int64)
+    top = bits[0] & MAGNITUDE
+    for i in range(bits.shape[0]):
+        top = max(top, bits[i] & MAGNITUDE)
+    return top  # type: ignore[no-any-return]
+
+
+@jit_pass
+def float_of(bits: int, room: FloatArray) -> float:
+    """Return the float64 that is read as `bits`; `room` lends its first entry for it."""
+    lent = room[0]
+    room.view(np.int64)[0] = bits
+    value = room[0]
+    room[0] = lent
+    return value  # type: ignore[no-any-return]
 
 
 def _copy_and_square(g: FloatArray, copy: FloatArray) -> float:
@@ -92,21 +109,19 @@ def look(
     sy = 0.0
     yy = 0.0
     xx = 0.0
-    top = 0.0
+    bits = 0
     for start in range(0, n, BLOCK):
         end = min(start + BLOCK, n)
         new = g_trial[start:end]
         gg += copy_and_square(new, copy[start:end])
-        top = max(top, largest(new))
+        bits = max(bits, largest_bits(new))
         one, two, three, four, five = pair_sums(x_trial[start:end], x[start:end], new, g[start:end])
         gs += one
         ss += two
         sy += three
         yy += four
         xx += five
-    if math.isnan(gg):
-        top = math.nan
-    return gg, top, gs, ss, sy, yy, xx
+    return gg, float_of(bits, copy), gs, ss, sy, yy, xx
 
 
 @jit_pass

@@ -113,7 +113,7 @@ def ratio(work: Work, f: float, along: float) -> float:
     noise = 100.0 * w.EPS * abs(here)
     if abs(actual) <= noise and f <= reals[w.LOWEST] + noise:
         actual = -0.5 * (reals[w.SLOPE] + along)
-    return actual / predicted
+    return float(actual / predicted)
 
 
 @jit_inline
