@@ -59,7 +59,7 @@ class Native:
         """
         from negopt.kernels.drive import DRIVES, SPENT
 
-        drive = DRIVES[advance]
+        drive: Any = DRIVES[advance]
         head, objective = self.target.head, self.objective
         while task == w.EVALUATE:
             begun, values, gradients = time.perf_counter(), int(head[VALUES]), int(head[GRADIENTS])

@@ -32,8 +32,6 @@ POSITIVE = 1
 RELATIVE, STEP, NOISE, UNITS, CHECK = range(5)
 SETTINGS = 5
 
-_MOST = 2**62
-
 
 @jit_inline
 def natural_units(x: FloatArray, g: FloatArray) -> bool:
@@ -261,7 +259,8 @@ def solve_one(
     begun[0] = f
     begun[1] = work.reals[w.GTOL]
     if not over(work):
-        task = drive_dense(address, head, buffer, rows, gram, ints, _MOST)
+        # N.B. a constant as the limit would be a type of its own, and compiled for again.
+        task = drive_dense(address, head, buffer, rows, gram, ints, fresh_ints[w.PAUSE_AT])
         if task == w.RAISED:
             return AFRESH, 0, 0, math.nan
         if task != w.STOP:

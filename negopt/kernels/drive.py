@@ -104,7 +104,7 @@ def loop(
                 return w.RAISED
         task = advance(f, g, buffer, rows, gram, ints)
         if task != w.EVALUATE:
-            return task
+            return task  # type: ignore[no-any-return]
     return SPENT
 
 
