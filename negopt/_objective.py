@@ -157,6 +157,20 @@ class Objective:
         exponent = {"2-point": 1 / 4, "3-point": 1 / 3}.get(self.scheme or "", 1 / 2)
         return float(eps**exponent)
 
+    @property
+    def parts(self) -> tuple[Any, Any, str] | None:
+        """What gives f or the pair (f, g), what gives g, the scheme of differences.
+
+        None where more than these is needed: steps of the user's, or pairs for a strategy.
+        """
+        if self._strategy is not None:
+            return None
+        if self._both is not None:
+            return self._both, None, ""
+        if self.scheme is None:
+            return self._value, self._gradient, ""
+        return (self._value, None, self.scheme) if self._steps == (None, None) else None
+
     # --- budgets -------------------------------------------------------------------
 
     @property
@@ -177,6 +191,17 @@ class Objective:
                 f"maxtime={self.maxtime:g} s is used up ({elapsed:.3g} s); raise maxtime, or go on "
                 "from here with options={'state': res.state}"
             )
+
+    def allowance(self) -> int:
+        """Return n >= 1: an evaluation may begin while fewer than n calls of fun are made."""
+        self._require(self.evaluation_cost)
+        return int(min(self.maxfun - self._spent - self.evaluation_cost + 1, 2**62))
+
+    def spend(self, values: int, gradients: int) -> None:
+        """Count calls that compiled code has made."""
+        self.counters.nfev += values
+        self.counters.njev += gradients
+        self._spent += values
 
     def _count_fun(self) -> None:
         self.counters.nfev += 1

@@ -15,6 +15,7 @@ import numpy as np
 
 from negopt._array import is_plain
 from negopt._fused.models import Model, model_for, rule_for
+from negopt._fused.native import native_for
 from negopt._solver import Solver
 from negopt._types import BudgetExhausted, Iterate, Outcome, State
 from negopt.kernels import work as w
@@ -63,6 +64,7 @@ class Engine:
         self.solver, self.model, self.evaluate = solver, model, evaluate
         self.rule = rule_for(solver.method)
         self._cold = solver.run.compiled is not True
+        self._native: tuple[Any] | None = None  # not looked for yet
         self._buffers: tuple[Any, ...] = ()
         self._places: list[Any] = []  # the points' x
         self._iterate: Iterate | None = None  # what the workspace holds, as it was written out
@@ -73,6 +75,14 @@ class Engine:
         if self._cold and (Cold.seconds > COLD or is_compiled(self.model.advance)):
             self._cold = False
         return self._cold
+
+    @property
+    def native(self) -> Any:
+        """What evaluates a jitted objective in compiled code, or None; looked for once."""
+        if self._native is None:
+            now = self.solver.run.compiled is True or Cold.seconds > COLD
+            self._native = (native_for(self.solver.objective, self.model.advance, now),)
+        return self._native[0]
 
     def step(self, state: State, iterations: int = 1) -> State:
         """Go on for as many iterations; sets ``state.status`` when the run is over."""
@@ -114,6 +124,9 @@ class Engine:
         ints, buffers = self.work.ints, self._buffers
         task = advance(0.0, places[0], *buffers)
         try:
+            native = self.native
+            if native is not None:
+                task = native.run(int(task), advance, evaluate, places, buffers)
             while task == w.EVALUATE:
                 f, g = evaluate(places[ints[w.TRIAL]])
                 task = advance(f, g, *buffers)
