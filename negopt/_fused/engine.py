@@ -19,6 +19,7 @@ from negopt._solver import Solver
 from negopt._types import BudgetExhausted, Iterate, Outcome, State
 from negopt.kernels import work as w
 from negopt.kernels._jit import is_compiled, jit_disabled
+from negopt.kernels.fold import fold_pairs
 
 __all__ = ["Engine", "engine_for"]
 
@@ -114,16 +115,22 @@ class Engine:
         ints, buffers = self.work.ints, self._buffers
         task = advance(0.0, places[0], *buffers)
         try:
-            while task == w.EVALUATE:
-                f, g = evaluate(places[ints[w.TRIAL]])
-                task = advance(f, g, *buffers)
+            while True:
+                while task == w.EVALUATE:
+                    f, g = evaluate(places[ints[w.TRIAL]])
+                    task = advance(f, g, *buffers)
+                if task != w.FOLD:
+                    break
+                fold_pairs(*buffers)
+                task = advance(0.0, places[0], *buffers)
         except BudgetExhausted:
             # Half an iteration counts for nothing: the iterate is still that before it.
             self._write(state)
             raise
         self._write(state)
         self.solver.outcome = self._outcome(int(task))
-        self.solver.step_norm = float(self.work.reals[w.STEP_NORM])
+        if ints[w.FINITE] and task not in (w.NO_DECREASE, w.SEARCH_FAILED):
+            self.solver.step_norm = float(self.work.reals[w.STEP_NORM])
         return int(task)
 
     # --- the state, in and out ---------------------------------------------------------

@@ -13,6 +13,7 @@ import numpy as np
 
 from negopt.kernels import work as w
 from negopt.kernels._jit import jit_inline, jit_lean, jit_pass
+from negopt.kernels.passes import float_of, largest_bits
 from negopt.kernels.search import ALPHA, BEST, search_start, search_step
 from negopt.kernels.search import EVALUATE as TRY
 from negopt.kernels.search import FAILED as NONE_FOUND
@@ -131,12 +132,17 @@ def next_trial(work: Work) -> int:
             work.points[trial, w.TWIN_OF] = alpha
             return w.EVALUATE
         step = work.known[twin, 0]
+        named = -1
         for i in (ints[w.TRIAL], ints[w.KEPT]):
             if i >= 0 and work.points[i, w.ALPHA_OF] == step:
                 work.points[i, w.TWIN_OF] = alpha
+                named = i
         task = search_step(work.search, work.known[twin, 1], work.known[twin, 2])
         if task != TRY:
             return ended(work, task)
+        if named >= 0 and work.search[BEST] == alpha:  # the best, under its new name
+            work.points[named, w.ALPHA_OF] = alpha
+            ints[w.KEPT] = named
 
 
 @jit_inline
