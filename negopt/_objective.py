@@ -291,8 +291,7 @@ class Objective:
                 type(g) is array
                 and g.dtype == float64
                 and g.shape == shape
-                and g.flags.c_contiguous
-                and g.flags.writeable  # N.B. to compiled code another type of array
+                and g.flags.carray  # N.B. read-only or unaligned ones are types of their own
             ):
                 g = self._as_gradient(g).copy()
             return f, g

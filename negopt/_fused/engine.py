@@ -20,6 +20,7 @@ from negopt._solver import Solver
 from negopt._types import BudgetExhausted, Iterate, Outcome, State
 from negopt.kernels import work as w
 from negopt.kernels._jit import is_compiled, jit_disabled
+from negopt.kernels.fold import fold_pairs
 
 __all__ = ["Engine", "engine_for"]
 
@@ -121,22 +122,27 @@ class Engine:
 
     def _drive(self, state: State) -> int:
         advance, evaluate, places = self.model.advance, self.evaluate, self._places
-        ints, buffers = self.work.ints, self._buffers
+        ints, buffers, native = self.work.ints, self._buffers, self.native
         task = advance(0.0, places[0], *buffers)
         try:
-            native = self.native
-            if native is not None:
-                task = native.run(int(task), advance, evaluate, places, buffers)
-            while task == w.EVALUATE:
-                f, g = evaluate(places[ints[w.TRIAL]])
-                task = advance(f, g, *buffers)
+            while True:
+                if native is not None:
+                    task = native.run(int(task), advance, evaluate, places, buffers)
+                while task == w.EVALUATE:
+                    f, g = evaluate(places[ints[w.TRIAL]])
+                    task = advance(f, g, *buffers)
+                if task != w.FOLD:
+                    break
+                fold_pairs(*buffers)
+                task = advance(0.0, places[0], *buffers)
         except BudgetExhausted:
             # Half an iteration counts for nothing: the iterate is still that before it.
             self._write(state)
             raise
         self._write(state)
         self.solver.outcome = self._outcome(int(task))
-        self.solver.step_norm = float(self.work.reals[w.STEP_NORM])
+        if ints[w.FINITE] and task not in (w.NO_DECREASE, w.SEARCH_FAILED):
+            self.solver.step_norm = float(self.work.reals[w.STEP_NORM])
         return int(task)
 
     # --- the state, in and out ---------------------------------------------------------
