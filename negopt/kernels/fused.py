@@ -185,7 +185,7 @@ def advance_sr1_region(
     good, square, slope, quadratic = step_sr1(work, open_region(work))
     if not good:
         return w.RARE
-    return enter_region(work, square, slope, quadratic)  # type: ignore[no-any-return]
+    return enter_region(work, square, slope, quadratic)
 
 
 @jit_lean
@@ -208,4 +208,4 @@ def advance_hybrid_region(
         task, square, slope, quadratic = step_convex(work, open_region(work))
     if task != w.EVALUATE:
         return task
-    return enter_region(work, square, slope, quadratic)  # type: ignore[no-any-return]
+    return enter_region(work, square, slope, quadratic)
