@@ -116,7 +116,9 @@ def minimize_batch(
     if k > 0:
         objective = Objective(fun, starts[0, :], (), jac)  # says what is wrong with fun or jac
         table.jac_source = objective.gradient_source
-        runner = _runner(starts, one, objective.parts)
+        from negopt._fused.evaluate import parts
+
+        runner = _runner(starts, one, parts(objective))
     if runner is None:
         _in_python(range(k), starts, one, table, {}, 1 if workers is None else workers)
     else:

@@ -158,22 +158,6 @@ class Objective:
         return float(eps**exponent)
 
     @property
-    def parts(self) -> tuple[Any, Any, str] | None:
-        """What gives f or the pair (f, g), what gives g, the scheme of differences.
-
-        None where more than these is needed: steps of the user's, or pairs for a strategy.
-        """
-        if self._strategy is not None:
-            return None
-        if self._both is not None:
-            return self._both, None, ""
-        if self.scheme is None:
-            return self._value, self._gradient, ""
-        return (self._value, None, self.scheme) if self._steps == (None, None) else None
-
-    # --- budgets -------------------------------------------------------------------
-
-    @property
     def evaluation_cost(self) -> int:
         """Calls of fun that one value with its gradient takes."""
         return 1 + (difference_cost(self.scheme, self.n) if self.scheme else 0)
@@ -254,50 +238,6 @@ class Objective:
             self.best = point
         return point
 
-    def evaluator(self) -> Callable[[Any], tuple[float, Any]] | None:
-        """Return ``x -> (f, g)`` for compiled code: counted and checked as by `at`, no more.
-
-        x is a float64 NumPy array, and so is g, C-contiguous; where f is not finite g may be
-        anything.  None where a HessianUpdateStrategy has to see each pair.
-        """
-        if self._strategy is not None:
-            return None
-        counters, args, both, shape = self.counters, self.args, self._both, (self.n,)
-        value, gradient, cost = self._value, self._gradient, self.evaluation_cost
-        limited = self.maxfun < math.inf or self.maxtime < math.inf
-        array, float64 = type(self.x0), self.x0.dtype
-
-        def evaluate(x: Any) -> tuple[float, Any]:
-            if limited:
-                self._require(cost)
-            if both is None and gradient is None:
-                f = self._call_value(x)
-                return f, self._call_gradient(x, f) if math.isfinite(f) else x
-            counters.nfev += 1
-            self._spent += 1
-            if both is not None:
-                counters.njev += 1
-                f, g = self._split(both(x.copy(), *args))
-            else:
-                f = value(x.copy(), *args)
-            if type(f) is not float:
-                f = self._as_value(f)
-            if both is None:
-                if not math.isfinite(f):
-                    return f, x
-                counters.njev += 1
-                g = gradient(x.copy(), *args)  # type: ignore[misc]
-            if not (
-                type(g) is array
-                and g.dtype == float64
-                and g.shape == shape
-                and g.flags.carray  # N.B. read-only or unaligned ones are types of their own
-            ):
-                g = self._as_gradient(g).copy()
-            return f, g
-
-        return evaluate
-
     @staticmethod
     def _split(pair: Any) -> tuple[Any, Any]:
         """Return value and gradient of what a function with jac=True has returned."""
@@ -329,8 +269,7 @@ class Objective:
         self.counters.njev += 1
         if self._gradient is not None:
             return self._as_gradient(self._gradient(self._hand_out(x), *self.args))
-        if self.scheme is None:  # pragma: no cover - _both is used instead
-            raise RuntimeError("no gradient")
+        assert self.scheme is not None  # else _both gives the gradient
         value = self._complex_value if self.scheme == "cs" else self._call_value
         return difference_gradient(value, x, f, self.scheme, *self._steps)
 

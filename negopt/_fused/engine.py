@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from negopt._array import is_plain
+from negopt._fused.evaluate import evaluator
 from negopt._fused.models import Model, model_for, rule_for
 from negopt._fused.native import native_for
 from negopt._solver import Solver
@@ -44,7 +45,7 @@ def engine_for(solver: Solver, x0: Any) -> Engine | None:
     model = model_for(solver.method)
     if model is None or not is_plain(x0) or run.xrtol > 0.0 or run.norm not in (2, math.inf):
         return None
-    evaluate = solver.objective.evaluator()
+    evaluate = evaluator(solver.objective)
     return None if evaluate is None else Engine(solver, model, evaluate)
 
 

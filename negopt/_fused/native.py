@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 from negopt._compiled import Compiled, compiled
+from negopt._fused.evaluate import parts
 from negopt._objective import Objective
 from negopt.kernels import work as w
 from negopt.kernels._jit import is_compiled
@@ -24,10 +25,10 @@ def native_for(objective: Objective, advance: Any, now: bool) -> Native | None:
     """
     from negopt.kernels.drive import DRIVES
 
-    parts = objective.parts
+    given = parts(objective)
     if not (now or is_compiled(DRIVES[advance])):
         return None
-    target = None if parts is None else compiled(parts, objective.args, objective.n)
+    target = None if given is None else compiled(given, objective.args, objective.n)
     return None if target is None else Native(objective, target)
 
 

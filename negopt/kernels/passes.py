@@ -219,15 +219,20 @@ def products(
 
 @jit_pass
 def rows_times(rows: FloatArray, used: int, g: FloatArray, out: FloatArray) -> None:
-    """Write the products of the rows with `g` to ``out[:used]``."""
+    """Write the products of the rows with `g` to ``out[:used]``.
+
+    N.B. by the loop of `products`, to the last bit: a run that is resumed computes here what
+    the run before it knew from there.
+    """
     out[:used] = 0.0
     for start in range(0, g.shape[0], BLOCK):
         end = min(start + BLOCK, g.shape[0])
         w = g[start:end]
+        s = rows[0, start:end]
+        y = rows[1, start:end]
         for r in range(0, used, 2):
-            # N.B. summed as in `products`: a resumed run is the same to the last bit.
             _, _, one, _, _, two = three_products(
-                rows[r, start:end], rows[r + 1, start:end], w, w, w
+                rows[r, start:end], rows[r + 1, start:end], s, y, w
             )
             out[r] += one
             out[r + 1] += two

@@ -190,24 +190,20 @@ def test_errors_of_the_function_surface_untouched(method, at) -> None:
 @METHODS
 def test_runs_in_threads_and_runs_within_runs(method) -> None:
     alone = run(method)
-    found, errors = [], []
+    found = []
 
     def nested(x):
         inner = run(method, lambda z: (float(z @ z), 2.0 * z), x0=x[:2].copy())
         return rosen(x) + inner.fun, rosen_der(x)
 
     def work():
-        try:
-            found.extend(run(method) for _ in range(3))
-        except Exception as error:
-            errors.append(error)
+        found.extend([run(method) for _ in range(3)])
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert not errors
     assert len(found) == 24
     for res in found:
         same_ends(res, alone)
