@@ -27,8 +27,7 @@ class HybridPairs(LSR1):
     ----------
     maxcor : int or None, default None
         Number of pairs m; None takes 40 up to 200 variables, where memory costs nothing, 20
-        up to 10 000, and 10 above, where an iteration costs what it reads (at n = 10 000 ten
-        pairs needed as many evaluations as twenty: ``docs/speed.md``).  Memory held: 2m
+        up to 10 000, and 10 above, where an iteration costs what it reads.  Memory held: 2m
         vectors of n entries.
     gamma : {"max", "mean", "last"} or float, default "mean"
         Scaling of the initial matrix: the geometric mean of ``y'y / s'y``.
@@ -56,7 +55,7 @@ class HybridPairs(LSR1):
 
     maxcor: int | None = field(  # type: ignore[assignment]
         default=None,
-        metadata={"doc": "stored pairs m; None: 40 for n <= 200, 20 to 10000, then 10"},
+        metadata={"doc": "pairs kept, m; None: 40 to n = 200, 20 to 10000, then 10"},
     )
     gamma: str | float = field(
         default="mean", metadata={"doc": "initial matrix: 'max', 'mean', 'last' or a number"}
