@@ -13,6 +13,7 @@ import numpy as np
 
 from negopt.kernels import work as w
 from negopt.kernels._jit import jit_inline, jit_lean, jit_pass
+from negopt.kernels.passes import float_of, largest_bits
 from negopt.kernels.search import ALPHA, BEST, search_start, search_step
 from negopt.kernels.search import EVALUATE as TRY
 from negopt.kernels.search import FAILED as NONE_FOUND
