@@ -103,6 +103,18 @@ def rosenbrock(n: int) -> Callable[[Vector], tuple[float, Vector]]:
     return fun
 
 
+def convex(n: int) -> Callable[[Vector], tuple[float, Vector]]:
+    """Return ``sum d_i x_i^2 / 2 + x_i^4 / 4`` with d from 1 to 1000."""
+    d = np.geomspace(1.0, 1e3, n)
+
+    def fun(x: Vector) -> tuple[float, Vector]:
+        square = x * x
+        g = (d + square) * x
+        return float(0.5 * (d @ square) + 0.25 * (square @ square)), g
+
+    return fun
+
+
 def start(n: int) -> Vector:
     """Return its start, perturbed so that the variables differ."""
     x0 = np.where(np.arange(n) % 2 == 0, -1.2, 1.0)
