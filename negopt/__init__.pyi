@@ -2,6 +2,7 @@
 # Type checkers read this file; at run time lazy_loader reads it too (SPEC 1).
 
 from . import checkpoint, diagnostics, neural, problems
+from ._batch import minimize_batch
 from ._callables import (
     adam,
     bfgs_wolfe,
@@ -58,6 +59,7 @@ __all__ = [
     "lsr1_tr",
     "lsr1_wolfe_pm",
     "minimize",
+    "minimize_batch",
     "neural",
     "new_q_newton",
     "newton_cubic",

@@ -161,8 +161,6 @@ class Objective:
         exponent = {"2-point": 1 / 4, "3-point": 1 / 3}.get(self.scheme or "", 1 / 2)
         return float(eps**exponent)
 
-    # --- budgets -------------------------------------------------------------------
-
     @property
     def evaluation_cost(self) -> int:
         """Calls of fun that one value with its gradient takes."""
@@ -181,6 +179,17 @@ class Objective:
                 f"maxtime={self.maxtime:g} s is used up ({elapsed:.3g} s); raise maxtime, or go on "
                 "from here with options={'state': res.state}"
             )
+
+    def allowance(self) -> int:
+        """Return n >= 1: an evaluation may begin while fewer than n calls of fun are made."""
+        self._require(self.evaluation_cost)
+        return int(min(self.maxfun - self._spent - self.evaluation_cost + 1, 2**62))
+
+    def spend(self, values: int, gradients: int) -> None:
+        """Count calls that compiled code has made."""
+        self.counters.nfev += values
+        self.counters.njev += gradients
+        self._spent += values
 
     def _count_fun(self) -> None:
         self.counters.nfev += 1
@@ -233,51 +242,6 @@ class Objective:
             self.best = point
         return point
 
-    def evaluator(self) -> Callable[[Any], tuple[float, Any]] | None:
-        """Return ``x -> (f, g)`` for compiled code: counted and checked as by `at`, no more.
-
-        x is a float64 NumPy array, and so is g, C-contiguous; where f is not finite g may be
-        anything.  None where a HessianUpdateStrategy has to see each pair.
-        """
-        if self._strategy is not None:
-            return None
-        counters, args, both, shape = self.counters, self.args, self._both, (self.n,)
-        value, gradient, cost = self._value, self._gradient, self.evaluation_cost
-        limited = self.maxfun < math.inf or self.maxtime < math.inf
-        array, float64 = type(self.x0), self.x0.dtype
-
-        def evaluate(x: Any) -> tuple[float, Any]:
-            if limited:
-                self._require(cost)
-            if both is None and gradient is None:
-                f = self._call_value(x)
-                return f, self._call_gradient(x, f) if math.isfinite(f) else x
-            counters.nfev += 1
-            self._spent += 1
-            if both is not None:
-                counters.njev += 1
-                f, g = self._split(both(x.copy(), *args))
-            else:
-                f = value(x.copy(), *args)
-            if type(f) is not float:
-                f = self._as_value(f)
-            if both is None:
-                if not math.isfinite(f):
-                    return f, x
-                counters.njev += 1
-                g = gradient(x.copy(), *args)  # type: ignore[misc]
-            if not (
-                type(g) is array
-                and g.dtype == float64
-                and g.shape == shape
-                and g.flags.c_contiguous
-                and g.flags.writeable  # N.B. to compiled code another type of array
-            ):
-                g = self._as_gradient(g).copy()
-            return f, g
-
-        return evaluate
-
     @staticmethod
     def _split(pair: Any) -> tuple[Any, Any]:
         """Return value and gradient of what a function with jac=True has returned."""
@@ -314,8 +278,7 @@ class Objective:
         self.counters.njev += 1
         if self._gradient is not None:
             return self._as_gradient(self._gradient(self._hand_out(x), *self.args))
-        if self.scheme is None:  # pragma: no cover - _both is used instead
-            raise RuntimeError("no gradient")
+        assert self.scheme is not None  # else _both gives the gradient
         value = self._complex_value if self.scheme == "cs" else self._call_value
         return difference_gradient(value, x, f, self.scheme, *self._steps)
 

@@ -62,6 +62,8 @@ class Status(enum.IntEnum):
     TARGET = 5
     #: The objective falls without bound along the steps taken.
     UNBOUNDED = 6
+    #: Only in a batch: an exception ended this problem; the others went on.
+    FAILED = -1
     #: A ``KeyboardInterrupt`` was raised in the callback.
     INTERRUPTED = 98
     #: The callback raised ``StopIteration``.

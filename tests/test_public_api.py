@@ -43,6 +43,7 @@ PUBLIC = {
     "lsr1_tr",
     "lsr1_wolfe_pm",
     "minimize",
+    "minimize_batch",
     "neural",
     "new_q_newton",
     "newton_cubic",

@@ -25,6 +25,7 @@ def test_statuses_are_the_documented_numbers() -> None:
         "SADDLE": 4,
         "TARGET": 5,
         "UNBOUNDED": 6,
+        "FAILED": -1,
         "INTERRUPTED": 98,
         "CALLBACK": 99,
     }

@@ -14,11 +14,14 @@ from typing import Any
 import numpy as np
 
 from negopt._array import is_plain
+from negopt._fused.evaluate import evaluator
 from negopt._fused.models import Model, model_for, rule_for
+from negopt._fused.native import native_for
 from negopt._solver import Solver
 from negopt._types import BudgetExhausted, Iterate, Outcome, State
 from negopt.kernels import work as w
 from negopt.kernels._jit import is_compiled, jit_disabled
+from negopt.kernels.fold import fold_pairs
 
 __all__ = ["Engine", "engine_for"]
 
@@ -46,7 +49,7 @@ def engine_for(solver: Solver, x0: Any) -> Engine | None:
     model = model_for(solver.method)
     if model is None or not is_plain(x0) or run.xrtol > 0.0 or run.norm not in (2, math.inf):
         return None
-    evaluate = solver.objective.evaluator()
+    evaluate = evaluator(solver.objective)
     return None if evaluate is None else Engine(solver, model, evaluate)
 
 
@@ -67,6 +70,7 @@ class Engine:
         self.solver, self.model, self.evaluate = solver, model, evaluate
         self.rule = rule_for(solver.method)
         self._cold = solver.run.compiled is not True
+        self._native: tuple[Any] | None = None  # not looked for yet
         self._buffers: tuple[Any, ...] = ()
         self._places: list[Any] = []  # the points' x
         self._iterate: Iterate | None = None  # what the workspace holds, as it was written out
@@ -77,6 +81,14 @@ class Engine:
         if self._cold and (Cold.seconds > COLD or is_compiled(self.model.advance)):
             self._cold = False
         return self._cold
+
+    @property
+    def native(self) -> Any:
+        """What evaluates a jitted objective in compiled code, or None; looked for once."""
+        if self._native is None:
+            now = self.solver.run.compiled is True or Cold.seconds > COLD
+            self._native = (native_for(self.solver.objective, self.model.advance, now),)
+        return self._native[0]
 
     def step(self, state: State, iterations: int = 1) -> State:
         """Go on for as many iterations; sets ``state.status`` when the run is over."""
@@ -118,19 +130,27 @@ class Engine:
 
     def _drive(self, state: State) -> int:
         advance, evaluate, places = self.model.advance, self.evaluate, self._places
-        ints, buffers = self.work.ints, self._buffers
+        ints, buffers, native = self.work.ints, self._buffers, self.native
         task = advance(0.0, places[0], *buffers)
         try:
-            while task == w.EVALUATE:
-                f, g = evaluate(places[ints[w.TRIAL]])
-                task = advance(f, g, *buffers)
+            while True:
+                if native is not None:
+                    task = native.run(int(task), advance, evaluate, places, buffers)
+                while task == w.EVALUATE:
+                    f, g = evaluate(places[ints[w.TRIAL]])
+                    task = advance(f, g, *buffers)
+                if task != w.FOLD:
+                    break
+                fold_pairs(*buffers)
+                task = advance(0.0, places[0], *buffers)
         except BudgetExhausted:
             # Half an iteration counts for nothing: the iterate is still that before it.
             self._write(state)
             raise
         self._write(state)
         self.solver.outcome = self._outcome(int(task))
-        self.solver.step_norm = float(self.work.reals[w.STEP_NORM])
+        if ints[w.FINITE] and task not in (w.NO_DECREASE, w.SEARCH_FAILED):
+            self.solver.step_norm = float(self.work.reals[w.STEP_NORM])
         return int(task)
 
     # --- the state, in and out ---------------------------------------------------------

@@ -138,7 +138,7 @@ class PairModel:
     def sizes(self, state: State) -> dict[str, Any]:
         """Return the sizes for as many pairs as the memory holds."""
         pairs = state.memory.gram.shape[0] // 2
-        small, whole = (5, 0) if self.kind == w.HYBRID_ROWS else compact_room(pairs)
+        small, whole = (5, pairs) if self.kind == w.HYBRID_ROWS else compact_room(pairs)
         return {
             "scratch": int(self.search),
             "pairs": pairs,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -32,6 +32,8 @@ class DenseHybrid(CompactOperator):
         matrix = np.empty((n, n))
         rows = np.ascontiguousarray(to_host(memory.rows[: 2 * order.shape[0], :]))
         kernels.dense_pairs(rows, order, gamma, skip, block, matrix, self.used)
+        #: B itself: to take gamma off and add it again would cost digits where gamma is large
+        self.matrix = matrix
         self.small = matrix - gamma * np.eye(n)
 
 
@@ -100,8 +102,8 @@ class HybridOperator:
         memory, g, info = self._memory, iterate.g, np.zeros(5)
         if self.dense:
             x = np.empty(self.n)
-            matrix = self.model.small + self.gamma * np.eye(self.n)
             right = to_host(g).copy()
+            matrix = cast(DenseHybrid, self.model).matrix.copy()
             route = kernels.matrix_step(matrix, right, self.gamma, 0.0, radius, x, info)
             return self._step(g, from_host(x, g), route, info, radius)
         count = 2 * len(memory.order)

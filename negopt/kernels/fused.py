@@ -8,6 +8,7 @@ same formulas on any array library.  ``tests/test_fused.py`` holds the two toget
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -124,12 +125,16 @@ def advance_dense(
         if task == w.PAUSE:
             point = ints[w.KEPT]
             task = conclude_search(work, point, learn_dense(work, ints[w.ITERATE], point))
+            if ints[w.HAS_FREE] == 0:
+                work.reals[w.FIRST] = math.nan
         else:
             fail(work, task)
         task = go_on(work, task)
         if task != w.EVALUATE:
             return task
     begin(work)
+    if ints[w.HAS_FREE] == 0 and math.isnan(work.reals[w.FIRST]):
+        return w.RARE  # the units and the first step have to be looked at again, from here
     aim_dense(work)
     settle_direction(work)
     task = begin_search(work)
@@ -190,16 +195,22 @@ def advance_sr1_region(
 def advance_hybrid_region(
     f: float, g: FloatArray, buffer: FloatArray, rows: FloatArray, gram: FloatArray, ints: IntArray
 ) -> int:
-    """Go on with hybrid pairs in a trust region."""
+    """Go on with hybrid pairs in a trust region; ``FOLD`` where some are concave."""
     work = cut(buffer, rows, gram, ints)
     if ints[w.PHASE] == 1:
         task = go_on(work, judge_region(f, g, work))
         if task != w.EVALUATE:
             return task
-    begin_rows(work)
-    good, square, slope, quadratic = step_convex(work, open_region(work))
-    if not good:
-        return w.RARE
+    if ints[w.PHASE] == 2:
+        ints[w.PHASE] = 1
+        reals = work.reals
+        square, slope, quadratic = reals[w.NORM], reals[w.SLOPE], reals[w.QUADRATIC]
+        task = w.EVALUATE if square < math.inf else w.RARE
+    else:
+        begin_rows(work)
+        task, square, slope, quadratic = step_convex(work, open_region(work))
+    if task != w.EVALUATE:
+        return task
     task = enter_region(work, square, slope, quadratic)
     if task != w.EVALUATE:
         fail(work, task)

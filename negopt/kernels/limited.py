@@ -139,10 +139,10 @@ def add_step(
 
 
 @jit_inline
-def step_convex(work: Work, trial: int) -> tuple[bool, float, float, float]:
-    """Write the exact trust-region step of convex pairs; return (good, s's, g's, s'Bs).
+def step_convex(work: Work, trial: int) -> tuple[int, float, float, float]:
+    """Write the exact trust-region step of convex pairs; return (task, s's, g's, s'Bs).
 
-    Not good: the reference has to form the model.
+    ``FOLD`` where some are not convex; ``RARE``: the reference has to form the model.
     """
     ints = work.ints
     here = ints[w.ITERATE]
@@ -152,7 +152,7 @@ def step_convex(work: Work, trial: int) -> tuple[bool, float, float, float]:
     gamma = scaling(work)
     ints[w.NEWEST_SKIPPED] = 0
     if not (gamma > 0.0 and all_convex(work.gram, order)):
-        return False, 0.0, 0.0, 0.0
+        return w.FOLD, 0.0, 0.0, 0.0
     info = work.small[:5]
     route = convex_step(
         work.gram,
@@ -166,9 +166,9 @@ def step_convex(work: Work, trial: int) -> tuple[bool, float, float, float]:
         info,
     )
     if route == LOST:
-        return False, 0.0, 0.0, 0.0
+        return w.RARE, 0.0, 0.0, 0.0
     ss, gs, _ = combine(work.rows, work.weights, 2 * count, info[0], g, x, work.vectors[2 * trial])
-    return math.isfinite(ss), ss, gs, info[2]
+    return w.EVALUATE if gs < 0.0 and ss < math.inf else w.RARE, ss, gs, info[2]
 
 
 @jit_inline

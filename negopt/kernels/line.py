@@ -132,12 +132,17 @@ def next_trial(work: Work) -> int:
             work.points[trial, w.TWIN_OF] = alpha
             return w.EVALUATE
         step = work.known[twin, 0]
+        named = -1
         for i in (ints[w.TRIAL], ints[w.KEPT]):
             if i >= 0 and work.points[i, w.ALPHA_OF] == step:
                 work.points[i, w.TWIN_OF] = alpha
+                named = i
         task = search_step(work.search, work.known[twin, 1], work.known[twin, 2])
         if task != TRY:
             return ended(work, task)
+        if named >= 0 and work.search[BEST] == alpha:  # the best, under its new name
+            work.points[named, w.ALPHA_OF] = alpha
+            ints[w.KEPT] = named
 
 
 @jit_inline

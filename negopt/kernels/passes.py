@@ -217,30 +217,23 @@ def products(
             out[2, r + 1] += bt_g
 
 
-def _two_products(a: FloatArray, b: FloatArray, g: FloatArray) -> tuple[float, float]:
-    return float(a @ g), float(b @ g)
-
-
-@jit_or_pass(_two_products)
-def two_products(a: FloatArray, b: FloatArray, g: FloatArray) -> tuple[float, float]:
-    """Return the products of a and b with g."""
-    at_g = 0.0
-    bt_g = 0.0
-    for i in range(g.shape[0]):
-        at_g += a[i] * g[i]
-        bt_g += b[i] * g[i]
-    return at_g, bt_g
-
-
 @jit_pass
 def rows_times(rows: FloatArray, used: int, g: FloatArray, out: FloatArray) -> None:
-    """Write the products of the rows with `g` to ``out[:used]``."""
+    """Write the products of the rows with `g` to ``out[:used]``.
+
+    N.B. by the loop of `products`, to the last bit: a run that is resumed computes here what
+    the run before it knew from there.
+    """
     out[:used] = 0.0
     for start in range(0, g.shape[0], BLOCK):
         end = min(start + BLOCK, g.shape[0])
         w = g[start:end]
+        s = rows[0, start:end]
+        y = rows[1, start:end]
         for r in range(0, used, 2):
-            one, two = two_products(rows[r, start:end], rows[r + 1, start:end], w)
+            _, _, one, _, _, two = three_products(
+                rows[r, start:end], rows[r + 1, start:end], s, y, w
+            )
             out[r] += one
             out[r + 1] += two
 

@@ -78,7 +78,7 @@ F, GNORM, GMAX, XNORM, ALPHA_OF, TWIN_OF = range(6)
 (
     RULE,  # SEARCH or REGION
     MODEL,  # DENSE, SR1_PAIRS or HYBRID_PAIRS
-    PHASE,  # 0 before the first trial of a run
+    PHASE,  # 0 before the first trial of a run, 1 with a trial, 2 with a step written elsewhere
     ITERATE,
     TRIAL,
     BEST,
@@ -168,6 +168,7 @@ SEARCH, REGION = 0, 1
 DENSE, SR1_ROWS, HYBRID_ROWS = 0, 1, 2
 # What `advance` says.
 EVALUATE, PAUSE, STOP, STUCK, GAVE_UP, RARE, RAISED = 0, 1, 2, 3, 4, 5, 6
+FOLD = 8  # `negopt.kernels.fold` has to write the step; then go on
 # Why it is stuck.
 NO_DECREASE, SMALL_RADIUS, SEARCH_FAILED, NOT_MOVED = 10, 11, 12, 13
 

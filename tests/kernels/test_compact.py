@@ -197,10 +197,11 @@ def test_direction(seed, n, capacity, filled, gamma, noise, absolute, floor):
     d = a * g + Q @ c.step[:k]
     B = gamma * np.eye(n) + Q @ c.small[:k, :k] @ Q.T
     values, vectors = np.linalg.eigh((B + B.T) / 2)
-    least = np.min(np.abs(values)) / np.max(np.abs(values))
+    largest = max(np.max(np.abs(values)), gamma)
+    least = np.min(np.abs(values)) / largest
     if least < 1e-5 or abs(least / floor - 1) < 1e-3:
         return  # as sensitive as that
-    size = np.maximum(np.abs(values), floor * np.max(np.abs(values)))
+    size = np.maximum(np.abs(values), floor * largest)
     if not absolute:
         size = np.where(values < 0, -size, size)
     expected = -vectors @ ((vectors.T @ g) / size)

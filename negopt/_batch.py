@@ -1,0 +1,337 @@
+"""`minimize_batch`: many small problems of one form, each solved and checked by itself."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from typing import Any
+
+import numpy as np
+
+from negopt._array import Array, as_vector, is_array, namespace_of
+from negopt._compiled import compiled
+from negopt._minimize import own_method, solve
+from negopt._objective import Objective
+from negopt._options import RunOptions, check_integer, collect, warn_unknown
+from negopt._table import Table
+from negopt._types import Status
+from negopt.methods import METHODS, Method, choose
+
+__all__ = ["minimize_batch"]
+
+#: Options that belong to one run.
+_SINGLE = ("state", "disp", "record", "return_all")
+
+#: Problems that a thread takes at a time.
+BLOCK = 16
+
+
+def minimize_batch(
+    fun: Any,
+    X0: Any,
+    args: Sequence[Any] = (),
+    method: str | Callable[..., Any] | Method | None = None,
+    jac: Any = None,
+    tol: float | None = None,
+    options: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+    *,
+    common: Sequence[Any] = (),
+) -> Any:
+    """Minimise k functions of one form, such as a fit for each pixel of an image.
+
+    Problem i is ``minimize(fun, X0[i], (a[i], b[i], ..., *common))`` with ``args = (a, b,
+    ...)``: solved by the same methods, checked in the same way, and by itself.  With `fun` (and
+    `jac`) compiled by ``numba.njit`` the whole batch runs without Python.
+
+    Parameters
+    ----------
+    fun : callable or object
+        As in `minimize`: ``fun(x, *args)``, or an object with ``fun`` and ``grad``.
+    X0 : array_like, shape (k, n)
+        Starting points, one a row; never changed.
+    args : sequence of arrays, shape (k, ...)
+        Arguments that differ: their first axis counts the problems, and `fun` gets the
+        entry of its problem, a number of a (k,) array and an (m,) array of a (k, m) one.
+    method : str, callable or Method, optional
+        One of negopt's.  None chooses as `minimize` does.
+    jac : callable, True, {"2-point", "3-point", "cs"}, optional
+        As in `minimize`.
+    tol : float, optional
+        Sets ``gtol``.
+    options : dict, optional
+        As in `minimize`; budgets are those of each problem.  ``state``, ``disp``,
+        ``record`` and ``return_all`` belong to a single run and are refused.
+    workers : int, optional
+        Threads.  None takes all processors for a compiled objective, and one thread
+        for any other: Python runs it one at a time, and it may not be fit for threads.
+    common : sequence, optional
+        Arguments that are the same for all, after those of `args`.
+
+    Returns
+    -------
+    OptimizeResult
+        Arrays with one entry per problem: ``x`` (k, n), ``fun`` (k,), ``jac`` (k, n), ``success``,
+        ``status``, ``nit``, ``nfev``, ``njev``, ``nhev``, ``min_curvature``, ``curvature_status``;
+        ``message`` is a sequence of k texts; ``method`` and ``jac_source`` are one for all.
+
+    Raises
+    ------
+    ValueError
+        Shapes that do not fit, an argument out of range, a method that is not negopt's.
+
+    Notes
+    -----
+    A problem that fails, fails alone: an exception in its objective, or values that are not finite
+    at its start, give it ``status`` -1 (`Status.FAILED`), with the exception in its
+    ``message``, its start in ``x`` and nan in ``fun``.  A ``KeyboardInterrupt`` ends all.
+
+    The result does not depend on `workers`.
+
+    Examples
+    --------
+    >>> import numpy as np, negopt
+    >>> def fun(x, target):
+    ...     r = x - target
+    ...     return r @ r, 2.0 * r
+    >>> targets = np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    >>> res = negopt.minimize_batch(fun, np.zeros((3, 2)), (targets,), jac=True)
+    >>> bool(res.success.all()), bool(np.allclose(res.x, targets))
+    (True, True)
+    """
+    starts = _starts(X0)
+    k, n = int(starts.shape[0]), int(starts.shape[1])
+    each = _per_problem(args, k)
+    if not isinstance(common, tuple):
+        common = tuple(common) if isinstance(common, list) else (common,)
+    if workers is not None:
+        check_integer("workers", workers)
+    own, run = _settings(fun, n, method, tol, {} if options is None else dict(options))
+    table = Table(k, own.name)
+    one = One(fun, jac, each, common, own, run, k)
+    runner = None
+    if k > 0:
+        objective = Objective(fun, starts[0, :], (), jac)  # says what is wrong with fun or jac
+        table.jac_source = objective.gradient_source
+        from negopt._fused.evaluate import parts
+
+        runner = _runner(starts, one, parts(objective))
+    if runner is None:
+        _in_python(range(k), starts, one, table, {}, 1 if workers is None else workers)
+    else:
+        threads = processors() if workers is None else workers
+        if runner.target.parallel:
+            threads = 1  # it has threads of its own
+        _in_kernels(starts, runner, table, threads)
+        _rest(starts, runner, one, table, threads)
+    return table.result(starts)
+
+
+# --- what the caller gave ---------------------------------------------------------------
+
+
+def _starts(X0: Any) -> Array:
+    """Return a fresh floating-point copy of `X0`, shape (k, n)."""
+    if not is_array(X0):
+        X0 = np.asarray(X0)
+    if X0.ndim != 2 or X0.shape[1] == 0:
+        raise ValueError(
+            f"'X0' must have shape (k, n), one starting point a row; got {tuple(X0.shape)}. "
+            "For k problems of one variable reshape it to (-1, 1)."
+        )
+    shape = tuple(X0.shape)
+    if shape[0] == 0:
+        return np.zeros(shape)
+    return namespace_of(X0).reshape(as_vector(namespace_of(X0).reshape(X0, (-1,))), shape)
+
+
+def _per_problem(args: Sequence[Any], k: int) -> tuple[Any, ...]:
+    """Return `args` as arrays whose first axis counts the problems."""
+    if not isinstance(args, (tuple, list)):
+        args = (args,)
+    each = []
+    for i, a in enumerate(args):
+        array = a if is_array(a) else np.asarray(a)
+        if array.ndim == 0 or array.shape[0] != k:
+            raise ValueError(
+                f"args[{i}] has shape {tuple(array.shape)}; its first axis must count the "
+                f"{k} problems. What is the same for all goes to common=(...)."
+            )
+        each.append(array)
+    return tuple(each)
+
+
+def _settings(
+    fun: Any, n: int, method: Any, tol: float | None, options: dict[str, Any]
+) -> tuple[Method, dict[str, Any]]:
+    """Return the method with its options, and the options of a run; check both once."""
+    row = own_method(method, False)
+    if row is None:
+        raise ValueError(
+            f"method={method!r} is SciPy's; minimize_batch runs negopt's ({', '.join(METHODS)})."
+        )
+    for name in _SINGLE:
+        if options.get(name):
+            raise ValueError(
+                f"options[{name!r}] belongs to a single run: call negopt.minimize for the problem "
+                "in question."
+            )
+        options.pop(name, None)
+    if tol is not None:
+        options.setdefault("gtol", tol)
+    if not isinstance(row, Method):
+        row = METHODS[row or choose(n, has_products=hasattr(fun, "hessp"))]
+    warn_unknown(
+        options, row.option_names() | {f.name for f in dataclasses.fields(RunOptions)}, row.name
+    )
+    run = collect(RunOptions, options)
+    RunOptions(**run)
+    return row.with_options(options), run
+
+
+class One:
+    """Solves one problem of the batch by `negopt.minimize`'s own machinery."""
+
+    def __init__(
+        self,
+        fun: Any,
+        jac: Any,
+        each: tuple[Any, ...],
+        common: tuple[Any, ...],
+        method: Method,
+        run: dict[str, Any],
+        k: int,
+    ) -> None:
+        self.fun, self.jac, self.each, self.common = fun, jac, each, common
+        self.method, self.run = method, run
+        rng = run.get("rng", 0)
+        # A generator that all drew from would make the result depend on their order.
+        self.rngs = rng.spawn(k) if isinstance(rng, np.random.Generator) else None
+
+    def __call__(self, i: int, x: Array, **changed: Any) -> Any:
+        options = {**self.run, **changed}
+        if self.rngs is not None:
+            options["rng"] = self.rngs[i]
+        args = (*(a[i] for a in self.each), *self.common)
+        return solve(self.fun, x, args, self.method, self.jac, None, None, None, None, options)
+
+
+# --- running ------------------------------------------------------------------------------------
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _runner(starts: Array, one: One, parts: tuple[Any, Any, str] | None) -> Any:
+    """Return what solves the batch in compiled code, or None where it cannot."""
+    if parts is None or type(starts) is not np.ndarray or starts.dtype != np.float64:
+        return None
+    if not all(type(a) is np.ndarray for a in one.each):
+        return None
+    run = RunOptions(**one.run)
+    if run.eps is not None or run.finite_diff_rel_step is not None or run.compiled is False:
+        return None
+    n = int(starts.shape[1])
+    target = compiled(parts, one.common, n, one.each)
+    if target is None:
+        return None
+    from negopt._fused.rows import rows_for
+
+    return rows_for(one.method, run, target, n)
+
+
+def _in_kernels(starts: Array, runner: Any, table: Table, workers: int) -> None:
+    """Solve all in compiled code, what is rare excepted; each thread takes what is next."""
+    from negopt.kernels.objective import HALT
+
+    k = int(starts.shape[0])
+    runner.prepare(starts)
+    threads = [runner.worker() for _ in range(min(workers, k))]
+    blocks = Shared(range(0, k, BLOCK))
+
+    def work(thread: Any) -> None:
+        solve, _ = thread
+        for first in blocks:
+            solve(first, min(first + BLOCK, k))
+
+    def halt() -> None:
+        for _, head in threads:
+            head[HALT] = 1
+
+    together(work, threads, halt)
+    table.adopt(runner)
+
+
+def _rest(starts: Array, runner: Any, one: One, table: Table, workers: int) -> None:
+    """Hand to Python what the kernels did not finish: from where it stands, or afresh."""
+    unfinished = np.flatnonzero(table.status < 0)
+    reached = {i: runner.rest(i) for i in unfinished.tolist() if table.counts[i, 1] > 0}
+    table.status[unfinished] = Status.FAILED
+    _in_python(unfinished.tolist(), starts, one, table, reached, workers)
+
+
+def _in_python(
+    which: Sequence[int],
+    starts: Array,
+    one: One,
+    table: Table,
+    reached: Mapping[int, tuple[Array, dict[str, Any]]],
+    workers: int,
+) -> None:
+    """Solve the problems `which` by the ordinary machinery.
+
+    Those in `reached` go on from a point, with options of their own.
+    """
+    stop = threading.Event()
+
+    def work(indices: Iterator[int]) -> None:
+        for i in indices:
+            if stop.is_set():
+                return
+            x, changed = reached.get(i, (starts[i, :], {}))
+            try:
+                res = one(i, x, **changed)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
+                table.fail(i, x, error)
+            else:
+                table.write(i, res)
+
+    if min(workers, len(which)) <= 1:
+        work(iter(which))
+        return
+    shared = Shared(which)
+    together(work, [iter(shared) for _ in range(min(workers, len(which)))], stop.set)
+
+
+class Shared:
+    """An iterable that several threads take from, a turn each."""
+
+    def __init__(self, items: Sequence[int]) -> None:
+        self._rest, self._lock = iter(items), threading.Lock()
+
+    def __iter__(self) -> Iterator[int]:
+        while True:
+            with self._lock:
+                item = next(self._rest, None)
+            if item is None:
+                return
+            yield item
+
+
+def together(work: Callable[..., None], things: list[Any], stop: Callable[[], None]) -> None:
+    """Call `work` with each of `things`, a thread each; the first exception ends all."""
+    with ThreadPoolExecutor(len(things)) as pool:
+        futures = [pool.submit(work, thing) for thing in things]
+        try:
+            wait(futures, return_when="FIRST_EXCEPTION")
+        finally:
+            stop()  # at the end of all it changes nothing
+        for future in futures:
+            future.result()
