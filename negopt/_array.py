@@ -285,6 +285,8 @@ def _wide_product(xp: Any, rows: Array, vectors: Array) -> Array:
 
 def checked_value(value: Any) -> Any:
     """Return the user's value as a Python float, or as a device scalar not yet read."""
+    if isinstance(value, float):  # NumPy's float64 too, what most functions in NumPy return
+        return float(value)
     if is_array(value):
         if value.shape not in ((), (1,)) and math.prod(value.shape) != 1:
             raise ValueError(

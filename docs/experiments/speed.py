@@ -2,28 +2,27 @@
 
 ``OPENBLAS_NUM_THREADS=1 python docs/experiments/speed.py`` takes about ten minutes on an idle
 machine and 3 GB of memory; name what is wanted of ``overhead memory-size bandwidth solves start
-memory``.  All solvers take turns in one process, and the tables show medians of the repeats.
+memory compiled batch``.  All solvers take turns in one process, and the tables show medians of
+the repeats.
 
 Written to ``docs/experiments/results``: ``speed-WHAT.csv`` and the figure ``speed-scaling.svg``.
 """
 
 from __future__ import annotations
 
-import math
 import platform
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from _runs import Task, begin, collection, log, mean_ratio, parser, read_table, words, write_table
+from _runs import begin, log, parser, read_table, write_table
+from _solves import LIMITED as OURS
+from _solves import batch, compiled, memory, solves, start_up
 from _timing import (
-    Clocked,
     Rival,
     Vector,
     convex,
-    fresh,
     median_of,
     one_thread,
     rosenbrock,
@@ -35,7 +34,6 @@ from profiles import save
 #: Iterations of the short and the long run: m pairs are stored after the short one.
 SHORT, LONG = 12, 32
 SIZES = (2, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
-OURS = ("lsr1-tr", "lsr1-wolfe-pm", "lqn-tr")
 DEFAULT = Rival("default", None)
 SCIPY_DEFAULT = Rival("L-BFGS-B", "L-BFGS-B")
 #: Method and pairs -> what the issue asks of L-BFGS-B / negopt: up to n, at least so much.
@@ -211,168 +209,6 @@ def bandwidth(out: Path, first: int | None) -> None:
     write_table(rows, out / "speed-bandwidth.csv")
 
 
-# --- whole solves ----------------------------------------------------------------------------
-
-SOLVES = (
-    Rival("negopt", None, {"gtol": 1e-6}),
-    Rival("negopt, unchecked", None, {"gtol": 1e-6, "certify": False}),
-    Rival("L-BFGS-B", "L-BFGS-B", {"gtol": 1e-6, "ftol": 0.0, "maxiter": 5000, "maxfun": 5000}),
-    Rival("BFGS", "BFGS", {"gtol": 1e-6, "maxiter": 5000}),
-)
-
-
-def solves(out: Path, first: int | None) -> None:
-    """Time whole solves of the collection, each solver to its own test ``max|g| <= 1e-6``."""
-    rows = []
-    for task in collection([None, 30])[:first]:
-        times: dict[str, list[float]] = {rival.label: [] for rival in SOLVES}
-        ends: dict[str, Any] = {}
-        for turn in range(6):
-            for rival in SOLVES:
-                clocked = Clocked(task.fun_and_grad)
-                begun = time.perf_counter()
-                result = rival.minimize(clocked, np.array(task.x0))
-                if turn:  # the first compiles
-                    times[rival.label].append(time.perf_counter() - begun)
-                ends[rival.label] = clocked.calls, float(np.max(np.abs(result.jac))), result.fun
-        rows.append(solve_row(task, times, ends))
-        log.info("solved %s", task.key)
-    write_table(rows, out / "speed-solves.csv")
-    summarise(rows, out)
-
-
-def solve_row(task: Task, times: Mapping[str, Sequence[float]], ends: Mapping[str, Any]) -> Any:
-    """Return the seconds, evaluations and final f of one instance; empty where it failed."""
-    row: dict[str, Any] = {"instance": task.key, "n": task.n}
-    for label, (calls, size, f) in ends.items():
-        good = size <= 1e-6
-        row[f"ms, {label}"] = f"{1e3 * median_of(times[label]):.4g}" if good else ""
-        row[f"evaluations, {label}"] = calls if good else ""
-        row[f"f, {label}"] = f"{f:.9g}"
-    return row
-
-
-def summarise(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
-    """Write one row a solver of SciPy's: mean ratios over what both solve, and shares."""
-    names = {str(row["instance"]): str(row["instance"]).rpartition("-")[0] for row in rows}
-
-    def column(what: str, label: str) -> dict[str, float]:
-        cells = ((str(row["instance"]), row[f"{what}, {label}"]) for row in rows)
-        return {key: float(cell) if cell != "" else math.nan for key, cell in cells}
-
-    table = []
-    for ours in ("negopt", "negopt, unchecked"):
-        for theirs in ("L-BFGS-B", "BFGS"):
-            mine, yours = column("ms", ours), column("ms", theirs)
-            both = [k for k in mine if math.isfinite(mine[k]) and math.isfinite(yours[k])]
-            faster = np.mean([mine[key] < yours[key] for key in both])
-            table.append(
-                {
-                    "ours": ours,
-                    "SciPy's": theirs,
-                    "instances": len(rows),
-                    "solved by both": len(both),
-                    "time, SciPy's / ours": words(mean_ratio(yours, mine, names)),
-                    "evaluations, SciPy's / ours": words(
-                        mean_ratio(
-                            column("evaluations", theirs), column("evaluations", ours), names
-                        )
-                    ),
-                    "faster on, %": f"{100.0 * faster:.0f}",
-                }
-            )
-    write_table(table, out / "speed-solves-summary.csv")
-
-
-# --- start-up and memory ---------------------------------------------------------------------
-
-_START = """
-import json, time
-import numpy as np
-begun = time.perf_counter()
-{imports}
-middle = time.perf_counter()
-{call}
-print(json.dumps([middle - begun, time.perf_counter() - begun]))
-"""
-_CALL = "minimize(lambda x: (float(x @ x), 2.0 * x), np.ones({n}), jac=True{more})"
-
-
-def start_up(out: Path, first: int | None) -> None:
-    """Time imports and first solves in fresh processes, NumPy imported before."""
-    cases = {
-        "import negopt": ("import negopt", "", {}),
-        "first solve, n = 10": ("import negopt; minimize = negopt.minimize", 10, {}),
-        "first solve, n = 200": ("import negopt; minimize = negopt.minimize", 200, {}),
-        "the same, NEGOPT_DISABLE_JIT=1": (
-            "import negopt; minimize = negopt.minimize",
-            200,
-            {"NEGOPT_DISABLE_JIT": "1"},
-        ),
-        "SciPy, L-BFGS-B": ("from scipy.optimize import minimize", 200, {}),
-    }
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in cases}
-    for _ in range(first or 9):
-        for name, (imports, n, environ) in cases.items():
-            more = ", method='L-BFGS-B'" if name.startswith("SciPy") else ""
-            call = _CALL.format(n=n, more=more) if n else ""
-            found = fresh(_START.format(imports=imports, call=call), **environ)  # type: ignore[arg-type]
-            times[name].append(tuple(found))
-    rows = [
-        {
-            "what": name,
-            "ms to import": f"{1e3 * median_of([a for a, _ in found]):.0f}",
-            "ms in all, beyond NumPy's import": f"{1e3 * median_of([b for _, b in found]):.0f}",
-        }
-        for name, found in times.items()
-    ]
-    write_table(rows, out / "speed-start.csv")
-
-
-#: The objective writes into arrays of its own, made before: what is traced is the solver's.
-_PEAK = """
-import json, resource, tracemalloc
-import numpy as np
-import negopt
-n, m, method, maxiter = {n}, {m}, {method!r}, {maxiter}
-d, g = np.linspace(1.0, 30.0, n), np.empty(n)
-def fun(x):
-    np.multiply(d, x, out=g)
-    return 0.5 * float(g @ x), g
-options = {{"maxcor": m, "maxiter": maxiter}}
-negopt.minimize(lambda x: (float(x @ x), 2.0 * x), np.ones(50), jac=True, method=method,
-                options={{"compiled": True}})
-x0 = np.ones(n)
-tracemalloc.start()
-res = negopt.minimize(fun, x0, jac=True, method=method, options=options)
-peak = tracemalloc.get_traced_memory()[1]
-rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps([peak / (8 * n), rss / 2**20, res.nit, res.curvature_status]))
-"""
-
-
-def memory(out: Path, first: int | None) -> None:
-    """Read the peak of traced memory in fresh processes, for a run that ends and is checked."""
-    rows = []
-    cases = [(n, m, name) for n in (100_000, 1_000_000) for m in (5, 10) for name in OURS]
-    for n, m, method in [*cases, (10_000_000, 10, "lqn-tr")][:first]:
-        held, rss, nit, verdict = fresh(_PEAK.format(n=n, m=m, method=method, maxiter=200))
-        rows.append(
-            {
-                "n": n,
-                "m": m,
-                "method": method,
-                "vectors held at the peak": f"{held:.2f}",
-                "bound, 2m + 12": 2 * m + 12,
-                "process, GiB": f"{rss:.2f}",
-                "iterations": nit,
-                "second-order check": verdict,
-            }
-        )
-        log.info("memory of %s at n = %d, m = %d: %.2f", method, n, m, held)
-    write_table(rows, out / "speed-memory.csv")
-
-
 # --- the figure ------------------------------------------------------------------------------
 
 
@@ -411,6 +247,8 @@ PARTS: Mapping[str, Callable[[Path, int | None], None]] = {
     "solves": solves,
     "start": start_up,
     "memory": memory,
+    "compiled": compiled,
+    "batch": batch,
 }
 
 
