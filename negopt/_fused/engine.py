@@ -149,7 +149,7 @@ class Engine:
             raise
         self._write(state)
         self.solver.outcome = self._outcome(int(task))
-        if ints[w.FINITE] and task not in (w.NO_DECREASE, w.SEARCH_FAILED):
+        if ints[w.FINITE] and task != w.SEARCH_FAILED:
             self.solver.step_norm = float(self.work.reals[w.STEP_NORM])
         return int(task)
 
@@ -230,7 +230,7 @@ class Engine:
         outcome = Outcome(
             accepted=bool(ints[w.ACCEPTED]),
             valid=bool(ints[w.FINITE]),
-            stuck=task >= w.NO_DECREASE,
+            stuck=task >= w.SMALL_RADIUS,
             trials=int(ints[w.TRIALS]),
         )
         self.rule.outcome(outcome, self.work.reals, ints, task)

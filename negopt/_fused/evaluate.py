@@ -27,7 +27,7 @@ def evaluator(objective: Objective) -> Callable[[Any], tuple[float, Any]] | None
     )
     value, gradient, cost = objective._value, objective._gradient, objective.evaluation_cost
     limited = objective.maxfun < math.inf or objective.maxtime < math.inf
-    array, float64 = type(objective.x0), objective.x0.dtype
+    array, float64, scalar = type(objective.x0), objective.x0.dtype, objective.x0.dtype.type
 
     def evaluate(x: Any) -> tuple[float, Any]:
         if limited:
@@ -39,11 +39,12 @@ def evaluator(objective: Objective) -> Callable[[Any], tuple[float, Any]] | None
         objective._spent += 1
         if both is not None:
             counters.njev += 1
-            f, g = objective._split(both(x.copy(), *args))
+            pair = both(x.copy(), *args)
+            f, g = pair if type(pair) is tuple and len(pair) == 2 else objective._split(pair)
         else:
             f = value(x.copy(), *args)
-        if type(f) is not float:
-            f = objective._as_value(f)
+        if type(f) is not float:  # a float64 of NumPy's is the usual other one
+            f = float(f) if type(f) is scalar else objective._as_value(f)
         if both is None:
             if not math.isfinite(f):
                 return f, x

@@ -202,9 +202,7 @@ class Region:
     def outcome(self, outcome: Any, reals: FloatArray, ints: Any, task: int) -> None:
         """Complete the outcome of the last iteration."""
         outcome.rho, outcome.radius = float(reals[w.RHO]), float(reals[w.USED_RADIUS])
-        if task == w.NO_DECREASE:
-            outcome.reason = self.rule.NO_DECREASE
-        elif task == w.SMALL_RADIUS:
+        if task == w.SMALL_RADIUS:
             outcome.reason = self.rule.too_small(float(reals[w.RADIUS]))
 
 

@@ -104,11 +104,18 @@ def natural_units(iterate: Iterate) -> Array | None:
     if not (min(least) > 0.0 and iterate.finite):
         return None
     log_x = xp.log(x)
-    if not scalars(xp.std(log_x))[0] >= 1.0:
+    if not scalars(_spread(log_x))[0] >= 1.0:
         return None
     log_g = xp.log(g)
-    of_g, of_both = scalars(xp.std(log_g), xp.std(log_x + log_g))
-    return x if of_both < 0.7 * of_g else None
+    of_g, of_both = scalars(_spread(log_g), _spread(log_x + log_g))
+    return x if of_both < 0.49 * of_g else None
+
+
+def _spread(v: Array) -> Array:
+    """Return the variance of the entries of `v`, on its device."""
+    n = v.shape[0]
+    off = v - namespace_of(v).sum(v) / n
+    return dot(off, off) / n
 
 
 class UnitRule:

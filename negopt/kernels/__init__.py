@@ -1,13 +1,12 @@
-"""Compiled kernels on scalars and small host vectors.
+"""Compiled kernels: small algebra for every array library, and the fused engine for NumPy.
 
-`search` holds the Wolfe search, `pairs` what folds pairs into a model, `model` the
-_FILES = (
-    *("search", "model", "pairs", "hybrid", "shifted", "general", "ball"),
-    *("eigen", "generators", "compact", "passes"),
-)
-not see that a callee in another file was edited, so a kernel and all that it calls
-stand in one file.  The files, and with them Numba, are imported when a kernel is
-first used, never by ``import negopt``.
+The small algebra sees scalars and small host arrays: `search` the Wolfe search; `model`,
+`pairs`, `hybrid`, `shifted`, `general` and `ball` limited memories and their trust-region
+steps; `generators`, `compact` and `eigen` those of SR1.  The engine sees vectors: `work`
+says where they lie, `passes` reads them, `line`, `region`, `dense` and `limited` are its
+parts, `fused` puts them together; `objective`, `drive` and `batch` add a jitted objective.
+An edit in any of the files makes all be compiled anew (`_jit`).  The files, and with them
+Numba, are imported when a kernel is first used, never by ``import negopt``.
 """
 
 from __future__ import annotations

@@ -185,10 +185,7 @@ def advance_sr1_region(
     good, square, slope, quadratic = step_sr1(work, open_region(work))
     if not good:
         return w.RARE
-    task = enter_region(work, square, slope, quadratic)
-    if task != w.EVALUATE:
-        fail(work, task)
-    return task
+    return enter_region(work, square, slope, quadratic)
 
 
 @jit_lean
@@ -211,7 +208,4 @@ def advance_hybrid_region(
         task, square, slope, quadratic = step_convex(work, open_region(work))
     if task != w.EVALUATE:
         return task
-    task = enter_region(work, square, slope, quadratic)
-    if task != w.EVALUATE:
-        fail(work, task)
-    return task
+    return enter_region(work, square, slope, quadratic)

@@ -72,11 +72,20 @@ def layout(args: tuple[Any, ...]) -> Any:
     """Return the Numba type of `args`; None when one of them cannot be passed by address."""
     import numba
 
+    if args == ((), ()):  # the usual case, and looking at types is slow
+        return _no_arguments()
     try:
         ty = numba.typeof(args)
     except (TypeError, ValueError, NotImplementedError):
         return None
     return ty if _plain(ty) else None
+
+
+@functools.cache
+def _no_arguments() -> Any:
+    import numba
+
+    return numba.typeof(((), ()))
 
 
 def _plain(ty: Any) -> bool:

@@ -35,7 +35,11 @@ def open_region(work: Work) -> int:
 
 @jit_inline
 def enter_region(work: Work, square: float, slope: float, quadratic: float) -> int:
-    """Measure the step that was written to the trial; EVALUATE if it promises anything."""
+    """Measure the step that was written to the trial; EVALUATE if it promises anything.
+
+    One that does not is left to the reference: of a step that x can hardly resolve the slope is
+    that of its rounding.
+    """
     reals, ints = work.reals, work.ints
     here, trial = ints[w.ITERATE], ints[w.TRIAL]
     length = math.sqrt(square)
@@ -52,7 +56,7 @@ def enter_region(work: Work, square: float, slope: float, quadratic: float) -> i
     reals[w.NORM] = length
     reals[w.STEP_NORM] = length
     if not (-(slope + 0.5 * quadratic) > 0.0 and square > 0.0):
-        return w.NO_DECREASE
+        return w.RARE
     return w.EVALUATE
 
 

@@ -170,7 +170,7 @@ DENSE, SR1_ROWS, HYBRID_ROWS = 0, 1, 2
 EVALUATE, PAUSE, STOP, STUCK, GAVE_UP, RARE, RAISED = 0, 1, 2, 3, 4, 5, 6
 FOLD = 8  # `negopt.kernels.fold` has to write the step; then go on
 # Why it is stuck.
-NO_DECREASE, SMALL_RADIUS, SEARCH_FAILED, NOT_MOVED = 10, 11, 12, 13
+SMALL_RADIUS, SEARCH_FAILED, NOT_MOVED = 10, 11, 12
 
 FIGURES = 6  # columns of `points`
 SEARCH_SIZE = 24
