@@ -22,7 +22,13 @@ from array_api_compat import (
     is_torch_array,
     to_device,
 )
-from array_api_compat import numpy as numpy_namespace
+
+if hasattr(np, "astype"):
+    # Since 2.1 NumPy follows the standard by itself.  N.B. the compatibility layer asks for all
+    # of NumPy's names, f2py's and the test tools' too: 50 ms of every first solve.
+    numpy_namespace: Any = np
+else:
+    from array_api_compat import numpy as numpy_namespace
 
 __all__ = [
     "Array",

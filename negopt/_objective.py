@@ -260,7 +260,7 @@ class Objective:
             self._require(0)
             return self._call_gradient(x, math.nan)
         best, point = self.best, self.at(x)
-        if best is not None and not point.f < best.f - 1e-10 * max(1.0, abs(best.f)):
+        if best is not None and not point.f < best.f - 1e-8 * max(1.0, abs(best.f)):
             # Next to a point that is stationary, what is lower by so little is not worth the
             # two vectors that it would hold.
             self.best = best
