@@ -78,7 +78,7 @@ docs: $(VENV)/.stamp-docs ## build the documentation; a warning is an error
 
 asv-smoke: $(VENV)/.stamp-bench ## every benchmark once, in this environment, without a network
 	@test -f ~/.asv-machine.json || $(BIN)/asv machine --config asv_benchmarks/asv.conf.json --yes >/dev/null
-	$(BIN)/asv run --config asv_benchmarks/asv.conf.json --quick --python=same --show-stderr
+	$(BIN)/asv run --config asv_benchmarks/asv.conf.json --quick --python=same --launch-method forkserver --show-stderr
 
 check-all: lint types layers docstrings review docs coverage asv-smoke test ## everything that CI runs
 

@@ -30,6 +30,12 @@ __all__ = ["certify", "escape"]
 #: Products before a settled Ritz value is believed: an eigenvalue of small weight in the
 #: probe needs a few steps to show.
 SETTLE = 8
+#: Entries of the space that may be kept whatever n is: 20 vectors of 15,000.
+ROOM = 300_000
+#: Vectors of the space that a restart keeps and begins with, and one new one.
+LEAST = 3
+#: Columns that a restart combines at a time.
+BLOCK = 16384
 
 
 class CertifiedObjective(Protocol):
@@ -90,7 +96,11 @@ def certify(
        when the residual has nothing new.
     2. It ends when the lowest Ritz value theta has a residual below ``1e-3 |theta|``, or
        all products are used.
-    3. theta is negative below ``-tol max|theta|``, ``tol`` being 1e-5 or the accuracy of
+    3. Above 15,000 variables the space is restarted when it holds ``max(3, 300000 / n)``
+       vectors, from its Ritz vector and what that has moved by since the last restart (the
+       locally optimal subspace of conjugate gradients): six vectors of n entries are held
+       where a whole space of 20 would be forty.
+    4. theta is negative below ``-tol max|theta|``, ``tol`` being 1e-5 or the accuracy of
        the products, whichever is larger.
 
     At the ends of a network that have a few small negative eigenvalues below large ones, 20
@@ -103,6 +113,7 @@ def certify(
     ----------
     Davidson (1975), Journal of Computational Physics 17, 87-94,
     doi:10.1016/0021-9991(75)90065-0.
+    Stathopoulos (2007), SIAM J. Sci. Comput. 29, 481-514, doi:10.1137/050631574.
     Royer, O'Neill and Wright (2020), Mathematical Programming 180, 451-488,
     doi:10.1007/s10107-019-01362-7.
     """
@@ -112,39 +123,47 @@ def certify(
     if n <= min(limit, SETTLE):
         return _whole(objective, iterate, product)
     limit = min(limit, n)
-    basis = xp.zeros((limit, n), dtype=iterate.x.dtype, device=device_of(iterate.x))
-    images = xp.zeros((limit, n), dtype=iterate.x.dtype, device=device_of(iterate.x))
-    matrix = np.zeros((limit, limit))
+    room = n if limit == n else min(limit, max(LEAST, ROOM // n))
+    basis = xp.zeros((room, n), dtype=iterate.x.dtype, device=device_of(iterate.x))
+    images = xp.zeros((room, n), dtype=iterate.x.dtype, device=device_of(iterate.x))
+    matrix = np.zeros((room, room))
     result = Certificate()
     values = vectors = np.zeros(0)
     following: Array | None = None
     k = 0
-    while k < limit:
-        v = _new_direction(following, basis[:k, :], rng)
-        image = product(v)
+    while result.products < limit:
+        if k == room:
+            k = _restart(basis, images, matrix, vectors[:, 0])
+            vectors = np.eye(k)
+        basis[k, :] = _new_direction(following, basis[:k, :], rng)
+        following = None  # N.B. where n is large every vector that is held counts
+        image = product(basis[k, :])
         result.products += 1
         if not all_finite(image):
             break
-        basis[k, :] = v
         images[k, :] = image
+        del image
         # Formed both ways, differences of gradients being symmetric only to their noise.
-        across = float64_rows_dot(basis[: k + 1, :], image)
-        along = float64_rows_dot(images[: k + 1, :], v)
+        across = float64_rows_dot(basis[: k + 1, :], images[k, :])
+        along = float64_rows_dot(images[: k + 1, :], basis[k, :])
         matrix[: k + 1, k] = matrix[k, : k + 1] = 0.5 * (across + along)
         k += 1
         values, vectors = symmetric_eigen(matrix[:k, :k])
-        lowest = from_host(vectors[:, 0], v)
-        direction = xp.matmul(lowest, basis[:k, :])
-        residual = xp.matmul(lowest, images[:k, :]) - float(values[0]) * direction
+        lowest = from_host(vectors[:, 0], iterate.x)
+        residual = xp.matmul(lowest, images[:k, :])
+        residual -= float(values[0]) * xp.matmul(lowest, basis[:k, :])
         result.settled = k == n or norm(residual) <= 1e-3 * abs(float(values[0]))
-        if result.settled and k >= min(SETTLE, n):
+        if result.settled and result.products >= min(SETTLE, n):
             break
         following = residual if precondition is None else precondition(residual)
+        del residual
     if k == 0:
         return result, None
     result.min_curvature = float(values[0])
     result.max_curvature = float(np.max(np.abs(values)))
-    result.direction = direction / norm(direction)
+    direction = xp.matmul(from_host(vectors[:, 0], iterate.x), basis[: vectors.shape[0], :])
+    direction /= norm(direction)
+    result.direction = direction
     _judge(result, objective.product_noise)
     if result.status != "positive" or k < n:
         return result, None
@@ -192,6 +211,28 @@ def _whole(
     return result, from_host(-np.linalg.solve(matrix, g), iterate.x)
 
 
+def _restart(basis: Array, images: Array, matrix: np.ndarray, weights: np.ndarray) -> int:
+    """Keep of a full space its Ritz vector and what that has moved by; return how many they are.
+
+    The first row is the Ritz vector of the last restart, so the move is what the others give.
+    """
+    xp = namespace_of(basis)
+    room = weights.shape[0]
+    move = weights.copy()
+    move[0] = 0.0
+    move -= (move @ weights) * weights
+    length = float(np.linalg.norm(move))
+    kept = weights[None, :] if length < 1e-8 else np.stack([weights, move / length])
+    k = kept.shape[0]
+    matrix[:k, :k] = kept @ matrix[:room, :room] @ kept.T
+    rows = from_host(kept, basis)
+    for start in range(0, int(basis.shape[1]), BLOCK):  # in place, for the sake of memory
+        part = slice(start, start + BLOCK)
+        basis[:k, part] = xp.matmul(rows, basis[:, part])
+        images[:k, part] = xp.matmul(rows, images[:, part])
+    return k
+
+
 def _new_direction(wanted: Array | None, basis: Array, rng: Generator) -> Array:
     """Return a unit vector orthogonal to the rows of `basis`: `wanted`, or a random one."""
     xp = namespace_of(basis)
@@ -203,13 +244,14 @@ def _new_direction(wanted: Array | None, basis: Array, rng: Generator) -> Array:
             v, fresh = wanted, False
         v = v / norm(v)
         for _ in range(2):
-            v = v - xp.matmul(from_host(float64_rows_dot(basis, v), v), basis)
+            v -= xp.matmul(from_host(float64_rows_dot(basis, v), v), basis)
         length = norm(v)
         if length > 1e-6 or fresh:
-            v = v / length
+            v /= length
             # Once more: what was left may have been mostly rounding.
-            v = v - xp.matmul(from_host(float64_rows_dot(basis, v), v), basis)
-            return v / norm(v)
+            v -= xp.matmul(from_host(float64_rows_dot(basis, v), v), basis)
+            v /= norm(v)
+            return v
         wanted = None
 
 

@@ -104,7 +104,16 @@ def difference_product(
     if length == 0.0 or not math.isfinite(length):
         return 0.0 * v
     for h in (step, -step):
-        product = (gradient(x + (h / length) * v) - g) * (length / h)
+        # N.B. no name for the point: where n is large every vector that is held counts.
+        product = gradient(_ahead(x, v, h / length)) - g
+        product *= length / h
         if math.isfinite(norm(product)):
             return product
     return product
+
+
+def _ahead(x: Array, v: Array, h: float) -> Array:
+    """Return ``x + h v``."""
+    point = h * v
+    point += x
+    return point

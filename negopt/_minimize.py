@@ -237,6 +237,7 @@ def solve(
         relative_step=run.finite_diff_rel_step,
         absolute_step=run.eps,
     )
+    del start  # the objective's until the run has moved: a name here would keep it
     solver = Solver(method, objective, run)
     with logging_to_screen(bool(run.disp)):
         if run.state is None:
@@ -248,7 +249,7 @@ def solve(
                     "matrix is not part of the state. Use hessp, or a limited-memory method."
                 )
             rules = method.curvature, method.globalize
-            state = solver.resume(adopt(run.state, method.name, start, rules))
+            state = solver.resume(adopt(run.state, method.name, objective.x0, rules))
         allvecs = _loop(solver, state, callback)
     point = solver.finish(state)
     result = wrap(state, point, objective)
@@ -267,8 +268,8 @@ def _loop(solver: Solver, state: State, callback: Callable[..., Any] | None) -> 
     run = solver.run
     notify = notifier(callback)
     engine = _engine(solver, state)
-    start_x = state.iterate.x
-    allvecs = [namespace_of(start_x).asarray(start_x, copy=True)] if run.return_all else None
+    xp = namespace_of(state.iterate.x)
+    allvecs = [xp.asarray(state.iterate.x, copy=True)] if run.return_all else None
     recording = run.record or state.history is not None  # a resumed record goes on
     watched = notify is not None or recording or run.disp or run.return_all
     if recording and state.history is None:
@@ -292,7 +293,7 @@ def _loop(solver: Solver, state: State, callback: Callable[..., Any] | None) -> 
             if recording:
                 _record(state, figures)
         if allvecs is not None:
-            allvecs.append(namespace_of(start_x).asarray(state.iterate.x, copy=True))
+            allvecs.append(xp.asarray(state.iterate.x, copy=True))
         if notify is not None:
             try:
                 notify(state, solver.outcome, solver.step_norm)

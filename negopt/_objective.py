@@ -84,6 +84,10 @@ class Objective:
         self._set_function(fun, jac)
         self._set_products(fun, hess, hessp)
 
+    def forget_start(self) -> None:
+        """Keep of x0 its library, device and type alone: n entries less to hold all run long."""
+        self.x0 = namespace_of(self.x0).asarray(self.x0[:0], copy=True)
+
     # --- what the user gave --------------------------------------------------------
 
     def _set_function(self, fun: Any, jac: Any) -> None:
@@ -255,7 +259,12 @@ class Objective:
         if self._gradient is not None:
             self._require(0)
             return self._call_gradient(x, math.nan)
-        return self.at(x).g
+        best, point = self.best, self.at(x)
+        if best is not None and not point.f < best.f - 1e-8 * max(1.0, abs(best.f)):
+            # Next to a point that is stationary, what is lower by so little is not worth the
+            # two vectors that it would hold.
+            self.best = best
+        return point.g
 
     def _hand_out(self, x: Array) -> Array:
         return namespace_of(x).asarray(x, copy=True)
@@ -286,11 +295,11 @@ class Objective:
 
     def _as_vector(self, value: Any, name: str) -> Array:
         g = convert_like(value, self.x0, name)
-        if g.shape != self.x0.shape:
+        if g.shape != (self.n,):
             if math.prod(g.shape) != self.n:
                 raise ValueError(
                     f"{name} returned shape {tuple(g.shape)}; it must return {self.n} entries, "
-                    f"the shape of x0 {tuple(self.x0.shape)}."
+                    f"the shape of x0 ({self.n},)."
                 )
             g = namespace_of(g).reshape(g, (self.n,))
         return g

@@ -6,6 +6,7 @@ import math
 import os
 import time
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 # With an existing environment asv does not set the matrix's variables; NumPy is
@@ -32,6 +33,8 @@ DENSE = (
 )
 #: SciPy's methods that use Hessian products.
 PRODUCTS = ("trust-krylov", "Newton-CG")
+#: Methods that the fused engine runs.
+FUSED = ("lsr1-tr", "lsr1-wolfe-pm", "lqn-tr", "dqn-wolfe-pm")
 GTOL = 1e-5
 
 
@@ -105,3 +108,32 @@ def solve(meter: Meter, x0: np.ndarray, method: str, **options: Any) -> Any:
             return negopt.minimize(meter.fun_and_grad, x0, options=options, **keywords)
         except Solved:
             return None
+
+
+def ratio(theirs: Callable[[], object], ours: Callable[[], object], repeats: int = 5) -> float:
+    """Return the median seconds of one call over those of another, taking turns."""
+    times: list[tuple[float, float]] = []
+    for _ in range(repeats + 1):
+        begun = time.perf_counter()
+        theirs()
+        middle = time.perf_counter()
+        ours()
+        times.append((middle - begun, time.perf_counter() - middle))
+    a, b = np.median(np.array(times[1:]), axis=0)  # the first turn compiles
+    return float(a / b)
+
+
+def warm() -> None:
+    """Load the compiled kernels, so that processes forked from this one have them."""
+    x0 = np.ones(4)
+    for method in FUSED:
+        negopt.minimize(
+            lambda x: (float(x @ x), 2.0 * x),
+            x0,
+            jac=True,
+            method=method,
+            options={"compiled": True},
+        )
+
+
+warm()

@@ -31,6 +31,10 @@ __all__ = ["Engine", "engine_for"]
 COLD = 1.0
 
 
+#: Stands for points that are in the workspace.
+HELD = Iterate(np.zeros(0), math.nan, np.zeros(0), math.nan, math.nan, math.nan)
+
+
 class Cold:
     """What this process has spent while kernels were not compiled."""
 
@@ -120,6 +124,9 @@ class Engine:
             self.model.save(state, self.work)
             self.rule.save(state.globalize, self.work.reals, self.work.ints)
             self._iterate = None
+            # What follows, the second-order check for one, may need the memory.
+            self._buffers, self._places = (), []
+            del self.work
 
     def _drive(self, state: State) -> int:
         advance, evaluate, places = self.model.advance, self.evaluate, self._places
@@ -158,7 +165,8 @@ class Engine:
         self.work = work = w.parts(*self._buffers)
         self._places = [work.vectors[2 * i] for i in range(rule.points)]
         self._put(0, state.iterate)
-        best = solver.objective.best
+        objective = solver.objective
+        best = objective.best
         if best is not None and best is not state.iterate:
             self._put(1, best)
             ints[w.BEST] = 1
@@ -172,7 +180,11 @@ class Engine:
         reals[w.UNBOUNDED_BELOW] = limits.unbounded_below
         rule.load(state.globalize, reals, ints)
         self.model.load(state, work)
-        self._iterate = state.iterate
+        # N.B. where n is large every vector that is held counts: until they are written out
+        # again, the points are in the workspace alone.
+        ints[w.MOVED] = 1
+        objective.forget_start()
+        objective.best = state.best = state.iterate = self._iterate = HELD
 
     def _put(self, place: int, point: Iterate) -> None:
         self.work.vectors[2 * place], self.work.vectors[2 * place + 1] = point.x, point.g
@@ -200,6 +212,7 @@ class Engine:
             objective.best = state.iterate
         elif best is None or best.f != f or best.gmax != gmax:
             objective.best = self._get(lowest)
+        state.best = objective.best
         state.k = int(ints[w.K])
         state.stalled, state.resets = int(ints[w.STALLED]), int(ints[w.RESETS])
         state.stalled_gmax = float(reals[w.STALLED_GMAX])

@@ -257,7 +257,11 @@ class CompactOperator:
         if self.k == 0:
             return scale * v
         part = self._combine(w, v)
-        return part if scale == 0.0 else scale * v + part
+        if scale == 0.0:
+            return part
+        out = scale * v  # no sum as a third vector: where n is large each counts
+        out += part
+        return out
 
     def _combine(self, w: FloatArray, like: Array) -> Array:
         if self.identity:

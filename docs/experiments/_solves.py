@@ -1,0 +1,315 @@
+"""What `speed` measures of whole runs: solves, start-up, memory, compiled objectives, batches."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _runs import Task, collection, log, mean_ratio, words, write_table
+from _timing import Clocked, Rival, fresh, median_of
+from scipy import optimize
+
+import negopt
+
+#: The limited-memory methods of the fused engine.
+LIMITED = ("lsr1-tr", "lsr1-wolfe-pm", "lqn-tr")
+
+# --- whole solves ----------------------------------------------------------------------------
+
+SOLVES = (
+    Rival("negopt", None, {"gtol": 1e-6}),
+    Rival("negopt, unchecked", None, {"gtol": 1e-6, "certify": False}),
+    Rival("L-BFGS-B", "L-BFGS-B", {"gtol": 1e-6, "ftol": 0.0, "maxiter": 5000, "maxfun": 5000}),
+    Rival("BFGS", "BFGS", {"gtol": 1e-6, "maxiter": 5000}),
+)
+
+
+def solves(out: Path, first: int | None) -> None:
+    """Time whole solves of the collection, each solver to its own test ``max|g| <= 1e-6``."""
+    rows = []
+    for task in collection([None, 30])[:first]:
+        times: dict[str, list[float]] = {rival.label: [] for rival in SOLVES}
+        ends: dict[str, Any] = {}
+        for turn in range(6):
+            for rival in SOLVES:
+                clocked = Clocked(task.fun_and_grad)
+                begun = time.perf_counter()
+                result = rival.minimize(clocked, np.array(task.x0))
+                if turn:  # the first compiles
+                    times[rival.label].append(time.perf_counter() - begun)
+                ends[rival.label] = clocked.calls, float(np.max(np.abs(result.jac))), result.fun
+        rows.append(solve_row(task, times, ends))
+        log.info("solved %s", task.key)
+    write_table(rows, out / "speed-solves.csv")
+    summarise(rows, out)
+
+
+def solve_row(task: Task, times: Mapping[str, Sequence[float]], ends: Mapping[str, Any]) -> Any:
+    """Return the seconds, evaluations and final f of one instance; empty where it failed."""
+    row: dict[str, Any] = {"instance": task.key, "n": task.n}
+    for label, (calls, size, f) in ends.items():
+        good = size <= 1e-6
+        row[f"ms, {label}"] = f"{1e3 * median_of(times[label]):.4g}" if good else ""
+        row[f"evaluations, {label}"] = calls if good else ""
+        row[f"f, {label}"] = f"{f:.9g}"
+    return row
+
+
+def summarise(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
+    """Write one row a solver of SciPy's: mean ratios over what both solve, and shares."""
+    names = {str(row["instance"]): str(row["instance"]).rpartition("-")[0] for row in rows}
+
+    def column(what: str, label: str) -> dict[str, float]:
+        cells = ((str(row["instance"]), row[f"{what}, {label}"]) for row in rows)
+        return {key: float(cell) if cell != "" else math.nan for key, cell in cells}
+
+    table = []
+    for ours in ("negopt", "negopt, unchecked"):
+        for theirs in ("L-BFGS-B", "BFGS"):
+            mine, yours = column("ms", ours), column("ms", theirs)
+            both = [k for k in mine if math.isfinite(mine[k]) and math.isfinite(yours[k])]
+            faster = np.mean([mine[key] < yours[key] for key in both])
+            table.append(
+                {
+                    "ours": ours,
+                    "SciPy's": theirs,
+                    "instances": len(rows),
+                    "solved by both": len(both),
+                    "time, SciPy's / ours": words(mean_ratio(yours, mine, names)),
+                    "evaluations, SciPy's / ours": words(
+                        mean_ratio(
+                            column("evaluations", theirs), column("evaluations", ours), names
+                        )
+                    ),
+                    "faster on, %": f"{100.0 * faster:.0f}",
+                }
+            )
+    write_table(table, out / "speed-solves-summary.csv")
+
+
+# --- start-up and memory ---------------------------------------------------------------------
+
+_START = """
+import json, time
+import numpy as np
+begun = time.perf_counter()
+{imports}
+middle = time.perf_counter()
+{call}
+print(json.dumps([middle - begun, time.perf_counter() - begun]))
+"""
+_CALL = "minimize(lambda x: (float(x @ x), 2.0 * x), np.ones({n}), jac=True{more})"
+
+
+def start_up(out: Path, first: int | None) -> None:
+    """Time imports and first solves in fresh processes, NumPy imported before."""
+    cases = {
+        "import negopt": ("import negopt", "", {}),
+        "first solve, n = 10": ("import negopt; minimize = negopt.minimize", 10, {}),
+        "first solve, n = 200": ("import negopt; minimize = negopt.minimize", 200, {}),
+        "the same, NEGOPT_DISABLE_JIT=1": (
+            "import negopt; minimize = negopt.minimize",
+            200,
+            {"NEGOPT_DISABLE_JIT": "1"},
+        ),
+        "SciPy, L-BFGS-B": ("from scipy.optimize import minimize", 200, {}),
+    }
+    times: dict[str, list[tuple[float, float]]] = {name: [] for name in cases}
+    for _ in range(first or 9):
+        for name, (imports, n, environ) in cases.items():
+            more = ", method='L-BFGS-B'" if name.startswith("SciPy") else ""
+            call = _CALL.format(n=n, more=more) if n else ""
+            found = fresh(_START.format(imports=imports, call=call), **environ)  # type: ignore[arg-type]
+            times[name].append(tuple(found))
+    rows = [
+        {
+            "what": name,
+            "ms to import": f"{1e3 * median_of([a for a, _ in found]):.0f}",
+            "ms in all, beyond NumPy's import": f"{1e3 * median_of([b for _, b in found]):.0f}",
+        }
+        for name, found in times.items()
+    ]
+    write_table(rows, out / "speed-start.csv")
+
+
+#: The objective writes into arrays of its own, made before: what is traced is the solver's.
+_PEAK = """
+import json, resource, tracemalloc
+import numpy as np
+import negopt
+n, m, method, maxiter = {n}, {m}, {method!r}, {maxiter}
+d, g = np.linspace(1.0, 30.0, n), np.empty(n)
+def fun(x):
+    np.multiply(d, x, out=g)
+    return 0.5 * float(g @ x), g
+options = {{"maxcor": m, "maxiter": maxiter}}
+negopt.minimize(lambda x: (float(x @ x), 2.0 * x), np.ones(50), jac=True, method=method,
+                options={{"compiled": True}})
+x0 = np.ones(n)
+tracemalloc.start()
+res = negopt.minimize(fun, x0, jac=True, method=method, options=options)
+peak = tracemalloc.get_traced_memory()[1]
+rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(json.dumps([peak / (8 * n), rss / 2**20, res.nit, res.curvature_status]))
+"""
+
+
+def memory(out: Path, first: int | None) -> None:
+    """Read the peak of traced memory in fresh processes, for a run that ends and is checked."""
+    rows = []
+    cases = [(n, m, name) for n in (100_000, 1_000_000) for m in (5, 10) for name in LIMITED]
+    for n, m, method in [*cases, (10_000_000, 10, "lqn-tr")][:first]:
+        held, rss, nit, verdict = fresh(_PEAK.format(n=n, m=m, method=method, maxiter=200))
+        rows.append(
+            {
+                "n": n,
+                "m": m,
+                "method": method,
+                "vectors held at the peak": f"{held:.2f}",
+                "bound, 2m + 12": 2 * m + 12,
+                "process, GiB": f"{rss:.2f}",
+                "iterations": nit,
+                "second-order check": verdict,
+            }
+        )
+        log.info("memory of %s at n = %d, m = %d: %.2f", method, n, m, held)
+    write_table(rows, out / "speed-memory.csv")
+
+
+# --- compiled objectives and batches ---------------------------------------------------------
+
+#: Fits of which SciPy makes so many, as a sample.
+SAMPLE = 1_000
+
+
+def jitted() -> tuple[Any, Any]:
+    """Return two compiled functions: the chained Rosenbrock function, and the misfit of a peak."""
+    import numba
+
+    @numba.njit
+    def rosenbrock(x):  # type: ignore[no-untyped-def]
+        f, g = 0.0, np.zeros(x.shape[0])
+        for i in range(x.shape[0] - 1):
+            a, b = x[i + 1] - x[i] * x[i], 1.0 - x[i]
+            f += 100.0 * a * a + b * b
+            g[i] -= 400.0 * a * x[i] + 2.0 * b
+            g[i + 1] += 200.0 * a
+        return f, g
+
+    @numba.njit
+    def misfit(p, y, t):  # type: ignore[no-untyped-def]
+        f, g = 0.0, np.zeros(4)
+        for i in range(t.shape[0]):
+            z = (t[i] - p[1]) / p[2]
+            e = np.exp(-0.5 * z * z)
+            r = p[0] * e + p[3] - y[i]
+            f += 0.5 * r * r
+            g[0] += r * e
+            g[1] += r * p[0] * e * z / p[2]
+            g[2] += r * p[0] * e * z * z / p[2]
+            g[3] += r
+        return f, g
+
+    return rosenbrock, misfit
+
+
+def compiled(out: Path, first: int | None) -> None:
+    """Time whole solves of a compiled objective, which SciPy gets too."""
+    fun = jitted()[0]
+    rows = []
+    for n in (2, 10, 100, 1_000, 10_000)[:first]:
+        x0 = np.where(np.arange(n) % 2 == 0, -1.2, 1.0)
+        # To the end where that is near; else as many iterations for all.
+        most = 5_000 if n <= 100 else 100
+        tight: dict[str, Any] = {"gtol": 1e-8, "maxiter": most}
+        rivals = [
+            *(Rival(name, name, {**tight, "certify": False}) for name in LIMITED),
+            Rival("default", None, {**tight, "certify": False}),
+            Rival("default, checked", None, tight),
+            Rival("L-BFGS-B", "L-BFGS-B", {**tight, "ftol": 0.0, "maxfun": 10**6}),
+        ]
+        times: dict[str, list[float]] = {rival.label: [] for rival in rivals}
+        ends: dict[str, Any] = {}
+        for turn in range(12 if n <= 1_000 else 6):
+            for rival in rivals:
+                begun = time.perf_counter()
+                ends[rival.label] = rival.minimize(fun, x0)
+                if turn:
+                    times[rival.label].append(time.perf_counter() - begun)
+        theirs = median_of(times["L-BFGS-B"])
+        for label, end in ends.items():
+            rows.append(
+                {
+                    "n": n,
+                    "solver": label,
+                    "ms": f"{1e3 * median_of(times[label]):.4g}",
+                    "L-BFGS-B / it": f"{theirs / median_of(times[label]):.1f}",
+                    "evaluations": end.nfev,
+                    "f": f"{end.fun:.3g}",
+                    "max|g|": f"{np.max(np.abs(end.jac)):.1e}",
+                }
+            )
+        log.info("compiled, n = %d", n)
+    write_table(rows, out / "speed-compiled.csv")
+
+
+def batch(out: Path, first: int | None) -> None:
+    """Time 10,000 fits of four parameters at once, and in a loop over SciPy."""
+    fun, k = jitted()[1], 10_000
+    rng, t = np.random.default_rng(0), np.linspace(-3.0, 3.0, 21)
+    true = np.array([1.0, 0.0, 1.0, 0.2]) + 0.2 * rng.standard_normal((k, 4))
+    z = (t - true[:, 1:2]) / true[:, 2:3]
+    clean = true[:, :1] * np.exp(-0.5 * z * z) + true[:, 3:]
+    y = clean + 0.02 * rng.standard_normal(clean.shape)
+    starts = np.tile([0.8, 0.3, 1.3, 0.0], (k, 1))
+    cases = {
+        "minimize_batch": {},
+        "minimize_batch, workers=1": {"workers": 1},
+        "minimize_batch, workers=1, unchecked": {"workers": 1, "options": {"certify": False}},
+    }
+    times: dict[str, list[float]] = {name: [] for name in (*cases, "L-BFGS-B", "BFGS")}
+    ends: dict[str, tuple[float, float, float]] = {}
+    for turn in range(first or 4):
+        for name, keywords in cases.items():
+            begun = time.perf_counter()
+            res = negopt.minimize_batch(
+                fun,
+                starts,
+                (y,),
+                jac=True,
+                common=(t,),
+                **keywords,  # type: ignore[arg-type]
+            )
+            if turn:
+                times[name].append(time.perf_counter() - begun)
+            ends[name] = np.mean(res.nfev), np.mean(res.fun[:SAMPLE]), np.mean(res.success)
+        for name in ("L-BFGS-B", "BFGS"):
+            begun = time.perf_counter()
+            found = [
+                optimize.minimize(fun, starts[i], (y[i], t), name, jac=True, tol=1e-5)
+                for i in range(SAMPLE)
+            ]
+            if turn:
+                times[name].append((time.perf_counter() - begun) * k / SAMPLE)
+            ends[name] = (
+                float(np.mean([r.nfev for r in found])),
+                float(np.mean([r.fun for r in found])),
+                float(np.mean([r.success for r in found])),
+            )
+    theirs = median_of(times["L-BFGS-B"])
+    rows = [
+        {
+            "solver": name,
+            f"s for {k} fits": f"{median_of(found):.3f}",
+            "L-BFGS-B / it": f"{theirs / median_of(found):.1f}",
+            "evaluations a fit": f"{ends[name][0]:.1f}",
+            "mean f": f"{ends[name][1]:.6g}",
+            "success, %": f"{100.0 * ends[name][2]:.1f}",
+        }
+        for name, found in times.items()
+    ]
+    write_table(rows, out / "speed-batch.csv")
