@@ -9,6 +9,7 @@ arrays travel between the device and the host.
 
 from __future__ import annotations
 
+import importlib
 import math
 from typing import Any
 
@@ -23,17 +24,17 @@ from array_api_compat import (
     to_device,
 )
 
-if hasattr(np, "astype"):
+numpy_namespace: Any = np
+if not hasattr(np, "astype"):
     # Since 2.1 NumPy follows the standard by itself.  N.B. the compatibility layer asks for all
     # of NumPy's names, f2py's and the test tools' too: 50 ms of every first solve.
-    numpy_namespace: Any = np
-else:
-    from array_api_compat import numpy as numpy_namespace
+    numpy_namespace = importlib.import_module("array_api_compat.numpy")
 
 __all__ = [
     "Array",
     "all_finite",
     "as_vector",
+    "checked_pair",
     "checked_value",
     "convert_like",
     "device_of",
@@ -287,6 +288,18 @@ def _wide_product(xp: Any, rows: Array, vectors: Array) -> Array:
         part = xp.matmul(left, right)
         total = part if total is None else total + part
     return total
+
+
+def checked_pair(pair: Any) -> tuple[Any, Any]:
+    """Return value and gradient of what a function with jac=True has returned."""
+    try:
+        value, gradient = pair
+    except (TypeError, ValueError):
+        raise ValueError(
+            "with jac=True fun must return the pair (value, gradient); "
+            f"it returned {type(pair).__name__}."
+        ) from None
+    return value, gradient
 
 
 def checked_value(value: Any) -> Any:

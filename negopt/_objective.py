@@ -10,6 +10,7 @@ from typing import Any
 
 from negopt._array import (
     Array,
+    checked_pair,
     checked_value,
     convert_like,
     device_of,
@@ -85,7 +86,7 @@ class Objective:
         self._set_products(fun, hess, hessp)
 
     def forget_start(self) -> None:
-        """Keep of x0 its library, device and type alone: n entries less to hold all run long."""
+        """Keep of x0 its library, device and type alone."""
         self.x0 = namespace_of(self.x0).asarray(self.x0[:0], copy=True)
 
     # --- what the user gave --------------------------------------------------------
@@ -220,7 +221,7 @@ class Objective:
         if self._both is not None:
             self._count_fun()
             self.counters.njev += 1
-            raw, gradient = self._split(self._both(self._hand_out(x), *self.args))
+            raw, gradient = checked_pair(self._both(self._hand_out(x), *self.args))
             value: Any = checked_value(raw)
             g = self._as_gradient(gradient)
         else:
@@ -242,28 +243,14 @@ class Objective:
             self.best = point
         return point
 
-    @staticmethod
-    def _split(pair: Any) -> tuple[Any, Any]:
-        """Return value and gradient of what a function with jac=True has returned."""
-        try:
-            value, gradient = pair
-        except (TypeError, ValueError):
-            raise ValueError(
-                "with jac=True fun must return the pair (value, gradient); "
-                f"it returned {type(pair).__name__}."
-            ) from None
-        return value, gradient
-
     def gradient(self, x: Array) -> Array:
         """Evaluate the gradient alone (for differences of gradients)."""
         if self._gradient is not None:
             self._require(0)
             return self._call_gradient(x, math.nan)
         best, point = self.best, self.at(x)
-        if best is not None and not point.f < best.f - 1e-8 * max(1.0, abs(best.f)):
-            # Next to a point that is stationary, what is lower by so little is not worth the
-            # two vectors that it would hold.
-            self.best = best
+        if best is not None and not point.f < best.f - 100.0 * eps_of(x) * abs(best.f):
+            self.best = best  # lower by rounding at most: not worth two vectors that are held
         return point.g
 
     def _hand_out(self, x: Array) -> Array:

@@ -184,7 +184,8 @@ class Engine:
         # again, the points are in the workspace alone.
         ints[w.MOVED] = 1
         objective.forget_start()
-        objective.best = state.best = state.iterate = self._iterate = HELD
+        self._iterate = HELD
+        objective.best = state.best = state.iterate = HELD
 
     def _put(self, place: int, point: Iterate) -> None:
         self.work.vectors[2 * place], self.work.vectors[2 * place + 1] = point.x, point.g
@@ -212,7 +213,7 @@ class Engine:
             objective.best = state.iterate
         elif best is None or best.f != f or best.gmax != gmax:
             objective.best = self._get(lowest)
-        state.best = objective.best
+        state.best = objective.best or state.iterate
         state.k = int(ints[w.K])
         state.stalled, state.resets = int(ints[w.STALLED]), int(ints[w.RESETS])
         state.stalled_gmax = float(reals[w.STALLED_GMAX])

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+from negopt._array import checked_pair
 from negopt._objective import Objective
 
 __all__ = ["evaluator", "parts"]
@@ -40,7 +41,7 @@ def evaluator(objective: Objective) -> Callable[[Any], tuple[float, Any]] | None
         if both is not None:
             counters.njev += 1
             pair = both(x.copy(), *args)
-            f, g = pair if type(pair) is tuple and len(pair) == 2 else objective._split(pair)
+            f, g = pair if type(pair) is tuple and len(pair) == 2 else checked_pair(pair)
         else:
             f = value(x.copy(), *args)
         if type(f) is not float:  # a float64 of NumPy's is the usual other one
