@@ -248,9 +248,9 @@ class Objective:
         if self._gradient is not None:
             self._require(0)
             return self._call_gradient(x, math.nan)
-        best, point = self.best, self.at(x)
-        if best is not None and not point.f < best.f - 100.0 * eps_of(x) * abs(best.f):
-            self.best = best  # lower by rounding at most: not worth two vectors that are held
+        best = self.best
+        point = self.at(x)
+        self.best = best or point  # a point of differences is no trial, with f or without
         return point.g
 
     def _hand_out(self, x: Array) -> Array:
