@@ -9,6 +9,7 @@ arrays travel between the device and the host.
 
 from __future__ import annotations
 
+import importlib
 import math
 from typing import Any
 
@@ -23,12 +24,11 @@ from array_api_compat import (
     to_device,
 )
 
-if hasattr(np, "astype"):
-    # Since 2.1 NumPy follows the standard by itself.  N.B. the compatibility layer asks for all
-    # of NumPy's names, f2py's and the test tools' too: 50 ms of every first solve.
-    numpy_namespace: Any = np
-else:
-    from array_api_compat import numpy as numpy_namespace
+# Since 2.1 NumPy follows the standard by itself.  N.B. the compatibility layer asks for all of
+# NumPy's names, f2py's and the test tools' too: 50 ms of every first solve.
+numpy_namespace: Any = np
+if not hasattr(np, "astype"):
+    numpy_namespace = importlib.import_module("array_api_compat.numpy")
 
 __all__ = [
     "Array",

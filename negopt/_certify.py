@@ -126,7 +126,7 @@ def certify(
     images = xp.zeros((room, n), dtype=iterate.x.dtype, device=device_of(iterate.x))
     matrix = np.zeros((room, room))
     result = Certificate()
-    values = vectors = np.zeros(0)
+    values, vectors = np.zeros(0), np.zeros((0, 0))
     following: Array | None = None
     k = 0
     while result.products < limit:
@@ -188,7 +188,7 @@ def _restart(basis: Array, images: Array, matrix: np.ndarray, weights: np.ndarra
     move -= (move @ weights) * weights
     length = float(np.linalg.norm(move))
     kept = weights[None, :] if length < 1e-8 else np.stack([weights, move / length])
-    k = kept.shape[0]
+    k = int(kept.shape[0])
     matrix[:k, :k] = kept @ matrix[:room, :room] @ kept.T
     rows = from_host(kept, basis)
     for start in range(0, int(basis.shape[1]), BLOCK):  # in place, for the sake of memory

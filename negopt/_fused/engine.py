@@ -212,7 +212,7 @@ class Engine:
             objective.best = state.iterate
         elif best is None or best.f != f or best.gmax != gmax:
             objective.best = self._get(lowest)
-        state.best = objective.best
+        state.best = objective.best or state.iterate
         state.k = int(ints[w.K])
         state.stalled, state.resets = int(ints[w.STALLED]), int(ints[w.RESETS])
         state.stalled_gmax = float(reals[w.STALLED_GMAX])
