@@ -120,6 +120,8 @@ def certify(
     xp = namespace_of(iterate.x)
     n = int(iterate.x.shape[0])
     product = objective.measured_products(iterate)
+    if n <= min(limit, SETTLE):
+        return _whole(objective, iterate, product)
     limit = min(limit, n)
     room = n if limit == n else min(limit, max(LEAST, ROOM // n))
     basis = xp.zeros((room, n), dtype=iterate.x.dtype, device=device_of(iterate.x))
@@ -162,18 +164,51 @@ def certify(
     direction = xp.matmul(from_host(vectors[:, 0], iterate.x), basis[: vectors.shape[0], :])
     direction /= norm(direction)
     result.direction = direction
-    tolerance = max(1e-5, 10.0 * objective.product_noise) * result.max_curvature
+    _judge(result, objective.product_noise)
+    if result.status != "positive" or k < n:
+        return result, None
+    inside = float64_rows_dot(basis, iterate.g)
+    newton = xp.matmul(from_host(-np.linalg.solve(matrix, inside), iterate.x), basis)
+    return result, newton
+
+
+def _judge(result: Certificate, noise: float) -> None:
+    """Set the status from the curvatures."""
+    tolerance = max(1e-5, 10.0 * noise) * result.max_curvature
     if result.min_curvature < -tolerance:
         result.status = "negative"
     elif result.min_curvature <= tolerance:
         result.status = "flat"
     else:
         result.status = "positive"
-    if result.status != "positive" or k < n:
+
+
+def _whole(
+    objective: CertifiedObjective, iterate: Iterate, product: Callable[[Array], Array]
+) -> tuple[Certificate, Array | None]:
+    """Look at all of H, in few variables: no space has to be built for it."""
+    xp = namespace_of(iterate.x)
+    n = int(iterate.x.shape[0])
+    eye = xp.eye(n, dtype=iterate.x.dtype, device=device_of(iterate.x))
+    result = Certificate()
+    columns = []
+    for i in range(n):
+        columns.append(product(eye[i, :]))
+        result.products += 1
+    matrix = float64_rows_dot(xp.stack(columns, axis=0), eye)
+    if not np.all(np.isfinite(matrix)):
         return result, None
-    inside = float64_rows_dot(basis, iterate.g)
-    newton = xp.matmul(from_host(-np.linalg.solve(matrix, inside), iterate.x), basis)
-    return result, newton
+    matrix = 0.5 * (matrix + matrix.T)
+    values, vectors = symmetric_eigen(matrix)
+    result.min_curvature = float(values[0])
+    result.max_curvature = float(np.max(np.abs(values)))
+    result.settled = True
+    result.direction = from_host(vectors[:, 0], iterate.x)
+    _judge(result, objective.product_noise)
+    if result.status != "positive":
+        return result, None
+    (g,) = float64_rows_dot(iterate.g[None, :], eye)
+    return result, from_host(-np.linalg.solve(matrix, g), iterate.x)
 
 
 def _restart(basis: Array, images: Array, matrix: np.ndarray, weights: np.ndarray) -> int:

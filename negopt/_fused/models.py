@@ -155,9 +155,11 @@ class PairModel:
         """Set the order of the pairs and the constants of the rules."""
         memory, ints, reals = state.memory, work.ints, work.reals
         ints[w.MODEL] = self.kind
-        ints[w.STORED], ints[w.CURVATURES] = len(memory.order), len(memory.curvatures)
+        # N.B. of a state that was made with a longer memory of them.
+        curvatures = memory.curvatures[-self.rule.remember :]
+        ints[w.STORED], ints[w.CURVATURES] = len(memory.order), len(curvatures)
         work.order[: len(memory.order)] = memory.order
-        work.curvatures[: len(memory.curvatures)] = memory.curvatures
+        work.curvatures[: len(curvatures)] = curvatures
         gamma = self.rule.gamma
         ints[w.SCALING] = GAMMA_RULES.index(gamma) if isinstance(gamma, str) else GIVEN
         reals[w.FIXED_GAMMA] = 0.0 if isinstance(gamma, str) else gamma

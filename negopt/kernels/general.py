@@ -33,6 +33,8 @@ IntArray = np.ndarray[Any, np.dtype[np.int64]]
 #: A direction is dropped below this share (squared) of its row; most that a basis may be from
 #: orthonormal.
 DROP, LOSS = 1e-11, 1e-6
+#: What `fold_and_step` says of pairs whose basis would be further from it.
+DEPENDENT_PAIRS = -1
 
 
 def _absolute_square(matrix: FloatArray, v: FloatArray) -> float:
@@ -222,9 +224,10 @@ def congruence(factor: FloatArray, core: FloatArray, out: FloatArray) -> None:
 
 
 @jit
-def folded_step(
+def fold_and_step(
     gram: FloatArray,
     order: IntArray,
+    used: IntArray,
     gamma: float,
     skip: float,
     window: int,
@@ -233,13 +236,8 @@ def folded_step(
     radius: float,
     coef: FloatArray,
     info: FloatArray,
-    used: IntArray,
 ) -> int:
-    """Take the exact trust-region step of any memory of hybrid pairs; see `convex_step`.
-
-    ``LOST`` where the basis would not be orthonormal.  `used` says what became of each pair,
-    as in `pair_model`.
-    """
+    """Take the step of `folded_step` with all of these pairs, or ``DEPENDENT_PAIRS``."""
     c = order.shape[0]
     size = 2 * c
     rows = np.empty(size, dtype=np.int64)
@@ -258,7 +256,7 @@ def folded_step(
     kept = np.zeros(size, dtype=np.int64)
     k, loss = basis_factor(sorted_gram, DROP, factor, kept)
     if loss > LOSS:
-        return LOST
+        return DEPENDENT_PAIRS
     inside = np.empty(k)
     for i in range(k):
         inside[i] = zg[rows[kept[i]]]
@@ -292,3 +290,47 @@ def folded_step(
     for i in range(k):
         coef[rows[kept[i]]] = weights[i]
     return route
+
+
+@jit
+def folded_step(
+    gram: FloatArray,
+    order: IntArray,
+    gamma: float,
+    skip: float,
+    window: int,
+    zg: FloatArray,
+    gnorm: float,
+    radius: float,
+    coef: FloatArray,
+    info: FloatArray,
+    used: IntArray,
+) -> int:
+    """Take the exact trust-region step of any memory of hybrid pairs; see `convex_step`.
+
+    Where pairs are so nearly dependent that their basis would not be orthonormal, the oldest
+    quarter of them is left out until it is.  `used` says what became of each pair, as in
+    `pair_model`.
+    """
+    c = order.shape[0]
+    while c > 0:
+        left_out = order.shape[0] - c
+        for i in range(left_out):
+            used[i] = 0
+        route = fold_and_step(
+            gram,
+            order[left_out:],
+            used[left_out:],
+            gamma,
+            skip,
+            window,
+            zg,
+            gnorm,
+            radius,
+            coef,
+            info,
+        )
+        if route != DEPENDENT_PAIRS:
+            return route
+        c -= max(c // 4, 1)
+    return LOST

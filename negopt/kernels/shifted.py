@@ -298,7 +298,7 @@ def next_shift(
     second = 3.0 * (first * first - zz / xx)
     bottom = 2.0 * first * first - miss * second
     trial = sigma - 2.0 * miss * first / bottom if bottom > 0.0 else math.nan
-    if not low < trial < high:
+    if not low < trial < high and first != 0.0:
         trial = sigma - miss / first
     if not low < trial < high:
         trial = 0.5 * (low + high) if low > 0.0 else 1e-3 * high

@@ -306,12 +306,13 @@ def finish_point(work: Work, point: int, f: float, square: float, gmax: float, x
     """
     points = work.points
     if not 1e-280 < square < math.inf:  # the square leaves the range of float64
-        square = 0.0
+        points[point, GNORM] = gmax
         g = work.vectors[2 * point + 1]
         if 0.0 < gmax < math.inf:
+            square = 0.0
             for i in range(g.shape[0]):
                 square += (g[i] / gmax) ** 2
-        points[point, GNORM] = gmax * math.sqrt(square)
+            points[point, GNORM] = gmax * math.sqrt(square)
     else:
         points[point, GNORM] = math.sqrt(square)
     points[point, F] = f
