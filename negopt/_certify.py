@@ -128,8 +128,7 @@ def certify(
     images = xp.zeros((room, n), dtype=iterate.x.dtype, device=device_of(iterate.x))
     matrix = np.zeros((room, room))
     result = Certificate()
-    values: Any = np.zeros(0)
-    vectors: Any = values
+    values, vectors = np.zeros(0), np.zeros((0, 0))
     following: Array | None = None
     k = 0
     while result.products < limit:

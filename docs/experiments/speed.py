@@ -66,7 +66,7 @@ Objective = Callable[[Vector], tuple[float, Vector]]
 
 def repeats_at(n: int) -> int:
     """Return how often a run of n variables is repeated."""
-    return 40 if n <= 1_000 else 15 if n <= 10_000 else 9 if n <= 100_000 else 7
+    return 25 if n <= 1_000 else 9 if n <= 10_000 else 5 if n <= 100_000 else 3
 
 
 def marginal(
@@ -183,12 +183,13 @@ TRAFFIC = {"lsr1-tr": 20, "lqn-tr": 20, "lsr1-wolfe-pm": 23}
 
 def bandwidth(out: Path, first: int | None) -> None:
     """Compare the bytes an iteration moves a second with what the memory can do."""
-    rate = streams()
-    log.info("triad %.1f GB/s, dot %.1f GB/s", 1e-9 * rate["triad"], 1e-9 * rate["dot"])
     rows = []
     for n in (100_000, 1_000_000, 4_000_000)[:first]:
         for m in (5, 10):
+            before = streams()
             found = marginal([with_pairs(method, m) for method in TRAFFIC], n, 5, convex(n))
+            after = streams()
+            rate = {name: 0.5 * (before[name] + after[name]) for name in before}
             for label, (_, margin, _) in found.items():
                 method = label.split(",")[0]
                 moved = 8 * n * (4 * m + TRAFFIC[method])
