@@ -3,7 +3,7 @@
 An `advance` takes f and g at the trial point and returns what is wanted next.  It holds the
 common path of a few rows of the table; whatever is rare (a stopping test that holds, a
 step that fails, a budget) it hands back to `negopt._solver`, which is the reference: the
-same formulas on any array library.  ``tests/test_fused.py`` holds the two together.
+same formulas on any array library.  ``tests/fused`` holds the two together.
 """
 
 from __future__ import annotations
