@@ -84,10 +84,6 @@ class Objective:
         self._set_function(fun, jac)
         self._set_products(fun, hess, hessp)
 
-    def forget_start(self) -> None:
-        """Keep of x0 its library, device and type alone: n entries less to hold all run long."""
-        self.x0 = namespace_of(self.x0).asarray(self.x0[:0], copy=True)
-
     # --- what the user gave --------------------------------------------------------
 
     def _set_function(self, fun: Any, jac: Any) -> None:
@@ -261,9 +257,7 @@ class Objective:
             return self._call_gradient(x, math.nan)
         best, point = self.best, self.at(x)
         if best is not None and not point.f < best.f - 1e-8 * max(1.0, abs(best.f)):
-            # Next to a point that is stationary, what is lower by so little is not worth the
-            # two vectors that it would hold.
-            self.best = best
+            self.best = best  # what is lower by so little is not worth two vectors
         return point.g
 
     def _hand_out(self, x: Array) -> Array:
@@ -374,8 +368,7 @@ class Objective:
         self._require(0)
         self.counters.nhev += 1
         h = self._hess(self._hand_out(iterate.x), *self.args)  # type: ignore[misc]
-        if not hasattr(h, "shape"):
-            h = convert_like(h, iterate.x, "hess")
+        h = h if hasattr(h, "shape") else convert_like(h, iterate.x, "hess")
         if tuple(h.shape) != (self.n, self.n):
             raise ValueError(
                 f"hess returned shape {tuple(h.shape)}; it must be ({self.n}, {self.n})."
@@ -389,8 +382,7 @@ class Objective:
         xp = namespace_of(iterate.x)
         if self._hess is not None:
             h = self._matrix(iterate)
-            if hasattr(h, "toarray"):
-                h = h.toarray()
+            h = h.toarray() if hasattr(h, "toarray") else h
             if is_array(h):
                 h = xp.astype(xp.asarray(h), iterate.x.dtype)
                 return 0.5 * (h + xp.matrix_transpose(h))

@@ -183,7 +183,7 @@ class Engine:
         # N.B. where n is large every vector that is held counts: until they are written out
         # again, the points are in the workspace alone.
         ints[w.MOVED] = 1
-        objective.forget_start()
+        objective.x0 = objective.x0[:0].copy()  # of use for its type alone
         objective.best = state.best = state.iterate = self._iterate = HELD
 
     def _put(self, place: int, point: Iterate) -> None:
