@@ -361,8 +361,7 @@ class Objective:
         self._require(0)
         self.counters.nhev += 1
         h = self._hess(self._hand_out(iterate.x), *self.args)  # type: ignore[misc]
-        if not hasattr(h, "shape"):
-            h = convert_like(h, iterate.x, "hess")
+        h = h if hasattr(h, "shape") else convert_like(h, iterate.x, "hess")
         if tuple(h.shape) != (self.n, self.n):
             raise ValueError(
                 f"hess returned shape {tuple(h.shape)}; it must be ({self.n}, {self.n})."
@@ -376,8 +375,7 @@ class Objective:
         xp = namespace_of(iterate.x)
         if self._hess is not None:
             h = self._matrix(iterate)
-            if hasattr(h, "toarray"):
-                h = h.toarray()
+            h = h.toarray() if hasattr(h, "toarray") else h
             if is_array(h):
                 h = xp.astype(xp.asarray(h), iterate.x.dtype)
                 return 0.5 * (h + xp.matrix_transpose(h))
