@@ -27,6 +27,9 @@ from negopt._types import BudgetExhausted, Counters, Iterate
 
 __all__ = ["Objective"]
 
+#: Variables above which a point of differences is kept only if it is lower by 1e-8 max(1, |f|).
+MANY = 15_000
+
 
 class Objective:
     """The user's function and derivatives behind one guarded door.
@@ -248,9 +251,11 @@ class Objective:
         if self._gradient is not None:
             self._require(0)
             return self._call_gradient(x, math.nan)
-        best = self.best
-        point = self.at(x)
-        self.best = best or point  # a point of differences is no trial, with f or without
+        best, point = self.best, self.at(x)
+        if best is not None and self.n > MANY:
+            # Close to a stationary point: not worth two vectors that are held.
+            if not point.f < best.f - 1e-8 * max(1.0, abs(best.f)):
+                self.best = best
         return point.g
 
     def _hand_out(self, x: Array) -> Array:
