@@ -155,6 +155,9 @@ class PairModel:
         """Set the order of the pairs and the constants of the rules."""
         memory, ints, reals = state.memory, work.ints, work.reals
         ints[w.MODEL] = self.kind
+        if memory.along is not None and memory.at == state.iterate.gnorm:
+            work.along[: memory.along.shape[0]] = memory.along
+            ints[w.KNOWN_PRODUCTS] = 1
         # N.B. of a state that was made with a longer memory of them.
         curvatures = memory.curvatures[-self.rule.remember :]
         ints[w.STORED], ints[w.CURVATURES] = len(memory.order), len(curvatures)
@@ -176,6 +179,10 @@ class PairModel:
         memory, ints = state.memory, work.ints
         memory.order = work.order[: ints[w.STORED]].tolist()
         memory.curvatures = work.curvatures[: ints[w.CURVATURES]].tolist()
+        memory.along = None
+        if ints[w.KNOWN_PRODUCTS]:
+            memory.along = work.along[: 2 * ints[w.STORED]].copy()
+            memory.at = float(work.points[ints[w.ITERATE], w.GNORM])
 
 
 class Region:

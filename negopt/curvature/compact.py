@@ -55,12 +55,18 @@ class PairMemory:
         Occupied slots, oldest first.
     curvatures : list of float
         ``y'y / s'y`` of recent pairs with ``s'y > 0``, newest last.
+    along : ndarray, shape (2c,), float64, or None
+        Products of the rows with a gradient of length `at`, where the fused engine left them:
+        a run that goes on from here is the run in one piece, to the last bit.
+    at : float
     """
 
     rows: Array
     gram: FloatArray = field(metadata={"host": True})
     order: list[int] = field(default_factory=list)
     curvatures: list[float] = field(default_factory=list)
+    along: FloatArray | None = field(default=None, metadata={"host": True})
+    at: float = math.nan
 
 
 def new_pair_memory(x0: Array, memory: int) -> PairMemory:
@@ -95,6 +101,7 @@ def store_pair(
     slot = len(memory.order) if len(memory.order) < capacity else memory.order.pop(0)
     memory.rows[2 * slot : 2 * slot + 2, :] = pair
     memory.order.append(slot)
+    memory.along = None
     here = slice(2 * slot, 2 * slot + 2)
     memory.gram[:used, here] = products[:used]
     memory.gram[here, :used] = products[:used].T

@@ -28,14 +28,16 @@ def look(
     given: FloatArray, x: FloatArray, d: FloatArray, out: FloatArray
 ) -> tuple[float, float, float, float]:
     """Copy the gradient `given` to `out`; return g'g, max|g| (nan for a nan), g'd and x'x."""
+    # N.B. copied first: a loop that adds and writes is done in another order where two of its
+    # vectors lie close, and so would depend on which row a point happens to be in.
+    for i in range(out.shape[0]):
+        out[i] = given[i]
     square = 0.0
     slope = 0.0
     xx = 0.0
-    for i in range(out.shape[0]):
-        value = given[i]
-        out[i] = value
-        square += value * value
-        slope += value * d[i]
+    for i in range(x.shape[0]):
+        square += given[i] * given[i]
+        slope += given[i] * d[i]
         xx += x[i] * x[i]
     return square, float_of(largest_bits(out), out), slope, xx
 
