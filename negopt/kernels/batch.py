@@ -316,12 +316,15 @@ def solve_rows(
         What every problem begins with, and what they share.
     room : array, shape (3n + 5, n + 2)
         Scratch of the second-order check.
-    x, g : array, shape (k, n)
-    f, lowest : array, shape (k,)
+    x : array, shape (k, n)
+    f : array, shape (k,)
+    g : array, shape (k, n)
     begun : array, shape (k, 2)
-        f at the start, and the bound on the gradient.
+        Values at the start, and the bounds on the gradient.
     status, counts : array, shape (k,), (k, 4)
         How each ended; iterations, evaluations of f and of g, what is said of the curvature.
+    lowest : array, shape (k,)
+        Lowest curvature found.
     """
     n = fresh_ints[w.N]
     for i in range(first, last):
