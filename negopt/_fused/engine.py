@@ -40,6 +40,20 @@ class Cold:
 
     seconds = 0.0
 
+    @classmethod
+    def waits(cls, kernel: Any) -> bool:
+        """Tell whether the reference does better for now, since `kernel` is not compiled."""
+        return cls.seconds <= COLD and not is_compiled(kernel)
+
+    @classmethod
+    def step(cls, solver: Solver, state: State) -> State:
+        """Make an iteration of the reference, and count its time."""
+        start = time.perf_counter()
+        solver.step(state)
+        # N.B. its own small kernels may have been compiled in this time: that does not count.
+        cls.seconds += min(time.perf_counter() - start, 0.1)
+        return state
+
 
 def engine_for(solver: Solver, x0: Any) -> Engine | None:
     """Return the engine of a run, or None where only the reference can do it."""
@@ -69,7 +83,7 @@ class Engine:
     def __init__(self, solver: Solver, model: Model, evaluate: Any) -> None:
         self.solver, self.model, self.evaluate = solver, model, evaluate
         self.rule = rule_for(solver.method)
-        self._cold = solver.run.compiled is not True
+        self._auto = self._cold = solver.run.compiled is not True
         self._native: tuple[Any] | None = None  # not looked for yet
         self._buffers: tuple[Any, ...] = ()
         self._places: list[Any] = []  # the points' x
@@ -77,9 +91,8 @@ class Engine:
 
     @property
     def cold(self) -> bool:
-        """Whether the reference does better for now, since the kernel is not compiled."""
-        if self._cold and (Cold.seconds > COLD or is_compiled(self.model.advance)):
-            self._cold = False
+        """Whether the run is in the reference for now."""
+        self._cold = self._cold and Cold.waits(self.model.advance)
         return self._cold
 
     @property
@@ -94,20 +107,16 @@ class Engine:
         """Go on for as many iterations; sets ``state.status`` when the run is over."""
         solver = self.solver
         if self.cold:
-            start = time.perf_counter()
-            solver.step(state)
-            # N.B. its own small kernels may have been compiled in this time: that does not count.
-            Cold.seconds += min(time.perf_counter() - start, 0.1)
-            return state
+            return Cold.step(solver, state)
         solver.outcome, solver.step_norm = None, math.nan
         try:
             if self._iterate is None or self._iterate is not state.iterate:
                 self._load(state)
             self.work.ints[w.PAUSE_AT] = min(state.k + iterations, 2**62)
             task = self._drive(state)
-            if task == w.RARE:
+            if task in (w.RARE, w.FOLD):
                 self.finish(state)
-                return solver.step(state)
+                return solver.step(state) if task == w.RARE else Cold.step(solver, state)
             if task != w.PAUSE:
                 self.finish(state)
                 solver.conclude(state, task == w.GAVE_UP)
@@ -139,7 +148,7 @@ class Engine:
                 while task == w.EVALUATE:
                     f, g = evaluate(places[ints[w.TRIAL]])
                     task = advance(f, g, *buffers)
-                if task != w.FOLD:
+                if task != w.FOLD or (self._auto and Cold.waits(fold_pairs)):
                     break
                 fold_pairs(*buffers)
                 task = advance(0.0, places[0], *buffers)

@@ -15,6 +15,7 @@ from negopt._options import RunOptions
 from negopt._solver import Solver
 from negopt.curvature.lsr1 import LSR1
 from negopt.globalize.wolfe import WolfeSearch
+from negopt.kernels._jit import jit_disabled
 from negopt.steps.signed import Signed
 
 PAIRS = [
@@ -157,3 +158,29 @@ def test_the_kernels_as_plain_python(n) -> None:
         engine.finish(state)
         assert solver.finish(state).f < fun(start)[0]
         assert state.status.success
+
+
+@pytest.mark.skipif(jit_disabled(), reason="nothing is compiled")
+def test_a_small_run_does_not_wait_for_a_kernel_that_it_meets_on_the_way(monkeypatch) -> None:
+    """Concave pairs have a kernel of their own: not compiled, it leaves them to the reference."""
+    from negopt._fused import engine
+
+    def folded(*buffers):
+        raise AssertionError("called")
+
+    x0 = np.tile([-1.2, 1.0], 500)
+    asked = {"method": "lqn-tr", "jac": rosen_der}
+    options = {"maxiter": 100, "maxcor": 10, "certify": False}
+    there = engine.fold_pairs
+    calls = []
+    monkeypatch.setattr(engine, "fold_pairs", lambda *b: (calls.append(1), there(*b)))
+    whole = negopt.minimize(rosen, x0, **asked, options=options | {"compiled": True})
+    assert calls
+    compiled = engine.is_compiled
+    monkeypatch.setattr(engine, "fold_pairs", folded)
+    monkeypatch.setattr(engine, "is_compiled", lambda k: k is not folded and compiled(k))
+    monkeypatch.setattr(engine.Cold, "seconds", 0.0)
+    res = negopt.minimize(rosen, x0, **asked, options=options)
+    assert engine.Cold.seconds > 0.0
+    assert res.nit == whole.nit
+    assert res.fun == pytest.approx(whole.fun, rel=1e-3)
