@@ -10,7 +10,13 @@ import numpy as np
 
 from negopt._array import Array, eps_of, from_host, namespace_of, norm, to_host
 
-__all__ = ["SCHEMES", "difference_cost", "difference_gradient", "difference_product"]
+__all__ = [
+    "SCHEMES",
+    "difference_cost",
+    "difference_gradient",
+    "difference_product",
+    "product_error",
+]
 
 #: Evaluations per variable of each scheme, and the exponent of eps in its step.
 SCHEMES: dict[str, tuple[int, float]] = {
@@ -91,6 +97,14 @@ def _complex_step(
         point[i] = complex(float(to_host(x[i : i + 1])[0]), float(step[i]))
         out[i] = complex(value(point)).imag / float(step[i])
     return out
+
+
+def product_error(eps: float, scheme: str) -> float:
+    """Return the relative error, and step, of a product by differences of the gradient.
+
+    `scheme` says where the gradient comes from, "" for the user's own.
+    """
+    return float(eps ** {"2-point": 1 / 4, "3-point": 1 / 3}.get(scheme, 1 / 2))
 
 
 def difference_product(

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from negopt import _differences as differences
 from negopt._array import (
     Array,
     checked_pair,
@@ -22,7 +23,6 @@ from negopt._array import (
     norm,
     scalars,
 )
-from negopt._differences import SCHEMES, difference_cost, difference_gradient, difference_product
 from negopt._types import BudgetExhausted, Counters, Iterate
 
 __all__ = ["Objective"]
@@ -117,7 +117,7 @@ class Objective:
         elif callable(jac):
             self._gradient = jac
             self.gradient_source = "jac"
-        elif jac is None or jac is False or jac in SCHEMES:
+        elif jac is None or jac is False or jac in differences.SCHEMES:
             self.scheme = jac if isinstance(jac, str) else "2-point"
             self.gradient_source = f"differences of fun ({self.scheme})"
         else:
@@ -138,7 +138,7 @@ class Objective:
             self._strategy = copy.deepcopy(hess)
             self._strategy.initialize(self.n, "hess")
             self.product_source = type(hess).__name__
-        elif hess is not None and hess not in SCHEMES:
+        elif hess is not None and hess not in differences.SCHEMES:
             raise ValueError(
                 f"hess={hess!r}: use a callable, a HessianUpdateStrategy, '2-point', '3-point', "
                 "'cs' or None."
@@ -161,14 +161,12 @@ class Objective:
     @property
     def product_error(self) -> float:
         """Relative error, and step, of a product by differences of the gradient."""
-        eps = eps_of(self.x0)
-        exponent = {"2-point": 1 / 4, "3-point": 1 / 3}.get(self.scheme or "", 1 / 2)
-        return float(eps**exponent)
+        return differences.product_error(eps_of(self.x0), self.scheme or "")
 
     @property
     def evaluation_cost(self) -> int:
         """Calls of fun that one value with its gradient takes."""
-        return 1 + (difference_cost(self.scheme, self.n) if self.scheme else 0)
+        return 1 + (differences.difference_cost(self.scheme, self.n) if self.scheme else 0)
 
     def _require(self, calls: int) -> None:
         if self._spent + calls > self.maxfun:
@@ -272,7 +270,7 @@ class Objective:
             return self._as_gradient(self._gradient(self._hand_out(x), *self.args))
         assert self.scheme is not None  # else _both gives the gradient
         value = self._complex_value if self.scheme == "cs" else self._call_value
-        return difference_gradient(value, x, f, self.scheme, *self._steps)
+        return differences.difference_gradient(value, x, f, self.scheme, *self._steps)
 
     def _complex_value(self, x: Array) -> complex:
         self._count_fun()
@@ -344,7 +342,9 @@ class Objective:
     def _differences(self, iterate: Iterate) -> Callable[[Array], Array]:
         # N.B. 1.5, lest it meet the points of the differences for the gradient itself.
         step = 1.5 * max(self.product_error, 1e-6) * (1.0 + norm(iterate.x))
-        return lambda v: difference_product(self.gradient, iterate.x, iterate.g, v, step)
+        return lambda v: differences.difference_product(
+            self.gradient, iterate.x, iterate.g, v, step
+        )
 
     def _product(self, value: Any) -> Array:
         self.counters.nhev += 1

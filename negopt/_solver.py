@@ -14,7 +14,14 @@ from negopt._array import Array, dot, eps_of, namespace_of, scalars
 from negopt._certify import certify, escape
 from negopt._objective import Objective
 from negopt._options import RunOptions
-from negopt._stopping import Limits, gradient_measure, precision_message, stop
+from negopt._stopping import (
+    Limits,
+    bound_on_gradient,
+    gradient_measure,
+    most_iterations,
+    precision_message,
+    stop,
+)
 from negopt._types import STALL, BudgetExhausted, Certificate, Iterate, Outcome, State, Status
 from negopt.globalize.ratio import rounding_of
 from negopt.methods import Method
@@ -114,16 +121,10 @@ class Solver:
 
     def _set_limits(self, state: State) -> Limits:
         run, x = self.run, state.iterate.x
-        gtol = run.gtol
-        if gtol is None:
-            gtol = max(1e-5, math.sqrt(eps_of(x)))
-        n = int(x.shape[0])
-        # A negative limit is a limit of none, as in SciPy.
-        maxiter = max(1000, 200 * n)
-        if run.maxiter is not None:
-            maxiter = int(min(max(run.maxiter, 0), 1e18))
+        gtol = bound_on_gradient(run.gtol, eps_of(x))
+        maxiter = most_iterations(run.maxiter, int(x.shape[0]))
         self.limits = Limits(
-            gtol=max(float(gtol), run.grtol * state.measure0),
+            gtol=max(gtol, run.grtol * state.measure0),
             order=float(run.norm),
             xrtol=run.xrtol,
             ftarget=float(run.ftarget),

@@ -8,10 +8,23 @@ from dataclasses import dataclass
 from negopt._array import eps_of, namespace_of, scalars
 from negopt._types import Iterate, Outcome, Status
 
-__all__ = ["Limits", "gradient_measure", "stop"]
+__all__ = ["Limits", "bound_on_gradient", "gradient_measure", "most_iterations", "stop"]
 
 #: f below this multiple of max(1, |f0|) is taken for minus infinity.
 UNBOUNDED = 1e30
+
+
+def bound_on_gradient(gtol: float | None, eps: float) -> float:
+    """Return the option ``gtol``, or its default: sqrt(eps), but no less than 1e-5."""
+    return max(1e-5, math.sqrt(eps)) if gtol is None else float(gtol)
+
+
+def most_iterations(maxiter: float | None, n: int) -> int:
+    """Return the option ``maxiter``, or its default for n variables."""
+    if maxiter is None:
+        return max(1000, 200 * n)
+    # A negative limit is a limit of none, as in SciPy.
+    return int(min(max(maxiter, 0), 1e18))
 
 
 @dataclass(frozen=True, slots=True)

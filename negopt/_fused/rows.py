@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from negopt._compiled import Compiled
+from negopt._differences import product_error
 from negopt._fused.models import DenseModel, Search, model_for
 from negopt._method import Method
 from negopt._options import RunOptions
-from negopt._stopping import Limits, stop
+from negopt._stopping import Limits, bound_on_gradient, most_iterations, stop
 from negopt._types import Iterate, State, Status
 
 __all__ = ["Rows", "rows_for"]
@@ -67,21 +68,19 @@ class Rows:
         buffer, ints = w.allocate(n, **sizes)
         work = w.parts(buffer, *self.pairs, ints)
         ints[w.KEPT] = -1
-        self.maxiter = max(1000, 200 * n)
-        if run.maxiter is not None:
-            self.maxiter = int(min(max(run.maxiter, 0), 1e18))
+        self.maxiter = most_iterations(run.maxiter, n)
         ints[w.MAXITER], ints[w.PAUSE_AT] = self.maxiter, 2**62
         ints[w.EUCLIDEAN] = run.norm == 2
         reals = work.reals
         eps = float(np.finfo(np.float64).eps)
-        self.gtol = max(1e-5, math.sqrt(eps)) if run.gtol is None else float(run.gtol)
+        self.gtol = bound_on_gradient(run.gtol, eps)
         reals[w.STALLED_GMAX] = math.nan
         reals[w.GTOL], reals[w.FTARGET] = self.gtol, run.ftarget
         reals[w.UNBOUNDED_BELOW] = -1e30
         rule.load(reach, reals, ints)
         model.load(state, work)
         self.fresh, self.fresh_ints, self.length = reals.copy(), ints.copy(), buffer.size + n
-        error = eps ** {"2-point": 1 / 4, "3-point": 1 / 3}.get(target.scheme, 1 / 2)
+        error = product_error(eps, target.scheme)
         self.settings = np.zeros(b.SETTINGS)
         self.settings[b.RELATIVE] = run.grtol
         self.settings[b.STEP] = 1.5 * max(error, 1e-6)
