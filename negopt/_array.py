@@ -104,6 +104,8 @@ def as_vector(x0: Any) -> Array:
     ValueError
         When `x0` is empty, complex or has more than one dimension.
     """
+    if is_plain(x0) and x0.ndim == 1 and x0.size:
+        return x0.copy()
     if not is_array(x0):
         x0 = np.asarray(x0)
     if is_torch_array(x0):
@@ -147,6 +149,8 @@ def convert_like(value: Any, like: Array, name: str) -> Array:
     name : str
         The argument to blame in messages (``"jac"``, ``"hessp"`` ...).
     """
+    if is_plain(like) and is_plain(value):
+        return value.copy()
     xp = namespace_of(like)
     if is_numpy_array(like):
         if is_cupy_array(value):
@@ -173,12 +177,18 @@ def _foreign(name: str, value: Any, like: Array) -> str:
     )
 
 
+#: Types of the scalars of NumPy vectors in float64, the common case.
+_NUMBERS = frozenset((float, np.float64))
+
+
 def scalars(*values: Any) -> tuple[float, ...]:
     """Turn zero-dimensional arrays into Python floats with one device read.
 
     On NumPy this is a plain conversion; elsewhere the values are stacked on the
     device, in float64, and fetched together.
     """
+    if _NUMBERS.issuperset(map(type, values)):
+        return tuple(map(float, values))
     if all(isinstance(v, (float, int, np.generic)) or is_numpy_array(v) for v in values):
         return tuple(float(v) for v in values)
     first = next(v for v in values if is_array(v) and not is_numpy_array(v))
@@ -196,7 +206,7 @@ def scalars(*values: Any) -> tuple[float, ...]:
 
 def to_host(x: Array) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Copy a small array to the host as float64 NumPy (explicit, never implied)."""
-    if is_numpy_array(x):
+    if type(x) is np.ndarray or is_numpy_array(x):
         return np.asarray(x, dtype=np.float64)
     if is_cupy_array(x):
         return np.asarray(x.get(), dtype=np.float64)
@@ -214,11 +224,24 @@ def is_plain(x: Any) -> bool:
 
 def from_host(values: Any, like: Array) -> Array:
     """Copy small host values to the library, device and type of `like`."""
-    if is_numpy_array(like):
+    if type(like) is np.ndarray or is_numpy_array(like):
         return np.asarray(values, dtype=like.dtype)
     xp = namespace_of(like)
     values = np.asarray(values, dtype=np.float64)
     return xp.astype(xp.asarray(values, device=device_of(like)), like.dtype)
+
+
+def copy_of(x: Array) -> Array:
+    """Return a copy of an array."""
+    return x.copy() if type(x) is np.ndarray else namespace_of(x).asarray(x, copy=True)
+
+
+def largest(x: Array) -> Any:
+    """Return ``max|x|`` as a zero-dimensional array; nan where x holds one."""
+    if type(x) is np.ndarray:
+        return np.abs(x).max()
+    xp = namespace_of(x)
+    return xp.max(xp.abs(x))
 
 
 def dot(x: Array, y: Array) -> Any:
@@ -227,6 +250,8 @@ def dot(x: Array, y: Array) -> Any:
     Scalars that decide (slopes, curvatures, reductions) are float64 whatever the
     type of the vectors.
     """
+    if is_plain(x) and is_plain(y):
+        return x @ y
     xp = namespace_of(x, y)
     if x.dtype == xp.float64:
         return x @ y
@@ -235,6 +260,10 @@ def dot(x: Array, y: Array) -> Any:
 
 def norm(x: Array) -> float:
     """Return the Euclidean norm of `x`, safe against overflow and underflow."""
+    if is_plain(x):
+        square = float(x @ x)
+        if 1e-280 < square < math.inf:
+            return math.sqrt(square)
     xp = namespace_of(x)
     square, largest = scalars(dot(x, x), xp.max(xp.abs(x)))
     if 1e-280 < square < math.inf:
@@ -247,6 +276,8 @@ def norm(x: Array) -> float:
 
 def all_finite(x: Array) -> bool:
     """Tell whether every entry of `x` is finite (one device read)."""
+    if is_plain(x):
+        return bool(np.isfinite(x).all())
     xp = namespace_of(x)
     return math.isfinite(scalars(xp.max(xp.abs(x)))[0])
 
@@ -269,6 +300,8 @@ def float64_rows_dot(
     orthogonality is lost at a column separation of 1e-3), so float32 rows are
     widened block by block: no float64 copy of the whole memory is ever held.
     """
+    if more is None and is_plain(rows) and is_plain(vectors):
+        return np.matmul(rows, vectors)
     xp = namespace_of(rows, vectors)
     parts = [rows] if more is None else [rows, more]
     products = [_wide_product(xp, part, vectors) for part in parts]

@@ -24,9 +24,12 @@ from negopt._array import (
 from negopt._dense import symmetric_eigen
 from negopt._types import BudgetExhausted, Certificate, Iterate
 
-__all__ = ["certify", "escape"]
+__all__ = ["certify", "escape", "in_one_piece"]
 
 
+#: Variables up to which all of H is looked at, a column a product: a space would hardly be
+#: done with fewer, and takes longer than most functions of so few variables.
+FEW = 12
 #: Products before a settled Ritz value is believed: an eigenvalue of small weight in the
 #: probe needs a few steps to show.
 SETTLE = 8
@@ -55,10 +58,15 @@ class CertifiedObjective(Protocol):
         ...
 
 
+def in_one_piece(n: int, limit: int) -> bool:
+    """Tell whether the check of n variables looks at all of H, and needs neither probe nor model."""
+    return n <= min(limit, FEW)
+
+
 def certify(
     objective: CertifiedObjective,
     iterate: Iterate,
-    rng: Generator,
+    rng: Generator | None,
     limit: int,
     precondition: Callable[[Array], Array] | None = None,
 ) -> tuple[Certificate, Array | None]:
@@ -69,8 +77,8 @@ def certify(
     objective : Objective
     iterate : Iterate
         The stationary point.
-    rng : Generator
-        Source of the probes.  N.B. a fixed probe would be blind to whatever is
+    rng : Generator or None
+        Source of the probes; not needed where `in_one_piece`.  N.B. a fixed probe would be blind to whatever is
         orthogonal to it, and a space built from g cannot see curvature that g lacks.
     limit : int
         Most Hessian products.
@@ -120,11 +128,12 @@ def certify(
     xp = namespace_of(iterate.x)
     n = int(iterate.x.shape[0])
     product = objective.measured_products(iterate)
-    if n <= min(limit, SETTLE):
+    if in_one_piece(n, limit):
         return _whole(objective, iterate, product)
     limit = min(limit, n)
     room = n if limit == n else min(limit, max(LEAST, ROOM // n))
     basis = xp.zeros((room, n), dtype=iterate.x.dtype, device=device_of(iterate.x))
+    assert rng is not None
     images = xp.zeros((room, n), dtype=iterate.x.dtype, device=device_of(iterate.x))
     matrix = np.zeros((room, room))
     result = Certificate()

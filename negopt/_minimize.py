@@ -212,11 +212,7 @@ def solve(
     given = hess is not None or hessp is not None or hasattr(fun, "hessp")
     if not isinstance(method, Method):
         method = METHODS[method or choose(int(start.shape[0]), has_products=given)]
-    if options:
-        known = method.option_names() | {f.name for f in dataclasses.fields(RunOptions)}
-        warn_unknown(options, known, method.name)
-        method = method.with_options(options)
-    run = RunOptions(**collect(RunOptions, options))
+    method, run = _settle(method, options)
     if method.needs == "jac" and (hess is not None or hessp is not None) and not run.certify:
         warnings.warn(
             f"Method {method.name} does not use Hessian information (hess, hessp); with "
@@ -262,6 +258,43 @@ def solve(
 
         warnings.warn(result.message, OptimizeWarning, stacklevel=user_level())
     return result
+
+
+#: Types of options that say all there is to say about them.
+_PLAIN = frozenset((bool, int, float, str, type(None)))
+
+
+def _settle(method: Method, options: dict[str, Any]) -> tuple[Method, RunOptions]:
+    """Hand each option to whom it belongs.
+
+    The same plain options of a method of the table are read once: this is a third of what
+    a call costs besides its iterations.
+    """
+    if METHODS.get(method.name) is not method or not _PLAIN.issuperset(map(type, options.values())):
+        return _read(method, options)
+    # N.B. True, 1 and 1.0 are equal, and not the same.
+    key = method.name, tuple((name, type(value), value) for name, value in options.items())
+    found = _SETTLED.get(key)
+    if found is not None and found[0] is method:
+        return found[1]
+    settled = _read(method, options)
+    if options.keys() <= _known(method):  # else there is a warning to be given each time
+        if len(_SETTLED) >= 256:
+            _SETTLED.clear()
+        _SETTLED[key] = method, settled
+    return settled
+
+
+_SETTLED: dict[Any, tuple[Method, tuple[Method, RunOptions]]] = {}
+
+
+def _known(method: Method) -> set[str]:
+    return method.option_names() | {f.name for f in dataclasses.fields(RunOptions)}
+
+
+def _read(method: Method, options: dict[str, Any]) -> tuple[Method, RunOptions]:
+    warn_unknown(options, _known(method), method.name)
+    return method.with_options(options), RunOptions(**collect(RunOptions, options))
 
 
 def _loop(solver: Solver, state: State, callback: Callable[..., Any] | None) -> list[Array] | None:

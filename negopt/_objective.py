@@ -14,10 +14,13 @@ from negopt._array import (
     checked_pair,
     checked_value,
     convert_like,
+    copy_of,
     device_of,
     dot,
     eps_of,
     is_array,
+    is_plain,
+    largest,
     library_of,
     namespace_of,
     norm,
@@ -220,11 +223,7 @@ class Objective:
         """
         self._require(self.evaluation_cost)
         if self._both is not None:
-            self._count_fun()
-            self.counters.njev += 1
-            raw, gradient = checked_pair(self._both(self._hand_out(x), *self.args))
-            value: Any = checked_value(raw)
-            g = self._as_gradient(gradient)
+            value, g = self._call_both(x)
         else:
             value = f = self._call_value(x)
             if not math.isfinite(f) or f > bar:
@@ -233,9 +232,12 @@ class Objective:
                 nan = namespace_of(x).full_like(x, math.nan)
                 return Iterate(x, f, nan, math.nan, math.nan)
             g = self._call_gradient(x, f)
-        xp = namespace_of(g)
+        return self._measured(x, value, g)
+
+    def _measured(self, x: Array, value: Any, g: Array) -> Iterate:
+        """Return the point with its figures; keep it when it is the lowest."""
         # One device read for all that is decided here.
-        f, square, gmax, xx = scalars(value, dot(g, g), xp.max(xp.abs(g)), dot(x, x))
+        f, square, gmax, xx = scalars(value, dot(g, g), largest(g), dot(x, x))
         gnorm = math.sqrt(square) if 1e-280 < square < math.inf else norm(g)
         point = Iterate(x, f, g, gnorm, gmax, math.sqrt(xx))
         if not point.finite:
@@ -249,7 +251,15 @@ class Objective:
         if self._gradient is not None:
             self._require(0)
             return self._call_gradient(x, math.nan)
-        best, point = self.best, self.at(x)
+        best = self.best
+        if self._both is not None and best is not None and is_plain(x):
+            self._require(1)
+            value, g = self._call_both(x)
+            if value > best.f and math.isfinite(g @ g):
+                return g  # the usual end: nothing of it is kept
+            point = self._measured(x, value, g)
+        else:
+            point = self.at(x)
         if best is not None and self.n > MANY:
             # Close to a stationary point: not worth two vectors that are held.
             if not point.f < best.f - 1e-8 * max(1.0, abs(best.f)):
@@ -257,7 +267,15 @@ class Objective:
         return point.g
 
     def _hand_out(self, x: Array) -> Array:
-        return namespace_of(x).asarray(x, copy=True)
+        return copy_of(x)
+
+    def _call_both(self, x: Array) -> tuple[Any, Array]:
+        """Return value and gradient of a function that gives both; the value may be on its device."""
+        assert self._both is not None
+        self._count_fun()
+        self.counters.njev += 1
+        raw, gradient = checked_pair(self._both(self._hand_out(x), *self.args))
+        return checked_value(raw), self._as_gradient(gradient)
 
     def _call_value(self, x: Array) -> float:
         self._require(0)  # a gradient by differences may outlast maxtime

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import time
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from negopt._array import Array, dot, eps_of, namespace_of, scalars
-from negopt._certify import certify, escape
+from negopt._certify import certify, escape, in_one_piece
 from negopt._objective import Objective
 from negopt._options import RunOptions
 from negopt._stopping import (
@@ -27,6 +28,27 @@ from negopt.globalize.ratio import rounding_of
 from negopt.methods import Method
 
 __all__ = ["Solver"]
+
+
+def generator(seed: Any) -> np.random.Generator:
+    """Return the generator of a run: the user's own, or a fresh one for his seed."""
+    try:
+        rng = np.random.default_rng(seed)
+        # N.B. the plain stream of a seed is what the user draws his start or data from.
+        return rng if isinstance(seed, np.random.Generator) else rng.spawn(1)[0]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"rng={seed!r}: pass a seed or a numpy Generator.") from error
+
+
+@functools.lru_cache(maxsize=16)
+def _drawn_from_nothing(seed: int) -> dict[str, Any]:
+    return dict(generator(seed).bit_generator.state)
+
+
+def _first_state(seed: int) -> dict[str, Any]:
+    """Return the state of `generator` before anything was drawn."""
+    state = _drawn_from_nothing(seed)
+    return {k: dict(part) if isinstance(part, dict) else part for k, part in state.items()}
 
 
 class Solver:
@@ -46,18 +68,21 @@ class Solver:
         self.method = method
         self.objective = objective
         self.run = run
-        try:
-            self.rng = np.random.default_rng(run.rng)
-            if not isinstance(run.rng, np.random.Generator):
-                # N.B. the plain stream of a seed is what the user draws his start or data from.
-                self.rng = self.rng.spawn(1)[0]
-        except (TypeError, ValueError) as error:
-            raise ValueError(f"rng={run.rng!r}: pass a seed or a numpy Generator.") from error
+        self._rng: np.random.Generator | None = None
+        if not (type(run.rng) is int and run.rng >= 0):  # of any other kind it is made, or refused
+            self._rng = generator(run.rng)
         self.limits: Limits | None = None
         self.outcome: Outcome | None = None
         self.step_norm = math.nan
         self._operator: Any = None
         self._clock = time.monotonic()
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """Source of what is random; made when something is."""
+        if self._rng is None:
+            self._rng = generator(self.run.rng)
+        return self._rng
 
     def init(self) -> State:
         """Evaluate the start and return the first state.
@@ -104,7 +129,7 @@ class Solver:
         if state.rng_state:  # a generator of its own: the caller's is left as it is
             bits = getattr(np.random, str(state.rng_state["bit_generator"]))()
             bits.state = state.rng_state
-            self.rng = np.random.Generator(bits)
+            self._rng = np.random.Generator(bits)
         before = state.status, state.message
         state.status, state.message = None, ""
         self._elapsed_before = state.elapsed
@@ -287,9 +312,13 @@ class Solver:
             return
         state.certificate = Certificate()
         try:
-            certificate, newton = certify(
-                self.objective, here, self.rng, run.certify_products, self._model(state)
-            )
+            limit = run.certify_products
+            if in_one_piece(self.objective.n, limit):
+                certificate, newton = certify(self.objective, here, None, limit)
+            else:
+                certificate, newton = certify(
+                    self.objective, here, self.rng, limit, self._model(state)
+                )
             state.certificate = certificate
             if self.outcome is not None:
                 self.outcome.min_curvature = certificate.min_curvature
@@ -378,7 +407,9 @@ class Solver:
         """Return the point to report and complete the state."""
         best = self.objective.best or state.iterate
         state.best = best
-        state.rng_state = dict(self.rng.bit_generator.state)
+        state.rng_state = (
+            _first_state(self.run.rng) if self._rng is None else dict(self._rng.bit_generator.state)
+        )
         state.certificate.direction = None
         if state.status in (Status.CONVERGED, Status.SADDLE) and self.limits is not None:
             # The verdict is about the iterate; a value lower by rounding alone does not

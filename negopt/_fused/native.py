@@ -44,7 +44,7 @@ class Native:
 
     def __init__(self, objective: Objective, target: Compiled) -> None:
         self.objective, self.target = objective, target
-        self.slice = 1  # evaluations; grows to what fits into SLICE
+        self.slice = 1  # evaluations that are made at a time: as many as fit into SLICE
 
     def run(
         self, task: int, advance: Any, evaluate: Any, places: list[Any], buffers: tuple[Any, ...]
@@ -71,10 +71,9 @@ class Native:
             if task == SPENT:
                 task = w.EVALUATE
                 elapsed = time.perf_counter() - begun
-                if elapsed < 0.5 * SLICE:
-                    self.slice *= 2
-                elif elapsed > 2.0 * SLICE:
-                    self.slice = max(self.slice // 2, 1)
+                # From one evaluation to as many as fit, carefully: the first may be a fast one.
+                most = 64 * self.slice
+                self.slice = max(min(int(self.slice * SLICE / max(elapsed, 1e-9)), most), 1)
             elif task == w.RAISED:
                 head[STATUS] = OK
                 task = int(advance(*evaluate(places[buffers[-1][w.TRIAL]]), *buffers))

@@ -104,7 +104,8 @@ def bind(args: tuple[Any, ...], ty: Any) -> np.ndarray[Any, np.dtype[np.int64]]:
     """Lay `args`, of type `ty`, out in memory; keep both alive while they are in use."""
     size, store = _store(ty)
     place = np.zeros(size // 8 + 1, dtype=np.int64)
-    store(args, place.ctypes.data)
+    if args != ((), ()):
+        store(args, place.ctypes.data)
     return place
 
 
