@@ -170,6 +170,29 @@ def convert_like(value: Any, like: Array, name: str) -> Array:
     return xp.asarray(xp.astype(value, like.dtype), copy=True)
 
 
+def vector_like(value: Any, like: Array, n: int, name: str) -> Array:
+    """Return what the caller's function gave as a vector of n entries; else as `convert_like`."""
+    g = convert_like(value, like, name)
+    if g.shape == (n,):
+        return g
+    if math.prod(g.shape) != n:
+        raise ValueError(
+            f"{name} returned shape {tuple(g.shape)}; it must return {n} entries, "
+            f"the shape of x0 ({n},)."
+        )
+    return namespace_of(g).reshape(g, (n,))
+
+
+def matrix_like(value: Any, like: Array, n: int, name: str) -> Any:
+    """Return the caller's n x n matrix: an array like `like`, or sparse or an operator as it is."""
+    h = value if hasattr(value, "shape") else convert_like(value, like, name)
+    if tuple(h.shape) != (n, n):
+        raise ValueError(f"{name} returned shape {tuple(h.shape)}; it must be ({n}, {n}).")
+    if is_array(h) and library_of(h) != library_of(like):
+        h = convert_like(h, like, name)
+    return h
+
+
 def _foreign(name: str, value: Any, like: Array) -> str:
     return (
         f"{name} returned a {library_of(value)} array but x0 is a {library_of(like)} array; "
@@ -301,7 +324,7 @@ def float64_rows_dot(
     widened block by block: no float64 copy of the whole memory is ever held.
     """
     if more is None and is_plain(rows) and is_plain(vectors):
-        return np.matmul(rows, vectors)
+        return np.asarray(np.matmul(rows, vectors))
     xp = namespace_of(rows, vectors)
     parts = [rows] if more is None else [rows, more]
     products = [_wide_product(xp, part, vectors) for part in parts]

@@ -22,9 +22,10 @@ from negopt._array import (
     scalars,
 )
 from negopt._dense import symmetric_eigen
+from negopt._space import Space
 from negopt._types import BudgetExhausted, Certificate, Iterate
 
-__all__ = ["certify", "escape", "in_one_piece"]
+__all__ = ["certify", "escape", "finding", "in_one_piece"]
 
 
 #: Variables up to which all of H is looked at, a column a product: a space would hardly be
@@ -37,8 +38,6 @@ SETTLE = 8
 ROOM = 300_000
 #: Vectors of the space that a restart keeps and begins with, and one new one.
 LEAST = 3
-#: Columns that a restart combines at a time.
-BLOCK = 16384
 
 
 class CertifiedObjective(Protocol):
@@ -59,7 +58,7 @@ class CertifiedObjective(Protocol):
 
 
 def in_one_piece(n: int, limit: int) -> bool:
-    """Tell whether the check of n variables looks at all of H, and needs neither probe nor model."""
+    """Tell whether the check looks at all of H, and needs neither probe nor model."""
     return n <= min(limit, FEW)
 
 
@@ -69,6 +68,7 @@ def certify(
     rng: Generator | None,
     limit: int,
     precondition: Callable[[Array], Array] | None = None,
+    space: type[Space] = Space,
 ) -> tuple[Certificate, Array | None]:
     """Look for negative curvature in a space grown from a random probe.
 
@@ -78,13 +78,16 @@ def certify(
     iterate : Iterate
         The stationary point.
     rng : Generator or None
-        Source of the probes; not needed where `in_one_piece`.  N.B. a fixed probe would be blind to whatever is
-        orthogonal to it, and a space built from g cannot see curvature that g lacks.
+        Source of the probes; not needed where `in_one_piece`.  N.B. a fixed probe would be
+        blind to whatever is orthogonal to it, and a space built from g cannot see curvature
+        that g lacks.
     limit : int
         Most Hessian products.
     precondition : callable, optional
         ``v -> |B|^-1 v`` with a model B of the Hessian, such as the run has built.  It
         steers the search to the low end of the spectrum; a bad model only slows it.
+    space : type
+        `Space`, or what does the same in another way.
 
     Returns
     -------
@@ -125,60 +128,52 @@ def certify(
     Royer, O'Neill and Wright (2020), Mathematical Programming 180, 451-488,
     doi:10.1007/s10107-019-01362-7.
     """
-    xp = namespace_of(iterate.x)
     n = int(iterate.x.shape[0])
     product = objective.measured_products(iterate)
     if in_one_piece(n, limit):
         return _whole(objective, iterate, product)
-    limit = min(limit, n)
-    room = n if limit == n else min(limit, max(LEAST, ROOM // n))
-    basis = xp.zeros((room, n), dtype=iterate.x.dtype, device=device_of(iterate.x))
     assert rng is not None
-    images = xp.zeros((room, n), dtype=iterate.x.dtype, device=device_of(iterate.x))
-    matrix = np.zeros((room, room))
+    limit = min(limit, n)
+    grown = space(iterate.x, n if limit == n else min(limit, max(LEAST, ROOM // n)))
     result = Certificate()
-    values, vectors = np.zeros(0), np.zeros((0, 0))
     following: Array | None = None
-    k = 0
     while result.products < limit:
-        if k == room:
-            k = _restart(basis, images, matrix, vectors[:, 0])
-            vectors = np.eye(k)
-        basis[k, :] = _new_direction(following, basis[:k, :], rng)
+        if grown.k == grown.room:
+            grown.restart()
+        direction = grown.open(following, rng)
         following = None  # N.B. where n is large every vector that is held counts
-        image = product(basis[k, :])
+        image = product(direction)
         result.products += 1
         if not all_finite(image):
             break
-        images[k, :] = image
+        grown.absorb(image)
         del image
-        # Formed both ways, differences of gradients being symmetric only to their noise.
-        across = float64_rows_dot(basis[: k + 1, :], images[k, :])
-        along = float64_rows_dot(images[: k + 1, :], basis[k, :])
-        matrix[: k + 1, k] = matrix[k, : k + 1] = 0.5 * (across + along)
-        k += 1
-        values, vectors = symmetric_eigen(matrix[:k, :k])
-        lowest = from_host(vectors[:, 0], iterate.x)
-        residual = xp.matmul(lowest, images[:k, :])
-        residual -= float(values[0]) * xp.matmul(lowest, basis[:k, :])
-        result.settled = k == n or norm(residual) <= 1e-3 * abs(float(values[0]))
+        residual = grown.residual()
+        complete = grown.k == n
+        result.settled = complete or norm(residual) <= 1e-3 * abs(float(grown.values[0]))
         if result.settled and result.products >= min(SETTLE, n):
             break
         following = residual if precondition is None else precondition(residual)
         del residual
-    if k == 0:
+    if grown.k == 0:
         return result, None
-    result.min_curvature = float(values[0])
-    result.max_curvature = float(np.max(np.abs(values)))
-    direction = xp.matmul(from_host(vectors[:, 0], iterate.x), basis[: vectors.shape[0], :])
-    direction /= norm(direction)
-    result.direction = direction
+    result.min_curvature = float(grown.values[0])
+    result.max_curvature = float(np.max(np.abs(grown.values)))
+    result.direction = grown.lowest()
     _judge(result, objective.product_noise)
-    if result.status != "positive" or k < n:
+    if result.status != "positive" or grown.k < n:
         return result, None
-    inside = float64_rows_dot(basis, iterate.g)
-    newton = xp.matmul(from_host(-np.linalg.solve(matrix, inside), iterate.x), basis)
-    return result, newton
+    return result, grown.newton(iterate.g)
+
+
+def finding(certificate: Certificate) -> str:
+    """Return what the check has found, to be added to a message."""
+    if certificate.status == "not checked":
+        return "; the curvature could not be checked (products not finite)."
+    told = f"; smallest curvature found {certificate.min_curvature:.3g} ({certificate.status}"
+    if certificate.settled:
+        return f"{told})."
+    return f"{told}, not settled after {certificate.products} products)."
 
 
 def _judge(result: Certificate, noise: float) -> None:
@@ -218,50 +213,6 @@ def _whole(
         return result, None
     (g,) = float64_rows_dot(iterate.g[None, :], eye)
     return result, from_host(-np.linalg.solve(matrix, g), iterate.x)
-
-
-def _restart(basis: Array, images: Array, matrix: np.ndarray, weights: np.ndarray) -> int:
-    """Keep of a full space its Ritz vector and what that has moved by; return how many they are.
-
-    The first row is the Ritz vector of the last restart, so the move is what the others give.
-    """
-    xp = namespace_of(basis)
-    room = weights.shape[0]
-    move = weights.copy()
-    move[0] = 0.0
-    move -= (move @ weights) * weights
-    length = float(np.linalg.norm(move))
-    kept = weights[None, :] if length < 1e-8 else np.stack([weights, move / length])
-    k = int(kept.shape[0])
-    matrix[:k, :k] = kept @ matrix[:room, :room] @ kept.T
-    rows = from_host(kept, basis)
-    for start in range(0, int(basis.shape[1]), BLOCK):  # in place, for the sake of memory
-        part = slice(start, start + BLOCK)
-        basis[:k, part] = xp.matmul(rows, basis[:, part])
-        images[:k, part] = xp.matmul(rows, images[:, part])
-    return k
-
-
-def _new_direction(wanted: Array | None, basis: Array, rng: Generator) -> Array:
-    """Return a unit vector orthogonal to the rows of `basis`: `wanted`, or a random one."""
-    xp = namespace_of(basis)
-    n = int(basis.shape[1])
-    while True:
-        if wanted is None or not 0.0 < norm(wanted) < math.inf:
-            v, fresh = from_host(rng.standard_normal(n), basis), True
-        else:
-            v, fresh = wanted, False
-        v = v / norm(v)
-        for _ in range(2):
-            v -= xp.matmul(from_host(float64_rows_dot(basis, v), v), basis)
-        length = norm(v)
-        if length > 1e-6 or fresh:
-            v /= length
-            # Once more: what was left may have been mostly rounding.
-            v -= xp.matmul(from_host(float64_rows_dot(basis, v), v), basis)
-            v /= norm(v)
-            return v
-        wanted = None
 
 
 def escape(

@@ -13,7 +13,6 @@ from negopt._array import (
     Array,
     checked_pair,
     checked_value,
-    convert_like,
     copy_of,
     device_of,
     dot,
@@ -21,10 +20,11 @@ from negopt._array import (
     is_array,
     is_plain,
     largest,
-    library_of,
+    matrix_like,
     namespace_of,
     norm,
     scalars,
+    vector_like,
 )
 from negopt._types import BudgetExhausted, Counters, Iterate
 
@@ -197,8 +197,7 @@ class Objective:
         self._spent += values
 
     def _count_fun(self) -> None:
-        self.counters.nfev += 1
-        self._spent += 1
+        self.spend(1, 0)
 
     # --- values and gradients ------------------------------------------------------
 
@@ -270,7 +269,7 @@ class Objective:
         return copy_of(x)
 
     def _call_both(self, x: Array) -> tuple[Any, Array]:
-        """Return value and gradient of a function that gives both; the value may be on its device."""
+        """Return value and gradient of a function that gives both; either may be on a device."""
         assert self._both is not None
         self._count_fun()
         self.counters.njev += 1
@@ -302,15 +301,7 @@ class Objective:
         return self._as_vector(value, name)
 
     def _as_vector(self, value: Any, name: str) -> Array:
-        g = convert_like(value, self.x0, name)
-        if g.shape != (self.n,):
-            if math.prod(g.shape) != self.n:
-                raise ValueError(
-                    f"{name} returned shape {tuple(g.shape)}; it must return {self.n} entries, "
-                    f"the shape of x0 ({self.n},)."
-                )
-            g = namespace_of(g).reshape(g, (self.n,))
-        return g
+        return vector_like(value, self.x0, self.n, name)
 
     # --- Hessian products ------------------------------------------------------------
 
@@ -384,14 +375,7 @@ class Objective:
         self._require(0)
         self.counters.nhev += 1
         h = self._hess(self._hand_out(iterate.x), *self.args)  # type: ignore[misc]
-        h = h if hasattr(h, "shape") else convert_like(h, iterate.x, "hess")
-        if tuple(h.shape) != (self.n, self.n):
-            raise ValueError(
-                f"hess returned shape {tuple(h.shape)}; it must be ({self.n}, {self.n})."
-            )
-        if is_array(h) and library_of(h) != library_of(iterate.x):
-            h = convert_like(h, iterate.x, "hess")
-        return h
+        return matrix_like(h, iterate.x, self.n, "hess")
 
     def hessian(self, iterate: Iterate) -> Array:
         """Return the symmetric matrix H(x), shape (n, n): from `hess`, or by n products."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
 import math
 import time
 from collections.abc import Callable
@@ -12,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from negopt._array import Array, dot, eps_of, namespace_of, scalars
-from negopt._certify import certify, escape, in_one_piece
+from negopt._certify import certify, escape, finding, in_one_piece
 from negopt._objective import Objective
 from negopt._options import RunOptions
+from negopt._random import first_state, generator
+from negopt._space import Space
 from negopt._stopping import (
     Limits,
     bound_on_gradient,
@@ -28,27 +29,6 @@ from negopt.globalize.ratio import rounding_of
 from negopt.methods import Method
 
 __all__ = ["Solver"]
-
-
-def generator(seed: Any) -> np.random.Generator:
-    """Return the generator of a run: the user's own, or a fresh one for his seed."""
-    try:
-        rng = np.random.default_rng(seed)
-        # N.B. the plain stream of a seed is what the user draws his start or data from.
-        return rng if isinstance(seed, np.random.Generator) else rng.spawn(1)[0]
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"rng={seed!r}: pass a seed or a numpy Generator.") from error
-
-
-@functools.lru_cache(maxsize=16)
-def _drawn_from_nothing(seed: int) -> dict[str, Any]:
-    return dict(generator(seed).bit_generator.state)
-
-
-def _first_state(seed: int) -> dict[str, Any]:
-    """Return the state of `generator` before anything was drawn."""
-    state = _drawn_from_nothing(seed)
-    return {k: dict(part) if isinstance(part, dict) else part for k, part in state.items()}
 
 
 class Solver:
@@ -71,6 +51,7 @@ class Solver:
         self._rng: np.random.Generator | None = None
         if not (type(run.rng) is int and run.rng >= 0):  # of any other kind it is made, or refused
             self._rng = generator(run.rng)
+        self.space = Space  # of the second-order check
         self.limits: Limits | None = None
         self.outcome: Outcome | None = None
         self.step_norm = math.nan
@@ -317,7 +298,7 @@ class Solver:
                 certificate, newton = certify(self.objective, here, None, limit)
             else:
                 certificate, newton = certify(
-                    self.objective, here, self.rng, limit, self._model(state)
+                    self.objective, here, self.rng, limit, self._model(state), self.space
                 )
             state.certificate = certificate
             if self.outcome is not None:
@@ -336,16 +317,7 @@ class Solver:
                 return
             certificate = state.certificate
         if state.status is Status.CONVERGED:
-            if certificate.status == "not checked":
-                state.message += "; the curvature could not be checked (products not finite)."
-            else:
-                state.message += (
-                    f"; smallest curvature found {certificate.min_curvature:.3g} "
-                    f"({certificate.status}"
-                    + ("" if certificate.settled else ", not settled after ")
-                    + ("" if certificate.settled else f"{certificate.products} products")
-                    + ")."
-                )
+            state.message += finding(certificate)
 
     def _model(self, state: State) -> Callable[[Array], Array] | None:
         """Return ``v -> |B|^-1 v`` with what the run believes about the Hessian here."""
@@ -408,7 +380,7 @@ class Solver:
         best = self.objective.best or state.iterate
         state.best = best
         state.rng_state = (
-            _first_state(self.run.rng) if self._rng is None else dict(self._rng.bit_generator.state)
+            first_state(self.run.rng) if self._rng is None else dict(self._rng.bit_generator.state)
         )
         state.certificate.direction = None
         if state.status in (Status.CONVERGED, Status.SADDLE) and self.limits is not None:

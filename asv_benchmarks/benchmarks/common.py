@@ -34,7 +34,7 @@ DENSE = (
 #: SciPy's methods that use Hessian products.
 PRODUCTS = ("trust-krylov", "Newton-CG")
 #: Methods that the fused engine runs.
-FUSED = ("lsr1-tr", "lsr1-wolfe-pm", "lqn-tr", "dqn-wolfe-pm")
+FUSED = ("lsr1-tr", "lsr1-wolfe-pm", "lqn-tr", "dqn-wolfe-pm", "lbfgs-wolfe")
 GTOL = 1e-5
 
 

@@ -14,14 +14,18 @@ from typing import Any
 import numpy as np
 
 from negopt._array import is_plain
+from negopt._certify import ROOM
 from negopt._fused.evaluate import evaluator
 from negopt._fused.models import Model, model_for, rule_for
 from negopt._fused.native import native_for
+from negopt._fused.space import CompiledSpace
 from negopt._solver import Solver
+from negopt._space import Space
 from negopt._types import BudgetExhausted, Iterate, Outcome, State
 from negopt.kernels import work as w
 from negopt.kernels._jit import is_compiled, jit_disabled
 from negopt.kernels.fold import fold_pairs
+from negopt.kernels.space import place, ritz
 
 __all__ = ["Engine", "engine_for"]
 
@@ -119,6 +123,7 @@ class Engine:
                 return solver.step(state) if task == w.RARE else Cold.step(solver, state)
             if task != w.PAUSE:
                 self.finish(state)
+                solver.space = self._space()
                 solver.conclude(state, task == w.GAVE_UP)
                 solver.check_stop(state)
         except BudgetExhausted as error:
@@ -126,6 +131,12 @@ class Engine:
             solver.exhausted(state, error)
         solver.complete(state)
         return state
+
+    def _space(self) -> type[Space]:
+        """Return what the second-order check is made with."""
+        many = self.solver.objective.n * self.solver.run.certify_products > ROOM
+        cold = self._auto and (Cold.waits(place) or Cold.waits(ritz))
+        return Space if many or cold else CompiledSpace
 
     def finish(self, state: State) -> None:
         """Write the memory of the run back into its state."""

@@ -10,6 +10,7 @@ import numpy as np
 from negopt._method import Method
 from negopt._types import State
 from negopt.curvature.dqn import HybridInverse
+from negopt.curvature.lbfgs import LBFGS
 from negopt.curvature.lqn import HybridPairs
 from negopt.curvature.lsr1 import GAMMA_RULES, LSR1
 from negopt.globalize.trust_region import Radius, TrustRegion
@@ -61,6 +62,8 @@ def model_for(method: Method) -> Model | None:
         return PairModel(method, w.SR1_ROWS)
     if _is(method, HybridPairs, SpectralTrustRegion, TrustRegion) and step.model == "signed":
         return PairModel(method, w.HYBRID_ROWS)
+    if _is(method, LBFGS, Signed, WolfeSearch):
+        return PairModel(method, w.BFGS_ROWS)
     return None
 
 
@@ -123,26 +126,33 @@ class DenseModel:
 
 
 class PairModel:
-    """`negopt.curvature.lsr1` and `negopt.curvature.lqn`: pairs in place, by slot."""
+    """`negopt.curvature.lsr1`, `lqn` and `lbfgs`: pairs in place, by slot."""
 
     def __init__(self, method: Method, kind: int) -> None:
         self.rule: Any = method.curvature
         self.step: Any = method.step
         self.kind = kind
         self.search = isinstance(method.globalize, WolfeSearch)
+        self.remember = getattr(self.rule, "remember", 1)
         if kind == w.HYBRID_ROWS:
             self.advance = fused.advance_hybrid_region
+        elif kind == w.BFGS_ROWS:
+            self.advance = fused.advance_bfgs_search
         else:
             self.advance = fused.advance_sr1_search if self.search else fused.advance_sr1_region
 
     def sizes(self, state: State) -> dict[str, Any]:
         """Return the sizes for as many pairs as the memory holds."""
         pairs = state.memory.gram.shape[0] // 2
-        small, whole = (5, pairs) if self.kind == w.HYBRID_ROWS else compact_room(pairs)
+        small, whole = 0, 0
+        if self.kind == w.HYBRID_ROWS:
+            small, whole = 5, pairs
+        elif self.kind == w.SR1_ROWS:
+            small, whole = compact_room(pairs)
         return {
             "scratch": int(self.search),
             "pairs": pairs,
-            "remember": self.rule.remember,
+            "remember": self.remember,
             "small": small,
             "whole": whole,
         }
@@ -159,11 +169,11 @@ class PairModel:
             work.along[: memory.along.shape[0]] = memory.along
             ints[w.KNOWN_PRODUCTS] = 1
         # N.B. of a state that was made with a longer memory of them.
-        curvatures = memory.curvatures[-self.rule.remember :]
+        curvatures = memory.curvatures[-self.remember :]
         ints[w.STORED], ints[w.CURVATURES] = len(memory.order), len(curvatures)
         work.order[: len(memory.order)] = memory.order
         work.curvatures[: len(curvatures)] = curvatures
-        gamma = self.rule.gamma
+        gamma = getattr(self.rule, "gamma", 0.0)  # L-BFGS has a scale of its own
         ints[w.SCALING] = GAMMA_RULES.index(gamma) if isinstance(gamma, str) else GIVEN
         reals[w.FIXED_GAMMA] = 0.0 if isinstance(gamma, str) else gamma
         reals[w.SKIP] = self.rule.skip

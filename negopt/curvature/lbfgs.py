@@ -7,14 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from negopt import kernels
 from negopt._array import Array, float64_rows_dot, from_host, namespace_of
 from negopt._options import check_integer, check_number
 from negopt._types import Iterate
 from negopt.curvature.compact import PairMemory, new_pair_memory, store_pair
 
 __all__ = ["LBFGS", "TwoLoopOperator"]
-
-FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class TwoLoopOperator:
@@ -26,40 +25,16 @@ class TwoLoopOperator:
         self.first = first  #: H is this multiple of the identity before the first pair
         self.rows = memory.rows[: 2 * len(memory.order), :]
         self.gram = memory.gram
-        self.order = list(memory.order)
+        self.order = np.array(memory.order, dtype=np.int64)
 
     def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
         """Return ``H v``; H is positive definite, so that ``|H| v`` is the same."""
-        if not self.order:
+        if self.order.size == 0:
             return self.first * v
-        weights, scale = self._two_loops(float64_rows_dot(self.rows, v))
-        return scale * v + namespace_of(v).matmul(from_host(weights, v), self.rows)
-
-    def _two_loops(self, products: FloatArray) -> tuple[FloatArray, float]:
-        """Return H v as coefficients of the rows, and that of v itself.
-
-        `products` are those of the rows with v.  They are kept those of the rows with the
-        vector q that the textbook's loops would hold: taking ``a y_i`` from q takes ``a``
-        times a column of the Gram matrix from them.
-        """
-        gram = self.gram
-        products = products.copy()
+        products = float64_rows_dot(self.rows, v)
         weights = np.zeros_like(products)
-        used = products.shape[0]
-        newest = 2 * self.order[-1]
-        scale = float(gram[newest, newest + 1] / gram[newest + 1, newest + 1])
-        for slot in reversed(self.order):
-            i = 2 * slot
-            a = products[i] / gram[i, i + 1]
-            products -= a * gram[:used, i + 1]
-            weights[i], weights[i + 1] = a, -scale * a
-        products *= scale
-        for slot in self.order:
-            i = 2 * slot
-            change = weights[i] - products[i + 1] / gram[i, i + 1]
-            products += change * gram[:used, i]
-            weights[i] = change
-        return weights, scale
+        scale = kernels.two_loops(self.gram, self.order, products, weights)
+        return scale * v + namespace_of(v).matmul(from_host(weights, v), self.rows)
 
 
 @dataclass(frozen=True)

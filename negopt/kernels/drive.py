@@ -14,6 +14,7 @@ import numpy as np
 from negopt.kernels import work as w
 from negopt.kernels._jit import jit_disabled, jit_inline, jit_lean
 from negopt.kernels.fused import (
+    advance_bfgs_search,
     advance_dense,
     advance_hybrid_region,
     advance_sr1_region,
@@ -123,6 +124,20 @@ def drive_dense(
 
 
 @jit_lean
+def drive_bfgs_search(
+    address: int,
+    head: IntArray,
+    buffer: FloatArray,
+    rows: FloatArray,
+    gram: FloatArray,
+    ints: IntArray,
+    limit: int,
+) -> int:
+    """Run `loop` with `advance_bfgs_search`."""
+    return loop(advance_bfgs_search, address, head, buffer, rows, gram, ints, limit)
+
+
+@jit_lean
 def drive_sr1_search(
     address: int,
     head: IntArray,
@@ -167,6 +182,7 @@ def drive_hybrid_region(
 #: The loop around each kernel of `negopt.kernels.fused`.
 DRIVES = {
     advance_dense: drive_dense,
+    advance_bfgs_search: drive_bfgs_search,
     advance_sr1_search: drive_sr1_search,
     advance_sr1_region: drive_sr1_region,
     advance_hybrid_region: drive_hybrid_region,

@@ -16,7 +16,14 @@ import numpy as np
 from negopt.kernels import work as w
 from negopt.kernels._jit import jit_inline, jit_lean
 from negopt.kernels.dense import aim_dense, learn_dense, settle_direction
-from negopt.kernels.limited import aim_rows, learn_pair, refresh_products, step_convex, step_sr1
+from negopt.kernels.limited import (
+    aim_bfgs,
+    aim_rows,
+    learn_pair,
+    refresh_products,
+    step_convex,
+    step_sr1,
+)
 from negopt.kernels.line import begin_search, judge_search, same
 from negopt.kernels.region import enter_region, judge_region, open_region
 from negopt.kernels.work import Work, cut, over, stalled
@@ -92,7 +99,7 @@ def begin_rows(work: Work) -> None:
         work.ints[w.KNOWN_PRODUCTS] = 1
 
 
-# Each of the next four is an `advance` for one kind of method; see the first.
+# Each of the next five is an `advance` for one kind of method; see the first.
 
 
 @jit_lean
@@ -164,6 +171,33 @@ def advance_sr1_search(
     begin_rows(work)
     if not aim_rows(work):
         return w.RARE
+    settle_direction(work)
+    task = begin_search(work)
+    if task != w.EVALUATE:
+        fail(work, task)
+    return task
+
+
+@jit_lean
+def advance_bfgs_search(
+    f: float, g: FloatArray, buffer: FloatArray, rows: FloatArray, gram: FloatArray, ints: IntArray
+) -> int:
+    """Go on with limited-memory BFGS and a search."""
+    work = cut(buffer, rows, gram, ints)
+    if ints[w.PHASE] == 1:
+        task = judge_search(f, g, work)
+        if task == w.EVALUATE:
+            return task
+        if task == w.PAUSE:
+            point = ints[w.KEPT]
+            task = conclude_search(work, point, learn_pair(work, ints[w.ITERATE], point, point))
+        else:
+            fail(work, task)
+        task = go_on(work, task)
+        if task != w.EVALUATE:
+            return task
+    begin_rows(work)
+    aim_bfgs(work)
     settle_direction(work)
     task = begin_search(work)
     if task != w.EVALUATE:

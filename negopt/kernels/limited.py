@@ -19,6 +19,7 @@ from negopt.kernels.compact import (
 )
 from negopt.kernels.generators import cut_compact
 from negopt.kernels.hybrid import LOST, all_convex, convex_step
+from negopt.kernels.pairs import two_loops
 from negopt.kernels.passes import add_two, combine, pair_sums, products, rows_times, scale_to
 from negopt.kernels.work import Work
 
@@ -77,7 +78,10 @@ def learn_pair(work: Work, here: int, trial: int, wanted: int) -> bool:
     g_wanted = vectors[2 * wanted + 1]
     _, ss, sy, yy, _ = pair_sums(x_new, x, g_new, g)
     count, capacity = ints[w.STORED], ints[w.PAIRS]
-    if not (1e-200 < ss < math.inf and yy < 1e160 * ss and math.isfinite(sy)):
+    usable = 1e-200 < ss < math.inf and yy < 1e160 * ss and math.isfinite(sy)
+    if ints[w.MODEL] == w.BFGS_ROWS:
+        usable = usable and sy > work.reals[w.SKIP] * math.sqrt(ss) * math.sqrt(yy)
+    if not usable:
         if wanted != here:
             rows_times(work.rows, 2 * count, g_wanted, work.along)
         return False
@@ -229,18 +233,39 @@ def aim_rows(work: Work) -> bool:
             d[i] = c.step[i]
         return True
     compact_weights(order, k, gamma, c, c.step, weights)
+    aim(work.rows, weights, 2 * count, a, g, d)
+    return True
+
+
+@jit_inline
+def aim_bfgs(work: Work) -> None:
+    """Write the direction ``-H g`` of L-BFGS."""
+    here, count = work.ints[w.ITERATE], work.ints[w.STORED]
+    g = work.vectors[2 * here + 1]
+    d = work.vectors[2 * work.points.shape[0]]
+    gnorm = work.points[here, w.GNORM]
+    scale = 1.0 / gnorm if gnorm > 0.0 else 1.0
+    weights = work.weights
+    if count > 0:
+        products = work.pair[0]
+        for r in range(2 * count):
+            products[r] = work.along[r]
+        scale = two_loops(work.gram, work.order[:count], products, weights)
+        for r in range(2 * count):
+            weights[r] = -weights[r]
+    aim(work.rows, weights, 2 * count, -scale, g, d)
+
+
+@jit_lean
+def aim(
+    rows: FloatArray, weights: FloatArray, used: int, a: float, g: FloatArray, d: FloatArray
+) -> None:
+    """Write ``a g + sum_i weights_i rows_i`` to `d`."""
     n = d.shape[0]
     for start in range(0, n, BLOCK):
         end = min(start + BLOCK, n)
         out = d[start:end]
         scale_to(out, a, g[start:end])
-        for r in range(0, 2 * count, 2):
+        for r in range(0, used, 2):
             if weights[r] != 0.0 or weights[r + 1] != 0.0:
-                add_two(
-                    out,
-                    weights[r],
-                    work.rows[r, start:end],
-                    weights[r + 1],
-                    work.rows[r + 1, start:end],
-                )
-    return True
+                add_two(out, weights[r], rows[r, start:end], weights[r + 1], rows[r + 1, start:end])

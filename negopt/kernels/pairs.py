@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from negopt.kernels._jit import jit, jit_or
+from negopt.kernels._jit import jit, jit_lean, jit_or
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
@@ -258,3 +258,43 @@ def block_secant(
     if k > 1:
         impose_block(gram, gamma, core, chosen[:k] // 2)
     return k
+
+
+@jit_lean
+def two_loops(
+    gram: FloatArray, order: IntArray, products: FloatArray, weights: FloatArray
+) -> float:
+    """Write ``H v`` of L-BFGS as coefficients of the rows; return that of v itself.
+
+    Parameters
+    ----------
+    gram : array, shape (2m, 2m)
+        Products of the stored rows, as in `negopt.curvature.compact.PairMemory`.
+    order : array, shape (k,)
+        Occupied slots, oldest first; at least one.
+    products : array, shape (2m,)
+        Of the rows with v.  They are kept those of the rows with the vector q that the
+        textbook's loops would hold: taking ``a y_i`` from q takes ``a`` times a column of the
+        Gram matrix from them.
+    weights : array, shape (2m,)
+        Output.
+    """
+    count = order.shape[0]
+    newest = 2 * order[count - 1]
+    scale = gram[newest, newest + 1] / gram[newest + 1, newest + 1]
+    for slot in order[::-1]:
+        i = 2 * slot
+        a = products[i] / gram[i, i + 1]
+        for r in range(2 * count):
+            products[r] -= a * gram[i + 1, r]
+        weights[i] = a
+        weights[i + 1] = -scale * a
+    for r in range(2 * count):
+        products[r] *= scale
+    for slot in order:
+        i = 2 * slot
+        change = weights[i] - products[i + 1] / gram[i, i + 1]
+        for r in range(2 * count):
+            products[r] += change * gram[i, r]
+        weights[i] = change
+    return scale  # type: ignore[no-any-return]

@@ -77,7 +77,7 @@ F, GNORM, GMAX, XNORM, ALPHA_OF, TWIN_OF = range(6)
 # Names in `ints`.
 (
     RULE,  # SEARCH or REGION
-    MODEL,  # DENSE, SR1_PAIRS or HYBRID_PAIRS
+    MODEL,  # DENSE, SR1_ROWS, HYBRID_ROWS or BFGS_ROWS
     PHASE,  # 0 before the first trial of a run, 1 with a trial, 2 with a step written elsewhere
     ITERATE,
     TRIAL,
@@ -165,7 +165,7 @@ F, GNORM, GMAX, XNORM, ALPHA_OF, TWIN_OF = range(6)
 REALS = 31
 
 SEARCH, REGION = 0, 1
-DENSE, SR1_ROWS, HYBRID_ROWS = 0, 1, 2
+DENSE, SR1_ROWS, HYBRID_ROWS, BFGS_ROWS = 0, 1, 2, 3
 # What `advance` says.
 EVALUATE, PAUSE, STOP, STUCK, GAVE_UP, RARE, RAISED = 0, 1, 2, 3, 4, 5, 6
 FOLD = 8  # `negopt.kernels.fold` has to write the step; then go on

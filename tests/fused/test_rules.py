@@ -68,6 +68,7 @@ ROWS = {
         {"flip": "direction", "floor": 1e-3},
         {"floor": 1e-3},
     ],
+    "lbfgs-wolfe": [{"maxcor": 1}, {"maxcor": 3}, {"skip": 0.0}, {"skip": 0.3}, *SEARCH],
     "dqn-wolfe-pm": [
         *SEARCH,
         {"choose": "descent"},
@@ -139,7 +140,7 @@ def test_only_the_very_parts_are_known() -> None:
 
 @pytest.mark.parametrize("n", [2, 4])
 def test_the_kernels_as_plain_python(n) -> None:
-    """All four entries, with what is rare: under NEGOPT_DISABLE_JIT they are Python."""
+    """All five entries, with what is rare: under NEGOPT_DISABLE_JIT they are Python."""
 
     def fun(x):
         outside = np.max(np.abs(x)) > 3.0

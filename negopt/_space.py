@@ -1,0 +1,145 @@
+"""The space that the second-order check grows: directions, their images, the lowest Ritz pair."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+from numpy.random import Generator
+
+from negopt._array import (
+    Array,
+    device_of,
+    float64_rows_dot,
+    from_host,
+    namespace_of,
+    norm,
+)
+from negopt._dense import symmetric_eigen
+
+__all__ = ["Space"]
+
+FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+
+#: Columns that a restart combines at a time.
+BLOCK = 16384
+
+
+class Space:
+    """An orthonormal basis, grown by a direction at a time, and H restricted to it.
+
+    `negopt._fused.space` does the same in compiled code.
+
+    Parameters
+    ----------
+    like : array, shape (n,)
+        Gives library, device and type.
+    room : int
+        Most directions that are held.
+
+    Attributes
+    ----------
+    k : int
+        Directions whose images are known.
+    values : array, shape (k,)
+        Ritz values, ascending.
+    weights : array, shape (k,)
+        The Ritz vector of the lowest in the basis, its largest entry positive.
+    """
+
+    def __init__(self, like: Array, room: int) -> None:
+        xp, n = namespace_of(like), int(like.shape[0])
+        self.room = room
+        self.basis = xp.zeros((room, n), dtype=like.dtype, device=device_of(like))
+        self.images = xp.zeros((room, n), dtype=like.dtype, device=device_of(like))
+        self.matrix = np.zeros((room, room))
+        self.k = 0
+        self.values = self.weights = np.zeros(0)
+
+    def open(self, wanted: Array | None, rng: Generator) -> Array:
+        """Return the next direction: `wanted`, made orthonormal, or a random one."""
+        if wanted is None or not self._place(wanted, 1e-6):
+            n = int(self.basis.shape[1])
+            while not self._place(from_host(rng.standard_normal(n), self.basis), 0.0):
+                pass
+        return self.basis[self.k, :]
+
+    def _place(self, v: Array, least: float) -> bool:
+        """Write `v` orthonormal to the basis; False when not more than `least` of it is left."""
+        length = norm(v)
+        if not 0.0 < length < math.inf:
+            return False
+        v = v / length
+        for _ in range(2):
+            v -= self._inside(v)
+        length = norm(v)
+        if not length > least:
+            return False
+        v /= length
+        # Once more: what was left may have been mostly rounding.
+        v -= self._inside(v)
+        v /= norm(v)
+        self.basis[self.k, :] = v
+        return True
+
+    def _inside(self, v: Array) -> Array:
+        """Return the part of `v` that lies in the space."""
+        known = self.basis[: self.k, :]
+        return namespace_of(v).matmul(from_host(float64_rows_dot(known, v), v), known)
+
+    def absorb(self, image: Array) -> None:
+        """Take the image of the direction that was opened; find the Ritz pairs."""
+        k = self.k
+        self.images[k, :] = image
+        # Formed both ways, differences of gradients being symmetric only to their noise.
+        across = float64_rows_dot(self.basis[: k + 1, :], self.images[k, :])
+        along = float64_rows_dot(self.images[: k + 1, :], self.basis[k, :])
+        self.matrix[: k + 1, k] = self.matrix[k, : k + 1] = 0.5 * (across + along)
+        self.k = k + 1
+        self.values, vectors = symmetric_eigen(self.matrix[: k + 1, : k + 1])
+        weights = vectors[:, 0]
+        # N.B. the sign is anyone's, and the run after an escape depends on it.
+        self.weights = weights if weights[np.argmax(np.abs(weights))] > 0.0 else -weights
+
+    def residual(self) -> Array:
+        """Return ``H z - theta z`` of the lowest Ritz pair."""
+        xp, known = namespace_of(self.basis), self.weights.shape[0]
+        lowest = from_host(self.weights, self.basis)
+        residual = xp.matmul(lowest, self.images[:known, :])
+        residual -= float(self.values[0]) * xp.matmul(lowest, self.basis[:known, :])
+        return residual
+
+    def lowest(self) -> Array:
+        """Return the lowest Ritz vector, of length 1."""
+        known = self.weights.shape[0]
+        weights = from_host(self.weights, self.basis)
+        direction = namespace_of(self.basis).matmul(weights, self.basis[:known, :])
+        direction /= norm(direction)
+        return direction
+
+    def restart(self) -> None:
+        """Keep of a full space its Ritz vector and what that has moved by since the last time.
+
+        The first row is the Ritz vector of then, so the move is what the others give.
+        """
+        xp, weights, room = namespace_of(self.basis), self.weights, self.room
+        move = weights.copy()
+        move[0] = 0.0
+        move -= (move @ weights) * weights
+        length = float(np.linalg.norm(move))
+        kept = weights[None, :] if length < 1e-8 else np.stack([weights, move / length])
+        k = int(kept.shape[0])
+        self.matrix[:k, :k] = kept @ self.matrix[:room, :room] @ kept.T
+        rows = from_host(kept, self.basis)
+        for start in range(0, int(self.basis.shape[1]), BLOCK):  # in place, for the sake of memory
+            part = slice(start, start + BLOCK)
+            self.basis[:k, part] = xp.matmul(rows, self.basis[:, part])
+            self.images[:k, part] = xp.matmul(rows, self.images[:, part])
+        self.k, self.weights = k, np.eye(k)[0]
+
+    def newton(self, g: Array) -> Array:
+        """Return ``-H^-1 g``, where the space is complete."""
+        inside = float64_rows_dot(self.basis, g)
+        weights = from_host(-np.linalg.solve(self.matrix, inside), g)
+        return namespace_of(g).matmul(weights, self.basis)
