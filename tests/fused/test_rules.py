@@ -108,7 +108,7 @@ def test_options_mean_the_same(method, options) -> None:
 @pytest.mark.parametrize("method", ROWS)
 def test_other_options_when_resumed(method) -> None:
     changes = [{"skip": 0.1}]
-    if method != "dqn-wolfe-pm":
+    if method not in ("dqn-wolfe-pm", "lbfgs-wolfe"):
         changes += [{"remember": 1}, {"remember": 50}, {"gamma": 3.0}]
     for options in changes:
         ends = []
