@@ -43,7 +43,8 @@ def quiet(n, low=1.0):
 @ENGINE
 @pytest.mark.parametrize("m", [5, 10])
 @pytest.mark.parametrize(
-    ("method", "engine"), [("lsr1-tr", 8), ("lqn-tr", 8), ("lsr1-wolfe-pm", 11)]
+    ("method", "engine"),
+    [("lsr1-tr", 8), ("lqn-tr", 8), ("lsr1-wolfe-pm", 11), ("lbfgs-wolfe", 11)],
 )
 def test_limited_memory_holds_few_vectors(method, engine, m) -> None:
     options = {"maxcor": m, "maxiter": 30, "compiled": True}

@@ -16,7 +16,7 @@ from scipy import optimize
 import negopt
 
 #: The limited-memory methods of the fused engine.
-LIMITED = ("lsr1-tr", "lsr1-wolfe-pm", "lqn-tr")
+LIMITED = ("lsr1-tr", "lsr1-wolfe-pm", "lbfgs-wolfe", "lqn-tr")
 
 # --- whole solves ----------------------------------------------------------------------------
 
@@ -229,6 +229,7 @@ def compiled(out: Path, first: int | None) -> None:
         rivals = [
             *(Rival(name, name, {**tight, "certify": False}) for name in LIMITED),
             Rival("default", None, {**tight, "certify": False}),
+            Rival("lbfgs-wolfe, checked", "lbfgs-wolfe", tight),
             Rival("default, checked", None, tight),
             Rival("L-BFGS-B", "L-BFGS-B", {**tight, "ftol": 0.0, "maxfun": 10**6}),
         ]

@@ -27,8 +27,8 @@ class HybridPairs(LSR1):
     ----------
     maxcor : int or None, default None
         Number of pairs m; None takes 40 up to 200 variables, where memory costs nothing, 20
-        up to 10 000, and 10 above, where an iteration costs what it reads.  Memory held: 2m
-        vectors of n entries.
+        up to 500, and 10 above, where more pairs save few evaluations or none.  Memory held:
+        2m vectors of n entries.
     gamma : {"max", "mean", "last"} or float, default "mean"
         Scaling of the initial matrix: the geometric mean of ``y'y / s'y``.
     skip : float, default 1e-8
@@ -55,7 +55,7 @@ class HybridPairs(LSR1):
 
     maxcor: int | None = field(  # type: ignore[assignment]
         default=None,
-        metadata={"doc": "pairs kept, m; None: 40 to n = 200, 20 to 10000, then 10"},
+        metadata={"doc": "pairs kept, m; None: 40 to n = 200, 20 to 500, then 10"},
     )
     gamma: str | float = field(
         default="mean", metadata={"doc": "initial matrix: 'max', 'mean', 'last' or a number"}
@@ -77,7 +77,7 @@ class HybridPairs(LSR1):
     def init(self, x0: Array) -> PairMemory:
         """Return an empty memory."""
         n = x0.shape[0]
-        return new_pair_memory(x0, self.maxcor or (40 if n <= 200 else 20 if n <= 10_000 else 10))
+        return new_pair_memory(x0, self.maxcor or (40 if n <= 200 else 20 if n <= 500 else 10))
 
     def operator(  # type: ignore[override]
         self, memory: PairMemory, objective: Any, iterate: Iterate

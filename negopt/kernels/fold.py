@@ -16,7 +16,7 @@ from negopt.kernels._jit import jit
 from negopt.kernels.ball import matrix_step
 from negopt.kernels.general import dense_pairs, folded_step
 from negopt.kernels.limited import add_step, newest_skipped, scaling
-from negopt.kernels.passes import combine
+from negopt.kernels.rows import combine
 from negopt.kernels.shifted import LOST
 from negopt.kernels.work import cut
 

@@ -20,7 +20,8 @@ from negopt.kernels.compact import (
 from negopt.kernels.generators import cut_compact
 from negopt.kernels.hybrid import LOST, all_convex, convex_step
 from negopt.kernels.pairs import two_loops
-from negopt.kernels.passes import add_two, combine, pair_sums, products, rows_times, scale_to
+from negopt.kernels.passes import pair_sums, scale_to
+from negopt.kernels.rows import add_rows, combine, products, rows_times
 from negopt.kernels.work import Work
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
@@ -66,6 +67,13 @@ def scaling(work: Work) -> float:
 
 
 @jit_inline
+def keep_products(work: Work, used: int) -> None:
+    """Take the last row of ``work.pair`` as the products with the gradient."""
+    for r in range(used):
+        work.along[r] = work.pair[2, r]
+
+
+@jit_inline
 def learn_pair(work: Work, here: int, trial: int, wanted: int) -> bool:
     """Store the pair of two points in place of the oldest; multiply the rows with a gradient.
 
@@ -83,7 +91,8 @@ def learn_pair(work: Work, here: int, trial: int, wanted: int) -> bool:
         usable = usable and sy > work.reals[w.SKIP] * math.sqrt(ss) * math.sqrt(yy)
     if not usable:
         if wanted != here:
-            rows_times(work.rows, 2 * count, g_wanted, work.along)
+            rows_times(work.rows, 2 * count, g_wanted, work.pair)
+            keep_products(work, 2 * count)
         return False
     slot = count
     if count == capacity:
@@ -117,7 +126,9 @@ def learn_pair(work: Work, here: int, trial: int, wanted: int) -> bool:
 def refresh_products(work: Work) -> None:
     """Multiply the stored rows with the gradient at the iterate, after a load."""
     g = work.vectors[2 * work.ints[w.ITERATE] + 1]
-    rows_times(work.rows, 2 * work.ints[w.STORED], g, work.along)
+    used = 2 * work.ints[w.STORED]
+    rows_times(work.rows, used, g, work.pair)
+    keep_products(work, used)
 
 
 @jit_inline
@@ -266,6 +277,4 @@ def aim(
         end = min(start + BLOCK, n)
         out = d[start:end]
         scale_to(out, a, g[start:end])
-        for r in range(0, used, 2):
-            if weights[r] != 0.0 or weights[r + 1] != 0.0:
-                add_two(out, weights[r], rows[r, start:end], weights[r + 1], rows[r + 1, start:end])
+        add_rows(rows, weights, used, start, end, out)

@@ -81,20 +81,32 @@ def test_products(n):
 def test_rows_times(n):
     rows = np.random.default_rng(n).standard_normal((6, n))
     (g,) = vectors(n, n, 1)
-    out = np.full(6, 7.0)
-    kernels.rows_times(rows, 4, g, out)
-    np.testing.assert_allclose(out[:4], rows[:4] @ g, atol=1e-12 * n)
-    assert np.all(out[4:] == 7.0)
+    for used in (0, 2, 4, 6):
+        out = np.full((3, 6), 7.0)
+        kernels.rows_times(rows, used, g, out)
+        np.testing.assert_allclose(out[2, :used], rows[:used] @ g, atol=1e-12 * n)
+        assert np.all(out[:, used:] == 7.0)
+
+
+@pytest.mark.parametrize("n", SIZES)
+def test_what_is_computed_again_is_the_same_to_the_last_bit(n):
+    x_trial, x, g_trial, g = vectors(n, n, 4)
+    rows = np.random.default_rng(n).standard_normal((10, n))
+    for used in (2, 4, 6, 8, 10):
+        before, after = np.zeros((3, 10)), np.zeros((3, 10))
+        kernels.products(rows, used, 0, x_trial, x, g_trial, g, g, before)
+        kernels.rows_times(rows, used, g, after)
+        np.testing.assert_array_equal(after[2], before[2])
 
 
 @pytest.mark.parametrize("n", SIZES)
 @pytest.mark.parametrize("scale", [1.0, 1e-15])
 def test_combine(n, scale):
     g, x, x_trial = vectors(n, n, 3)
-    rows = np.random.default_rng(n).standard_normal((6, n))
-    rows[4:] = math.nan  # not in use, and without weight
-    weights = scale * np.array([0.5, -2.0, 0.0, 0.0, 3.0, 3.0])
-    for used, a in ((4, 0.25 * scale), (2, 0.0), (0, -scale)):
+    weights = scale * np.array([0.5, -2.0, 0.0, 0.0, 3.0, 3.0, 1.0, -1.0, 0.0, 2.0, 7.0, 7.0])
+    rows = np.random.default_rng(n).standard_normal((12, n))
+    rows[10:] = math.nan  # not in use
+    for used, a in ((10, scale), (8, 0.5 * scale), (4, 0.25 * scale), (2, 0.0), (0, -scale)):
         sums = kernels.combine(rows, weights, used, a, g, x, x_trial)
         expected = x + (weights[:used] @ rows[:used] + a * g)
         np.testing.assert_allclose(x_trial, expected, rtol=1e-14, atol=1e-14)
