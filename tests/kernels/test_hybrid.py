@@ -276,7 +276,7 @@ def test_matrix_over_a_ball(seed, k, extra, kind):
     b = rng.standard_normal(k)
     if kind == "hard":
         b[0] = 0.0
-    gamma, outside = abs(lam[-1]) + 1.0, abs(rng.standard_normal())
+    gamma, outside = abs(lam[-1]) + 1.0, abs(rng.standard_normal()) * extra
     A = (Q * lam) @ Q.T
     A = (A + A.T) / 2
     g = np.append(Q @ b, outside) if extra else Q @ b
