@@ -1,0 +1,5 @@
+"""Train PyTorch networks: a module as an objective, and an optimizer as those of torch.optim."""
+
+from negopt.neural.torch._objective import TorchObjective
+
+__all__ = ["TorchObjective"]
