@@ -134,7 +134,7 @@ def test_products_agree_with_those_of_torch(name):
     assert relative(objective.hessp(x)(p), expected) < 1e-13
 
 
-@pytest.mark.parametrize("name", ["convolutional", "attention", "tied"])
+@pytest.mark.parametrize("name", ["convolutional", "attention"])
 def test_both_ways_to_a_product_agree(name):
     twice = case(name)
     forward = case(name, products="forward-over-reverse", seed=0)
@@ -172,59 +172,59 @@ def test_the_embedded_network_is_the_same():
     np.testing.assert_allclose(theirs.hessp(x)(p), ours.hessp(x)(p), atol=1e-14)
 
 
+class Square(torch.autograd.Function):
+    """A square without a second backward pass, but with forward derivatives."""
+
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        ctx.save_for_forward(x)
+        return x * x
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, g):
+        return 2 * ctx.saved_tensors[0] * g
+
+    @staticmethod
+    def jvp(ctx, t):
+        return 2 * ctx.saved_tensors[0] * t
+
+
+class Lonely(Square):
+    """The same without forward derivatives."""
+
+    jvp = staticmethod(torch.autograd.Function.jvp)
+
+
+class Squares(nn.Module):
+    def __init__(self, square):
+        super().__init__()
+        self.w, self.square = nn.Parameter(torch.tensor([1.0, 2.0])), square
+
+    def forward(self, x):
+        return self.square.apply(self.w * x).sum()
+
+
 def test_the_other_way_is_taken_where_it_is_the_only_one():
-    class Once(torch.autograd.Function):
-        """A square without a second backward pass, but with forward derivatives."""
-
-        @staticmethod
-        def forward(ctx, x):
-            ctx.save_for_backward(x)
-            ctx.save_for_forward(x)
-            return x * x
-
-        @staticmethod
-        @torch.autograd.function.once_differentiable
-        def backward(ctx, g):
-            return 2 * ctx.saved_tensors[0] * g
-
-        @staticmethod
-        def jvp(ctx, t):
-            return 2 * ctx.saved_tensors[0] * t
-
-    class Square(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.w = nn.Parameter(torch.tensor([1.0, 2.0]))
-
-        def forward(self, x):
-            return Once.apply(self.w * x).sum()
-
-    objective = TorchObjective(Square(), None, torch.ones(2))
+    objective = TorchObjective(Squares(Square), None, torch.ones(2))
     assert objective.product_rule is None
+    x, p = objective.x0, torch.tensor([1.0, -3.0])
+    product = objective.hessp(x)
+    assert torch.equal(product(p), 2 * p)
+    assert torch.equal(product(-p), -2 * p)
+    assert objective.product_rule == "forward-over-reverse"
+    other = objective.on(3 * torch.ones(2))
+    assert other.product_rule == "forward-over-reverse"
+    assert torch.equal(other.hessp(x)(p), 18 * p)
+
+
+def test_no_way_to_second_derivatives_says_so():
+    objective = TorchObjective(Squares(Lonely), None, torch.ones(2))
     x = objective.x0
+    assert torch.equal(objective.grad(x), 2 * x)
     with pytest.raises(RuntimeError, match=r"no second derivatives.*double backward.*forward"):
         objective.hessp(x)(x)
-    assert torch.equal(objective.grad(x), 2 * x)
-
-
-def test_a_network_without_double_backward_goes_forward(monkeypatch):
-    from negopt.neural.torch import _products
-
-    def refuses(network, x):
-        def product(p):
-            raise NotImplementedError("derivative for this_backward is not implemented")
-
-        return product
-
-    monkeypatch.setattr(_products, "_double_backward", refuses)
-    objective, reference = case("tied"), case("tied", products="forward-over-reverse")
-    x, p = objective.x0, direction(objective.x0)
-    product = objective.hessp(x)
-    expected = reference.hessp(x)(p)
-    assert torch.equal(product(p), expected)
-    assert torch.equal(product(p), expected)
-    assert objective.product_rule == "forward-over-reverse"
-    assert objective.on(objective.inputs, objective.targets).product_rule == objective.product_rule
 
 
 def test_what_the_loss_does_not_depend_on_has_no_slope():

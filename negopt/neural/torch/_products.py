@@ -54,13 +54,14 @@ class ProductRule:
 
     def __init__(self, wanted: str) -> None:
         check_choice("products", wanted, RULES)
-        self.chosen = None if wanted == AUTO else wanted
+        self.wanted = wanted
+        self.chosen = FORWARD if wanted == FORWARD else None
 
     def at(self, network: Network, x: torch.Tensor) -> Product:
         """Return ``p -> H(x) p``."""
         if self.chosen == FORWARD:
             return _forward_over_reverse(network, x)
-        made = [_double_backward(network, x)]
+        made = [_double_backward(network, x, check=self.chosen is None)]
 
         def product(p: torch.Tensor) -> torch.Tensor:
             if self.chosen is None:
@@ -77,6 +78,8 @@ class ProductRule:
             product = made[0](p)
             self.chosen = TWICE
         except RuntimeError as error:
+            if self.wanted == TWICE:
+                raise
             made[0] = _forward_over_reverse(network, x)
             try:
                 product = made[0](p)
@@ -106,7 +109,7 @@ def _differentiable_kernels() -> Iterator[None]:
         yield
 
 
-def _double_backward(network: Network, x: torch.Tensor) -> Product:
+def _double_backward(network: Network, x: torch.Tensor, *, check: bool) -> Product:
     """Return products by differentiating the gradient's graph, which is kept."""
     leaf = x.detach().requires_grad_()
 
@@ -114,19 +117,50 @@ def _double_backward(network: Network, x: torch.Tensor) -> Product:
         value = network.loss_of(network.outputs())
         if not value.requires_grad:
             return None
-        g: torch.Tensor = grad(value, leaf, create_graph=True, materialize_grads=True)[0]
-        return g if g.requires_grad else None
+        return _gradient_with_graph(value, leaf)
 
     with _differentiable_kernels():
         g = network.within(leaf, gradient)
+    fault = _fault(g) if check else None
 
     def product(p: torch.Tensor) -> torch.Tensor:
+        if fault is not None:
+            raise fault
         if g is None:
             return torch.zeros_like(p)
         with _differentiable_kernels():
             return _pull(network, leaf, g, leaf, p)
 
     return product
+
+
+def _gradient_with_graph(value: torch.Tensor, leaf: torch.Tensor) -> torch.Tensor:
+    """Return a gradient that may be differentiated.
+
+    N.B. the weight of `value` needs a gradient of its own: `_fault` sees by it alone where
+    an operation's backward pass has no derivative.
+    """
+    one = torch.ones_like(value, requires_grad=True)
+    g: torch.Tensor = grad(value, leaf, one, create_graph=True, materialize_grads=True)[0]
+    return g
+
+
+def _fault(g: torch.Tensor | None) -> Exception | None:
+    """Return an error where a part of the graph of `g` has no derivative.
+
+    N.B. torch leaves a node there that fails when it is met; but nothing leads from it to the
+    parameters, so it is not met, and products would lack its part without a word.
+    """
+    seen, ahead = set(), [None if g is None else g.grad_fn]
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        if node.name() == "torch::autograd::Error":
+            return NotImplementedError("an operation of the network is once_differentiable")
+        seen.add(node)
+        ahead += [before for before, _ in node.next_functions]
+    return None
 
 
 def _pull(
@@ -188,11 +222,12 @@ def gauss_newton(network: Network, x: torch.Tensor) -> Product:
         value = network.loss_of(own)
         if not (z.requires_grad and value.requires_grad):
             return None
-        (slope,) = grad(value, own, create_graph=True, materialize_grads=True)
-        if not slope.requires_grad:  # a loss linear in the outputs
-            return None
+        slope = _gradient_with_graph(value, own)
         u = torch.zeros_like(z, requires_grad=True)
         (back,) = grad(z, leaf, u, create_graph=True, materialize_grads=True)
+        fault = _fault(slope) or _fault(back)
+        if fault is not None:
+            raise fault
         return z, own, slope, u, back
 
     with _differentiable_kernels():
