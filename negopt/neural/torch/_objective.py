@@ -124,7 +124,7 @@ class TorchObjective:
     >>> objective = TorchObjective(net, torch.nn.functional.mse_loss, X, y)
     >>> res = negopt.minimize(objective, objective.x0, options={"maxiter": 200})
     >>> objective.load(res.x)  # into the module
-    >>> float(torch.nn.functional.mse_loss(net(X), y)) < 0.05
+    >>> torch.nn.functional.mse_loss(net(X), y).item() < 0.05
     True
     """
 
