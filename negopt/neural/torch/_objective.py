@@ -81,6 +81,8 @@ class TorchObjective:
         The module's parameters as they are now, a copy.
     product_rule : str or None
         How Hessian products are formed; None before the first.
+    recurrent : bool
+        Whether the module has recurrent layers: products then keep away from cuDNN.
 
     Raises
     ------
@@ -142,6 +144,7 @@ class TorchObjective:
         self.module = module
         self.loss = loss
         self._parameters = Parameters(module.named_parameters())
+        self.recurrent = any(isinstance(part, torch.nn.RNNBase) for part in module.modules())
         self._whole = _Whole(module)
         self._buffers = Buffers(module)
         self._random = RandomNumbers(self._parameters.device)

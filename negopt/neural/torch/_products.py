@@ -26,6 +26,9 @@ RULES = (AUTO, TWICE, FORWARD)
 class Network(Protocol):
     """What is differentiated: a network, a loss and data, at parameters that are handed in."""
 
+    #: Whether there are recurrent layers, whose kernels on a GPU have no second derivative.
+    recurrent: bool
+
     def outputs(self) -> Any:
         """Return the outputs, inside of `within`."""
 
@@ -95,10 +98,12 @@ class ProductRule:
 
 
 @contextmanager
-def _differentiable_kernels() -> Iterator[None]:
+def _differentiable_kernels(network: Network) -> Iterator[None]:
     """Keep to kernels that have second derivatives: the fused ones have none."""
     with ExitStack() as stack:
         stack.enter_context(torch.enable_grad())
+        if network.recurrent:
+            stack.enter_context(torch.backends.cudnn.flags(enabled=False))
         attention: Any = getattr(torch.nn, "attention", None)
         if hasattr(attention, "sdpa_kernel"):
             stack.enter_context(attention.sdpa_kernel(attention.SDPBackend.MATH))
@@ -119,7 +124,7 @@ def _double_backward(network: Network, x: torch.Tensor, *, check: bool) -> Produ
             return None
         return _gradient_with_graph(value, leaf)
 
-    with _differentiable_kernels():
+    with _differentiable_kernels(network):
         g = network.within(leaf, gradient)
     fault = _fault(g) if check else None
 
@@ -128,7 +133,7 @@ def _double_backward(network: Network, x: torch.Tensor, *, check: bool) -> Produ
             raise fault
         if g is None:
             return torch.zeros_like(p)
-        with _differentiable_kernels():
+        with _differentiable_kernels(network):
             return _pull(network, leaf, g, leaf, p)
 
     return product
@@ -184,7 +189,7 @@ def _forward_over_reverse(network: Network, x: torch.Tensor) -> Product:
     """Return products by the derivative of the gradient along p, each with its own passes."""
 
     def product(p: torch.Tensor) -> torch.Tensor:
-        with _differentiable_kernels(), forward_ad.dual_level():
+        with _differentiable_kernels(network), forward_ad.dual_level():
             dual = forward_ad.make_dual(x.detach().requires_grad_(), p)
 
             def along() -> torch.Tensor | None:
@@ -230,14 +235,14 @@ def gauss_newton(network: Network, x: torch.Tensor) -> Product:
             raise fault
         return z, own, slope, u, back
 
-    with _differentiable_kernels():
+    with _differentiable_kernels(network):
         made = network.within(leaf, linearise)
 
     def product(p: torch.Tensor) -> torch.Tensor:
         if made is None:
             return torch.zeros_like(p)
         z, own, slope, u, back = made
-        with _differentiable_kernels():
+        with _differentiable_kernels(network):
             jp = _pull(network, leaf, back, u, p)
             hjp = _pull(network, leaf, slope, own, jp)
             return _pull(network, leaf, z, leaf, hjp)
