@@ -1,6 +1,6 @@
 """`negopt.neural.torch.Optimizer` beside ``torch.optim.LBFGS`` and Adam, full batch.
 
-``python docs/experiments/torch_optimizer.py`` takes about ten minutes on one core and writes
+``python docs/experiments/torch_optimizer.py`` takes about a quarter of an hour on one core and writes
 ``docs/experiments/results/torch-optimizer.csv``, one row a task, optimizer, seed and number of
 calls of the closure; ``--help`` lists what can be changed.
 
@@ -8,7 +8,7 @@ Two tasks: a small convolutional network on images (Fashion-MNIST, where the var
 NEGOPT_DATA names a folder that holds ``fashion-mnist``, else noisy patterns), and a small causal
 transformer that learns how numbers are spelt.  All optimizers start from the same parameters and
 run the same closure; a call is one value with its gradient.  What is compared is the lowest loss
-met in so many calls, and the seconds that they took.
+met in so many calls, and the seconds of one processor that they took.
 """
 
 from __future__ import annotations
@@ -159,7 +159,7 @@ def run(
     net, (X, y), held_out = task
     optimizer = optimizer_of(net.parameters())
     lowest, seconds = [], []
-    begun = time.perf_counter()
+    begun = time.process_time()
 
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
@@ -167,7 +167,7 @@ def run(
         loss.backward()
         # min() keeps its first argument where the other is nan.
         lowest.append(min(lowest[-1] if lowest else math.inf, loss.item()))
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.process_time() - begun)
         return loss
 
     idle = 0
@@ -210,6 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     chosen.out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)  # so that seconds of the processor are seconds of a run
     rows = []
     for name in chosen.tasks:
         for seed in range(chosen.seeds):

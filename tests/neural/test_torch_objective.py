@@ -281,6 +281,23 @@ def test_activation_checkpointing_goes_forward_at_the_right_point():
     torch.testing.assert_close(h, plain.hessp(x)(p))
 
 
+def test_a_loss_may_look_at_the_parameters():
+    """Weight decay in the loss is that of the trial's parameters."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
+    data = torch.randn(5, 2), torch.randn(5, 1)
+
+    def decayed(outputs, targets):
+        decay = sum(p.square().sum() for p in net.parameters())
+        return functional.mse_loss(outputs, targets) + decay
+
+    plain, with_decay = (TorchObjective(net, f, *data) for f in (functional.mse_loss, decayed))
+    x, p = plain.x0 + 1.0, direction(plain.x0)
+    torch.testing.assert_close(with_decay.fun(x), plain.fun(x) + x @ x)
+    torch.testing.assert_close(with_decay.grad(x), plain.grad(x) + 2 * x)
+    torch.testing.assert_close(with_decay.hessp(x)(p), plain.hessp(x)(p) + 2 * p)
+
+
 # --- what stays as it is, and what advances ----------------------------------------------------
 
 
