@@ -1,6 +1,6 @@
 """`negopt.neural.torch.Optimizer` beside ``torch.optim.LBFGS`` and Adam, full batch.
 
-``python docs/experiments/torch_optimizer.py`` takes about a quarter of an hour on one core and writes
+``python docs/experiments/torch_optimizer.py`` takes a quarter of an hour on one core and writes
 ``docs/experiments/results/torch-optimizer.csv``, one row a task, optimizer, seed and number of
 calls of the closure; ``--help`` lists what can be changed.
 

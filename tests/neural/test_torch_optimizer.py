@@ -303,6 +303,29 @@ def test_mini_batches_train():
     assert functional.mse_loss(net(X), y).item() < 0.2 * before
 
 
+@pytest.mark.parametrize("name", ["lqn-tr", "lsr1-wolfe-pm"])
+def test_a_batch_on_which_nothing_goes_does_not_end_training(name):
+    w = nn.Parameter(torch.tensor([3.0, -2.0], dtype=torch.float64))
+    optimizer, wrong = Optimizer([w], name, max_iter=60, max_eval=200), [True]
+
+    def closure():
+        optimizer.zero_grad()
+        loss = (w - 1).square().sum()
+        loss.backward()
+        if wrong[0]:
+            w.grad.mul_(-2.0)  # there is no descent along this one
+        return loss
+
+    before = w.detach().clone()
+    optimizer.step(closure)
+    assert optimizer.status is not Status.LIMIT
+    torch.testing.assert_close(w.detach(), before, rtol=1e-6, atol=0.0)
+    wrong[0], calls = False, optimizer.evaluations
+    optimizer.step(closure)
+    assert optimizer.evaluations < calls + 20  # not from steps as tiny as the last ones
+    torch.testing.assert_close(w.detach(), torch.ones(2, dtype=torch.float64))
+
+
 @pytest.mark.parametrize("frozen", [True, False])
 def test_buffers_advance_once_for_each_accepted_step(frozen):
     torch.manual_seed(0)

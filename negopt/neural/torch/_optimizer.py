@@ -43,7 +43,8 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
     Parameters
     ----------
     params : iterable of torch.nn.Parameter, or of (str, torch.nn.Parameter)
-        All in one group, of one type (float32 or float64) and on one device.
+        All in one group, of one type (float32 or float64) and on one device.  Names need
+        torch 2.6.
     method : str or Method, optional
         One of ``negopt.METHODS``.  By default ``"lqn-tr"``, below 121 parameters
         ``"dqn-wolfe-pm"``: what `negopt.minimize` takes for gradients.

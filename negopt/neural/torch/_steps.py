@@ -162,6 +162,8 @@ def _taken_up(solver: Solver, state: State) -> State:
         state.stalled_gmax = math.nan
         if hasattr(state.globalize, "lowest"):
             state.globalize.lowest = math.inf
+        if state.status is not Status.LIMIT:  # at the end of the other one steps were tiny
+            state.globalize = solver.method.globalize.init(start)
         for name in ("f", "predicted"):  # what the last step was promised, and from where
             if hasattr(state.memory, name):
                 setattr(state.memory, name, math.nan)

@@ -80,7 +80,7 @@ class Parameters:
         """Copy the vector `g`, shape (n,), into each ``grad`` that there is."""
         for p, piece in zip(self.tensors, self.views(g), strict=True):
             if p.grad is not None and not p.grad.is_sparse:
-                p.grad = piece.clone()
+                p.grad.detach().copy_(piece)  # in place: it may be a view of a larger buffer
 
 
 def _dense(p: torch.Tensor) -> Any:
