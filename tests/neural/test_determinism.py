@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -135,3 +138,17 @@ def test_other_libraries(xp_case):
             return lambda p: 2 * p
 
     check_deterministic(Pure(), x, rtol=0.0)
+
+
+def test_the_other_libraries_are_imported_by_their_own_modules_alone():
+    code = (
+        "import sys, negopt.neural\n"
+        "assert not {'torch', 'jax'} & set(sys.modules)\n"
+        "sys.modules['torch'] = None\n"
+        "try:\n"
+        "    import negopt.neural.torch\n"
+        "except ModuleNotFoundError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "negopt.neural.torch needs PyTorch: pip install 'negopt[torch]'" in done.stdout
