@@ -228,6 +228,22 @@ def test_values_that_are_not_finite():
         fresh.step(closure)
 
 
+@pytest.mark.parametrize(("certify", "lowest"), [(False, 0.0), (True, -0.25)])
+def test_a_saddle_is_left_where_the_check_is_asked_for(certify, lowest):
+    w = nn.Parameter(torch.tensor([0.0, 1.0], dtype=torch.float64))  # the stable manifold
+    optimizer = Optimizer([w], "lqn-tr", max_iter=200, certify=certify)
+
+    def closure():
+        optimizer.zero_grad()
+        loss = w[0] ** 4 / 4 - w[0] ** 2 / 2 + w[1] ** 2 / 2
+        loss.backward()
+        return loss
+
+    optimizer.step(closure)
+    assert closure().item() == pytest.approx(lowest, abs=1e-10)
+    assert optimizer.status is Status.CONVERGED
+
+
 class Stop(Exception):
     pass
 
