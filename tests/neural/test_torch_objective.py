@@ -362,6 +362,22 @@ def test_buffers_that_are_replaced_or_shared():
     assert objective.module.same is objective.module.count
 
 
+def test_buffers_go_into_a_checkpoint_and_back():
+    objective = case("convolutional")
+    objective.commit(objective.x0)
+    saved, before = objective.buffers(), state_of(objective.module)
+    assert set(saved) == {f"1.{n}" for n in ("running_mean", "running_var", "num_batches_tracked")}
+    assert all(type(value) is np.ndarray for value in saved.values())
+    objective.on(objective.inputs, objective.targets).commit(objective.x0 + 1.0)
+    assert not same_state(objective.module, before)
+    objective.load_buffers(saved)
+    assert same_state(objective.module, before)
+    with pytest.raises(ValueError, match=r"differ in 1.running_mean, 1.running_var; load"):
+        objective.load_buffers({"1.num_batches_tracked": 1})
+    assert same_state(objective.module, before)
+    assert case("attention").buffers() == {}
+
+
 def test_a_mask_belongs_to_a_batch():
     objective = case("convolutional")
     x = objective.x0

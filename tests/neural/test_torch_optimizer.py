@@ -500,7 +500,7 @@ def test_errors_name_what_is_wrong():
         ({"method": "L-BFGS-B"}, "is SciPy's"),
         ({"method": "lqn"}, "Unknown solver 'lqn'"),
         ({"maxiter": 3}, "here it is called max_iter"),
-        ({"blok": 3, "method": "lqn-tr"}, "Did you mean 'block'"),
+        ({"blocks": 3, "method": "lqn-tr"}, "Did you mean 'block'"),
         ({"max_iter": 0}, "max_iter=0"),
         ({"tolerance_grad": -1.0}, "tolerance_grad=-1.0"),
         ({"line_search_fn": "armijo"}, "line_search_fn='armijo'"),

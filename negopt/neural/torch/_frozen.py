@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 
 __all__ = ["Buffers", "RandomNumbers", "mode_of"]
@@ -58,6 +59,29 @@ class Buffers:
                 buffer.detach().copy_(value)
             else:  # the module has put another tensor there
                 setattr(owner, name, value.clone())
+
+    def save(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Return host copies of those that the module's ``state_dict`` holds, by name."""
+        kept = self.module.state_dict()
+        return {
+            name: np.array(buffer.detach().cpu())
+            for name, buffer in self.module.named_buffers()
+            if name in kept
+        }
+
+    def load(self, saved: Mapping[str, Any]) -> None:
+        """Copy back what `save` returned."""
+        mine = self.save()
+        odd = sorted(set(mine) ^ set(saved))
+        if odd:
+            raise ValueError(
+                f"the saved buffers and those of the module differ in {', '.join(odd)}; load them "
+                "into the module that they were saved from."
+            )
+        with torch.no_grad():
+            for name, buffer in self.module.named_buffers():
+                if name in mine:
+                    buffer.copy_(torch.as_tensor(np.array(saved[name])))
 
 
 class RandomNumbers:

@@ -270,6 +270,20 @@ class TorchObjective:
         self._value(point)
         self._buffers.commit(point.buffers)
 
+    def buffers(self) -> dict[str, np.ndarray[Any, Any]]:
+        """Return host copies of the module's buffers by name, for a checkpoint."""
+        return self._buffers.save()
+
+    def load_buffers(self, saved: Mapping[str, Any]) -> None:
+        """Copy what `buffers` returned into the module.
+
+        Raises
+        ------
+        ValueError
+            When the names are not those of the module.
+        """
+        self._buffers.load(saved)
+
     def predict(self, x: Any, inputs: Any = None) -> Any:
         """Return the module's outputs at `x` in evaluation mode, on the own data by default."""
         other = copy.copy(self)
