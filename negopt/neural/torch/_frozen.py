@@ -64,7 +64,7 @@ class Buffers:
         """Return host copies of those that the module's ``state_dict`` holds, by name."""
         kept = self.module.state_dict()
         return {
-            name: np.array(buffer.detach().cpu())
+            name: buffer.detach().cpu().numpy().copy()
             for name, buffer in self.module.named_buffers()
             if name in kept
         }
