@@ -99,9 +99,9 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
        points of one step, so of one batch.
     2. All calls of the closure in one step begin from the same state of torch's generators:
        a dropout mask, or a batch drawn in the closure by torch, is the same in all of them.
-    3. The parameters end at the last point accepted, their ``grad`` at its gradient.  No
-       point is accepted above the one before by more than rounding, except by the
-       baselines.  A loss or gradient in a trial that is not finite rejects the trial.
+    3. The parameters end at the lowest point of the step, as a rule the last one accepted,
+       and their ``grad`` is its gradient.  (The baselines end at the last one: their loss may
+       rise.)  A loss or gradient in a trial that is not finite rejects the trial.
     4. An exception of the closure passes through; before that the parameters go back to the
        last point accepted.
     5. Methods that need Hessian products take differences of gradients, each a call of the
