@@ -102,6 +102,7 @@ class TorchObjective:
       a product; forward-over-reverse keeps nothing and costs four to six (measured on a
       CPU, on a network with full layers, one with convolutions and a transformer).  Both use
       attention kernels that have second derivatives, where f and g may use fused ones.
+    - The module holds the trial's parameters while it is evaluated: one thread at a time.
     - Points are recognised by content.  `x` may be a NumPy vector when the module is on the
       CPU: what comes back is NumPy's, and shares memory where it can.
 

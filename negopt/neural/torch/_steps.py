@@ -139,7 +139,7 @@ def advance(
                 )
     lowest = solver.finish(state)
     if error is None and _descends(method):
-        state.iterate = lowest  # lower than the iterate where a budget has cut a search
+        state.iterate = lowest  # below the iterate where a search was cut, or passed a lower one
     return state, error
 
 
