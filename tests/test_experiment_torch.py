@@ -12,6 +12,8 @@ import pytest
 
 SCRIPTS = Path(__file__).resolve().parents[1] / "docs" / "experiments"
 STORED = SCRIPTS / "results" / "torch-optimizer.csv"
+BATCHES = SCRIPTS / "results" / "torch-batches.csv"
+PAGE = (SCRIPTS.parent / "torch.md").read_text(encoding="utf-8")
 NAMES = ("_runs", "torch_optimizer")
 
 
@@ -32,11 +34,11 @@ def read(path):
         return list(csv.DictReader(file))
 
 
-def losses(task, optimizer, calls):
-    """Return the stored losses, one a seed."""
+def median(task, optimizer, calls, key="loss"):
+    """Return the stored median over the starts."""
     wanted = (task, optimizer, str(calls))
     rows = [r for r in read(STORED) if (r["task"], r["optimizer"], r["calls"]) == wanted]
-    return np.array([float(r["loss"]) for r in rows])
+    return float(np.median([float(r[key]) for r in rows]))
 
 
 def test_it_runs_on_what_is_there(script, tmp_path, monkeypatch):
@@ -48,6 +50,9 @@ def test_it_runs_on_what_is_there(script, tmp_path, monkeypatch):
     for early, late in zip(rows[::2], rows[1::2], strict=True):
         assert float(late["loss"]) <= float(early["loss"])
         assert (early["held out"], late["held out"] != "") == ("", True)
+    batches = read(tmp_path / "torch-batches.csv")
+    assert [r["optimizer"] for r in batches] == list(script.ON_BATCHES)
+    assert all(5 <= int(r["calls"]) <= 8 for r in batches)
     starts = {(r["task"], r["seed"]): r["parameters"] for r in rows}
     assert set(starts) == {("images", "0"), ("spelling", "0")}
 
@@ -77,8 +82,41 @@ def test_numbers_are_spelt(script, number, words):
     assert script.spelt(number) == words
 
 
-def test_the_stored_table_is_complete(script):
+def test_the_stored_tables_are_complete(script):
     rows = read(STORED)
     assert {r["optimizer"] for r in rows} == set(script.OPTIMIZERS)
-    assert {r["task"] for r in rows} == set(script.TASKS)
+    assert {r["task"] for r in rows} | {"batches"} == set(script.TASKS)
     assert {int(r["calls"]) for r in rows} == set(script.CALLS)
+    assert {r["optimizer"] for r in read(BATCHES)} == set(script.ON_BATCHES)
+
+
+def test_the_page_shows_the_stored_tables():
+    calls = {"images": (25, 50, 100), "spelling": (25, 50, 100, 200)}
+    for name in dict.fromkeys(r["optimizer"] for r in read(STORED)):
+        cells = [f"{median(task, name, n):.2g}" for task in calls for n in calls[task]]
+        assert f"| {name} | {' | '.join(cells)} |" in PAGE
+    rows = read(BATCHES)
+    for name in dict.fromkeys(r["optimizer"] for r in rows):
+        loss, right = (
+            np.median([float(r[key]) for r in rows if r["optimizer"] == name])
+            for key in ("loss", "held out")
+        )
+        assert f"| {name} | {loss:.2g} | {right:.3f} |" in PAGE
+
+
+def test_what_the_page_says_of_the_tables():
+    rivals = ("torch LBFGS, strong_wolfe", "torch LBFGS")
+    for task in ("images", "spelling"):
+        for calls in (25, 50):
+            ours = median(task, "negopt", calls)
+            assert ours < min(median(task, rival, calls) for rival in rivals)
+    names = {r["optimizer"] for r in read(STORED)}
+    for calls in (50, 100, 200):
+        best = min(names, key=lambda name: median("spelling", name, calls))
+        assert best == "torch Adam, 1e-2"
+    assert min(names, key=lambda name: median("images", name, 50)) == "negopt"
+    loss = {r["optimizer"]: [] for r in read(BATCHES)}
+    for r in read(BATCHES):
+        loss[r["optimizer"]].append(float(r["loss"]))
+    assert max(loss["torch Adam, 3e-3"]) < min(loss["negopt"])
+    assert max(loss["negopt"]) < 0.6 * min(min(loss[rival]) for rival in rivals)
