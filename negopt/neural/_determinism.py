@@ -27,7 +27,9 @@ ROUNDINGS = 100.0
 REORDERED = 1e5
 
 
-def check_deterministic(objective: Any, x: Any, *, rtol: float | None = None) -> None:
+def check_deterministic(
+    objective: Any, x: Any, *, rtol: float | None = None, products: bool = True
+) -> None:
     """Evaluate f, g and one Hessian product twice at a point; raise when they differ.
 
     A search compares values at different points: an objective that changes by itself
@@ -45,6 +47,8 @@ def check_deterministic(objective: Any, x: Any, *, rtol: float | None = None) ->
         Largest relative difference that is let pass, of norms for g and for the product.
         By default 100 rounding errors of the type of `x` (2e-14 for float64, 1e-5 for
         float32), which sums in varying order stay below; 0 asks for equality bit for bit.
+    products : bool, default True
+        False leaves the Hessian product out, for a method that takes none.
 
     Raises
     ------
@@ -80,7 +84,7 @@ def check_deterministic(objective: Any, x: Any, *, rtol: float | None = None) ->
     (f, g), (f2, g2) = _twice(lambda at: _value_and_gradient(objective, at), x, elsewhere)
     _compare("the value f", _apart(f, f2), allowed, eps)
     _compare("the gradient g", _distance(g, g2), allowed, eps)
-    if hasattr(objective, "hessp"):
+    if products and hasattr(objective, "hessp"):
         v = from_host(np.random.default_rng(0).standard_normal(int(x.shape[0])), x)
 
         def product(at: Array) -> Array:

@@ -39,6 +39,10 @@ def test_noise_is_named(what, words):
         check_deterministic(Quadratic(what), START)
 
 
+def test_products_may_be_left_out():
+    check_deterministic(Quadratic("H"), START, products=False)
+
+
 def test_a_pure_objective_passes_and_is_left_alone():
     objective, x = Quadratic(), START.copy()
     assert check_deterministic(objective, x) is None

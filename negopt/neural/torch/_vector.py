@@ -43,6 +43,11 @@ class Parameters:
         self.size = sum(self.sizes)
         first = self.tensors[0]
         self.dtype, self.device = first.dtype, first.device
+        if self.device.type == "mps":
+            raise ValueError(
+                "the module is on an MPS device, which has no float64 for the sums that decide; "
+                "move it to the CPU, module.cpu()."
+            )
         for name, p in trained:
             if p.dtype not in (torch.float32, torch.float64):
                 raise ValueError(
