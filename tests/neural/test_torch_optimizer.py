@@ -513,6 +513,8 @@ def test_errors_name_what_is_wrong():
         optimizer.step(None)
     with pytest.raises(ValueError, match="the closure returned None"):
         optimizer.step(lambda: None)
+    with pytest.raises(ValueError, match=r"must call loss.backward"):
+        optimizer.step(lambda: net(X).sum().detach())
     with pytest.raises(ValueError, match=r"params\[1\].* is torch.float64"):
         Optimizer([nn.Parameter(torch.zeros(1)), nn.Parameter(torch.zeros(1).double())])
 

@@ -79,6 +79,11 @@ class Parameters:
 
     def gradients(self) -> torch.Tensor:
         """Return the ``grad`` of all parameters as a new vector; zero where there is none."""
+        if all(p.grad is None for p in self.tensors):
+            raise ValueError(
+                "the closure has left no gradient in any parameter: it must call loss.backward(), "
+                "on a loss that depends on the parameters of this optimizer."
+            )
         return torch.cat([_dense(p).reshape(-1) for p in self.tensors])
 
     def write_gradients(self, g: torch.Tensor) -> None:
