@@ -78,11 +78,18 @@ DOCUMENTS = [
 ]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 # The modules whose docstrings show examples.
-MODULES = [
-    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+PATHS = {
+    ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
     for path in sorted((ROOT / "negopt").rglob("*.py"))
-    if ">>> " in path.read_text()
-]
+}
+MODULES = [name for name, path in PATHS.items() if ">>> " in path.read_text()]
+
+
+def need_libraries(source: str) -> None:
+    """Skip a test of examples that import an optional library which is not there."""
+    for library in ("torch", "jax"):
+        if re.search(rf"^(\s*>>> )?(import|from) {library}\b", source, re.MULTILINE):
+            pytest.importorskip(library)
 
 
 def python(code: str, **environ: str) -> str:
@@ -179,6 +186,7 @@ def test_the_default_is_what_the_documents_say() -> None:
 @pytest.mark.parametrize("name", MODULES)
 def test_examples_in_docstrings_run(name: str, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
+    need_libraries(PATHS[name].read_text())
     failures: list[str] = []
     runner = doctest.DocTestRunner(optionflags=FLAGS)
     for test in doctest.DocTestFinder(exclude_empty=True).find(importlib.import_module(name)):
@@ -189,6 +197,7 @@ def test_examples_in_docstrings_run(name: str, tmp_path: Path, monkeypatch) -> N
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_examples_in_documents_run(path: Path, tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)  # examples may write files
+    need_libraries(path.read_text())
     blocks = re.findall(r"^```python\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
     source = "\n".join(block for block in blocks if ">>>" in block)
     test = doctest.DocTestParser().get_doctest(source, {}, path.name, str(path), 0)

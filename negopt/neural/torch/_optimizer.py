@@ -1,0 +1,354 @@
+"""An optimizer in the style of torch.optim: the solver behind ``step(closure)``."""
+
+from __future__ import annotations
+
+import difflib
+import warnings
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from negopt._minimize import own_method
+from negopt._options import RunOptions, check_choice, check_integer, check_number, user_level
+from negopt._resume import adopt
+from negopt._types import Iterate, State, Status
+from negopt.checkpoint import FORMAT, _decode, _encode
+from negopt.methods import METHODS, Method, choose
+from negopt.neural.torch._frozen import Buffers, RandomNumbers
+from negopt.neural.torch._steps import Closure, advance
+from negopt.neural.torch._vector import Parameters
+
+__all__ = ["Optimizer"]
+
+#: Options of a run that may be given here; the others have torch's names.
+_RUN = ("certify", "certify_products", "max_escapes", "rng", "ftarget", "maxtime", "norm", "grtol")
+_RENAMED = {
+    "maxiter": "max_iter",
+    "maxfun": "max_eval",
+    "gtol": "tolerance_grad",
+    "xrtol": "tolerance_change",
+    "maxcor": "history_size",
+    "learning_rate": "lr",
+}
+
+
+class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
+    """Any method of the table as a ``torch.optim`` optimizer.
+
+    A training loop written for ``torch.optim.LBFGS`` changes by one line: arguments that
+    have a counterpart there have its name, default and meaning.
+
+    Parameters
+    ----------
+    params : iterable of torch.nn.Parameter, or of (str, torch.nn.Parameter)
+        All in one group, of one type (float32 or float64) and on one device.  Names need
+        torch 2.6.
+    method : str or Method, optional
+        One of ``negopt.METHODS``.  By default ``"lqn-tr"``, below 121 parameters
+        ``"dqn-wolfe-pm"``: what `negopt.minimize` takes for gradients.
+    lr : float, optional
+        Learning rate of the methods that have one (``"gd"``, ``"adam"``, ``"sfn-series"``);
+        the others find the length of their steps, and warn of a value other than 1.
+    max_iter : int, default 20
+        Most iterations in one call of `step`.
+    max_eval : int, optional
+        Most calls of the closure in one call of `step`, never exceeded.  By default
+        ``max_iter * 5 // 4``, at least 2.
+    tolerance_grad : float, default 1e-7
+        A call of `step` ends where no entry of the gradient is larger.
+    tolerance_change : float, default 1e-9
+        A call of `step` ends after a step of no more than this length, or a smaller change
+        of the loss.
+    history_size : int, optional
+        Pairs that a limited-memory method keeps (its option ``maxcor``); by default its own.
+    line_search_fn : {None, "strong_wolfe"}, optional
+        "strong_wolfe" makes a method with a Wolfe search ask for the strong conditions.
+        Methods with a trust region take no notice.
+    module : torch.nn.Module, optional
+        Its buffers (running statistics of batch norm) are then left alone by trials and
+        advance once for each accepted step.  Without it they advance at each call of the
+        closure, as with other optimizers.
+    **options
+        Further options of the method (`negopt.show_options`), and of the run: ``certify``
+        (here off by default), ``certify_products``, ``max_escapes``, ``rng``, ``ftarget``,
+        ``maxtime``, ``norm``, ``grtol``.
+
+    Attributes
+    ----------
+    method : Method
+    status : Status or None
+        Why the last call of `step` ended.
+    message : str
+        The same in words, with the numbers that were compared.
+    iterations, evaluations : int
+        Iterations made and calls of the closure, in all.
+
+    Raises
+    ------
+    ValueError
+        For several parameter groups or parameters of several types or devices, for an
+        argument out of range, and for an option that the method does not have.
+
+    Notes
+    -----
+    1. `step` begins with one call of the closure where the parameters are: the data may have
+       changed since the last step.  What is kept from step to step is the memory of
+       curvature and the reach of the steps; differences of gradients are always taken between
+       points of one step, so of one batch.
+    2. All calls of the closure in one step begin from the same state of torch's generators:
+       a dropout mask, or a batch drawn in the closure by torch, is the same in all of them.
+    3. The parameters end at the lowest point of the step, as a rule the last one accepted,
+       and their ``grad`` is its gradient.  (The baselines end at the last one: their loss may
+       rise.)  A loss or gradient in a trial that is not finite rejects the trial.
+    4. An exception of the closure passes through; before that the parameters go back to the
+       last point accepted.
+    5. Methods that need Hessian products take differences of gradients, each a call of the
+       closure: for exact products use `TorchObjective` with `negopt.minimize`.
+
+    **Guarantee** (``tests/neural/test_torch_optimizer.py``): a run that is saved by
+    `state_dict` and loaded goes on bit for bit on a CPU; `max_eval` is never exceeded.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from negopt.neural.torch import Optimizer
+    >>> _ = torch.manual_seed(0)
+    >>> X = torch.randn(40, 3)
+    >>> y = torch.sin(X.sum(dim=1, keepdim=True))
+    >>> net = torch.nn.Sequential(torch.nn.Linear(3, 5), torch.nn.Tanh(), torch.nn.Linear(5, 1))
+    >>> optimizer = Optimizer(net.parameters())  # instead of torch.optim.LBFGS(...)
+    >>> def closure():
+    ...     optimizer.zero_grad()
+    ...     loss = torch.nn.functional.mse_loss(net(X), y)
+    ...     loss.backward()
+    ...     return loss
+    >>> for _ in range(10):
+    ...     loss = optimizer.step(closure)
+    >>> bool(loss < 0.05)
+    True
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        method: str | Method | None = None,
+        *,
+        lr: float | None = None,
+        max_iter: int = 20,
+        max_eval: int | None = None,
+        tolerance_grad: float = 1e-7,
+        tolerance_change: float = 1e-9,
+        history_size: int | None = None,
+        line_search_fn: str | None = None,
+        module: torch.nn.Module | None = None,
+        **options: Any,
+    ) -> None:
+        check_integer("max_iter", max_iter)
+        max_eval = max(max_iter * 5 // 4, 2) if max_eval is None else max_eval
+        check_integer("max_eval", max_eval)
+        check_number("tolerance_grad", tolerance_grad)
+        check_number("tolerance_change", tolerance_change)
+        check_choice("line_search_fn", line_search_fn, (None, "strong_wolfe"))
+        defaults = {
+            "lr": lr,
+            "max_iter": max_iter,
+            "max_eval": max_eval,
+            "tolerance_grad": tolerance_grad,
+            "tolerance_change": tolerance_change,
+        }
+        self._ready = False
+        super().__init__(params, defaults)
+        group = self.param_groups[0]
+        names = group.get("param_names") or [f"params[{i}]" for i in range(len(group["params"]))]
+        self._parameters = Parameters(zip(names, group["params"], strict=True))
+        self.method = _method(method, self._parameters.size)
+        self._set_options(options, lr, history_size, line_search_fn)
+        self._random = RandomNumbers(self._parameters.device)
+        self._buffers = None if module is None else Buffers(module)
+        self._state: State | None = None
+        self._ready = True
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Take the one parameter group; a second one is an error."""
+        if self._ready or self.param_groups:
+            raise ValueError(
+                "Optimizer takes one parameter group: the model of curvature is of all "
+                "parameters together. Pass them in one list, or make an optimizer for each."
+            )
+        super().add_param_group(param_group)
+
+    def _set_options(
+        self,
+        options: dict[str, Any],
+        lr: float | None,
+        history_size: int | None,
+        line_search_fn: str | None,
+    ) -> None:
+        known = self.method.option_names()
+        for name, value in options.items():
+            if name in _RENAMED:
+                raise ValueError(f"{name}={value!r}: here it is called {_RENAMED[name]}.")
+            if name not in known and name not in _RUN:
+                near = difflib.get_close_matches(name, sorted(known | set(_RUN)), n=3)
+                hint = f" Did you mean {', '.join(map(repr, near))}?" if near else ""
+                raise ValueError(
+                    f"Unknown option {name!r} for method {self.method.name!r}.{hint} "
+                    f"negopt.show_options({self.method.name!r}) lists all."
+                )
+        own = {name: value for name, value in options.items() if name not in _RUN}
+        if history_size is not None:
+            check_integer("history_size", history_size)
+            if "maxcor" not in known:
+                raise ValueError(
+                    f"history_size={history_size}: {self.method.name!r} keeps no pairs; leave it "
+                    "out, or take a limited-memory method."
+                )
+            own["maxcor"] = history_size
+        if line_search_fn is not None and "wolfe" in known:
+            own.setdefault("wolfe", "strong")
+        if lr is not None and "learning_rate" not in known and lr != 1:
+            warnings.warn(
+                f"lr={lr} has no effect: {self.method.name!r} finds the length of its steps.",
+                UserWarning,
+                stacklevel=user_level(),
+            )
+        self.method = self.method.with_options(own)
+        # All that can be checked is checked here, not at the first step.
+        self._run = RunOptions(
+            **{"certify": False, **{k: v for k, v in options.items() if k in _RUN}}
+        )
+
+    @property
+    def status(self) -> Status | None:
+        """Why the last step ended."""
+        return None if self._state is None else self._state.status
+
+    @property
+    def message(self) -> str:
+        """Why the last step ended, in words."""
+        return "" if self._state is None else self._state.message
+
+    @property
+    def iterations(self) -> int:
+        """Iterations made, in all steps."""
+        return 0 if self._state is None else self._state.k
+
+    @property
+    def evaluations(self) -> int:
+        """Calls of the closure, in all steps."""
+        return 0 if self._state is None else self._state.counters.nfev
+
+    def step(self, closure: Callable[[], Any]) -> Any:
+        """Make up to `max_iter` iterations on the closure.
+
+        Parameters
+        ----------
+        closure : callable
+            Zeroes the gradients, computes the loss, calls its ``backward()``, returns it.
+
+        Returns
+        -------
+        loss : object
+            What the closure returned at its first call: the loss before this step.
+
+        Raises
+        ------
+        ValueError
+            When loss or gradient are not finite at the start of the step.
+        """
+        if not callable(closure):
+            raise TypeError(f"closure={closure!r}: pass a function that returns the loss.")
+        group = self.param_groups[0]
+        run = replace(
+            self._run,
+            maxiter=group["max_iter"],
+            maxfun=group["max_eval"],
+            gtol=group["tolerance_grad"],
+        )
+        method = self.method
+        if group["lr"] is not None:
+            method = method.with_options({"learning_rate": float(group["lr"])})
+        evaluated = Closure(closure, self._parameters, self._random, self._buffers)
+        x = self._parameters.gather()
+        try:
+            with torch.no_grad():
+                state, error = advance(
+                    evaluated, x, self._state, method, run, group["tolerance_change"]
+                )
+        except BaseException:
+            self._parameters.write(x)
+            raise
+        self._state = state
+        self._parameters.write(state.iterate.x)
+        if error is not None:
+            raise error
+        self._parameters.write_gradients(state.iterate.g)
+        return evaluated.first
+
+    # --- on disk ---------------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a run needs to go on: tensors, numbers and strings, nothing else.
+
+        The parameters are the module's, and torch's random numbers torch's: save
+        ``module.state_dict()`` beside it, and ``torch.get_rng_state()`` where there is
+        dropout.  ``torch.load(..., weights_only=True)`` reads it.
+        """
+        saved: dict[str, Any] = super().state_dict()
+        if self._state is not None:
+            arrays: dict[str, Any] = {}
+            here = self._state.iterate
+            # N.B. each step evaluates anew: of the point only the values that tell whether
+            # the function is the same are kept.
+            point = Iterate(here.x[:0], here.f, here.g[:0], here.gnorm, here.gmax)
+            tree = _encode(replace(self._state, iterate=point, best=point), "state", arrays)
+            saved["state"] = {
+                "format": FORMAT,
+                "n": self._parameters.size,
+                "tree": tree,
+                "arrays": {name: torch.tensor(value) for name, value in arrays.items()},
+            }
+        return saved
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from what `state_dict` returned.
+
+        Raises
+        ------
+        ValueError
+            When it is of another optimizer, another method, another number of parameters, or
+            of another version.
+        """
+        saved = state_dict["state"]
+        state = self._restored(saved) if saved else None
+        super().load_state_dict({**state_dict, "state": {}})
+        self._state = state
+
+    def _restored(self, saved: dict[str, Any]) -> State:
+        if saved.get("format") != FORMAT:
+            raise ValueError(
+                f"the state has format {saved.get('format')!r}; this negopt reads its own "
+                f"format {FORMAT} alone, and no state of another optimizer."
+            )
+        if saved["n"] != self._parameters.size:
+            raise ValueError(
+                f"the state is of {saved['n']} parameters but the optimizer has "
+                f"{self._parameters.size}: load it beside the module that it was saved with."
+            )
+        arrays = {name: value.cpu().numpy() for name, value in saved["arrays"].items()}
+        state: State = _decode(saved["tree"], arrays)
+        x = self._parameters.gather()
+        point = replace(state.iterate, x=x, g=x)
+        state = replace(state, iterate=point, best=point)
+        rules = self.method.curvature, self.method.globalize
+        return adopt(state, self.method.name, x, rules)
+
+
+def _method(method: Any, n: int) -> Method:
+    """Return the row of the table that is meant."""
+    row = own_method(method, constrained=False)
+    if row is None and method is not None:
+        raise ValueError(f"method={method!r} is SciPy's; take one of {', '.join(METHODS)}.")
+    return row if isinstance(row, Method) else METHODS[row or choose(n, has_products=False)]

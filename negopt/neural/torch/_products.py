@@ -1,0 +1,250 @@
+"""Products with the Hessian and the Gauss-Newton matrix of a network's loss."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch.autograd import forward_ad, grad
+
+from negopt._options import check_choice
+
+__all__ = ["RULES", "ProductRule", "gauss_newton"]
+
+logger = logging.getLogger("negopt")
+
+Product = Callable[[torch.Tensor], torch.Tensor]
+
+AUTO, TWICE, FORWARD = "auto", "double backward", "forward-over-reverse"
+#: The values of `products`.
+RULES = (AUTO, TWICE, FORWARD)
+
+
+class Network(Protocol):
+    """What is differentiated: a network, a loss and data, at parameters that are handed in."""
+
+    #: Whether there are recurrent layers, whose kernels on a GPU have no second derivative.
+    recurrent: bool
+
+    def outputs(self) -> Any:
+        """Return the outputs, inside of `within`."""
+
+    def loss_of(self, outputs: Any) -> torch.Tensor:
+        """Return the loss of `outputs`, a scalar."""
+
+    def within(self, x: torch.Tensor, body: Callable[[], Any]) -> Any:
+        """Return ``body()``, run while the parameters are the pieces of `x`.
+
+        N.B. backward passes too run inside: activation checkpointing goes forward again there.
+        """
+
+
+class ProductRule:
+    """Which kind of second derivatives a network has, found once.
+
+    Parameters
+    ----------
+    wanted : {"auto", "double backward", "forward-over-reverse"}
+
+    Attributes
+    ----------
+    chosen : str or None
+        None until the first product.
+    """
+
+    def __init__(self, wanted: str) -> None:
+        check_choice("products", wanted, RULES)
+        self.wanted = wanted
+        self.chosen = FORWARD if wanted == FORWARD else None
+
+    def at(self, network: Network, x: torch.Tensor) -> Product:
+        """Return ``p -> H(x) p``."""
+        if self.chosen == FORWARD:
+            return _forward_over_reverse(network, x)
+        made = [_double_backward(network, x, check=self.chosen is None)]
+
+        def product(p: torch.Tensor) -> torch.Tensor:
+            if self.chosen is None:
+                return self._choose(network, x, p, made)
+            return made[0](p)
+
+        return product
+
+    def _choose(
+        self, network: Network, x: torch.Tensor, p: torch.Tensor, made: list[Product]
+    ) -> torch.Tensor:
+        """Form the first product; where an operation has no second derivative, the other way."""
+        try:
+            product = made[0](p)
+            self.chosen = TWICE
+        except RuntimeError as error:
+            if self.wanted == TWICE:
+                raise
+            made[0] = _forward_over_reverse(network, x)
+            try:
+                product = made[0](p)
+            except RuntimeError as second:
+                raise RuntimeError(
+                    f"the network has no second derivatives, neither by {TWICE} ({error}) nor by "
+                    f"{FORWARD} ({second}); take a method that needs gradients alone, or replace "
+                    "the operation that is named."
+                ) from error
+            self.chosen = FORWARD
+        logger.info("Hessian products by %s", self.chosen)
+        return product
+
+
+@contextmanager
+def _differentiable_kernels(network: Network) -> Iterator[None]:
+    """Keep to kernels that have second derivatives: the fused ones have none."""
+    with ExitStack() as stack:
+        stack.enter_context(torch.enable_grad())
+        if network.recurrent:
+            stack.enter_context(torch.backends.cudnn.flags(enabled=False))
+        attention: Any = getattr(torch.nn, "attention", None)
+        if hasattr(attention, "sdpa_kernel"):
+            stack.enter_context(attention.sdpa_kernel(attention.SDPBackend.MATH))
+        elif torch.cuda.is_available():  # torch 2.2
+            stack.enter_context(
+                torch.backends.cuda.sdp_kernel(enable_flash=False, enable_mem_efficient=False)
+            )
+        yield
+
+
+def _double_backward(network: Network, x: torch.Tensor, *, check: bool) -> Product:
+    """Return products by differentiating the gradient's graph, which is kept."""
+    leaf = x.detach().requires_grad_()
+
+    def gradient() -> torch.Tensor | None:
+        value = network.loss_of(network.outputs())
+        if not value.requires_grad:
+            return None
+        return _gradient_with_graph(value, leaf)
+
+    with _differentiable_kernels(network):
+        g = network.within(leaf, gradient)
+    fault = _fault(g) if check else None
+
+    def product(p: torch.Tensor) -> torch.Tensor:
+        if fault is not None:
+            raise fault
+        if g is None:
+            return torch.zeros_like(p)
+        with _differentiable_kernels(network):
+            return _pull(network, leaf, g, leaf, p)
+
+    return product
+
+
+def _gradient_with_graph(value: torch.Tensor, leaf: torch.Tensor) -> torch.Tensor:
+    """Return a gradient that may be differentiated.
+
+    N.B. the weight of `value` needs a gradient of its own: `_fault` sees by it alone where
+    an operation's backward pass has no derivative.
+    """
+    one = torch.ones_like(value, requires_grad=True)
+    g: torch.Tensor = grad(value, leaf, one, create_graph=True, materialize_grads=True)[0]
+    return g
+
+
+def _fault(g: torch.Tensor | None) -> Exception | None:
+    """Return an error where a part of the graph of `g` has no derivative.
+
+    N.B. torch leaves a node there that fails when it is met; but nothing leads from it to the
+    parameters, so it is not met, and products would lack its part without a word.
+    """
+    seen, ahead = set(), [None if g is None else g.grad_fn]
+    while ahead:
+        node = ahead.pop()
+        if node is None or node in seen:
+            continue
+        if node.name() == "torch::autograd::Error":
+            return NotImplementedError("an operation of the network is once_differentiable")
+        seen.add(node)
+        ahead += [before for before, _ in node.next_functions]
+    return None
+
+
+def _pull(
+    network: Network,
+    leaf: torch.Tensor,
+    of: torch.Tensor,
+    by: torch.Tensor,
+    weights: torch.Tensor,
+) -> torch.Tensor:
+    """Return the derivative of ``weights'of`` in `by`; the graph is kept."""
+
+    def body() -> torch.Tensor:
+        found: torch.Tensor = grad(of, by, weights, retain_graph=True, materialize_grads=True)[0]
+        return found
+
+    result: torch.Tensor = network.within(leaf, body)
+    return result
+
+
+def _forward_over_reverse(network: Network, x: torch.Tensor) -> Product:
+    """Return products by the derivative of the gradient along p, each with its own passes."""
+
+    def product(p: torch.Tensor) -> torch.Tensor:
+        with _differentiable_kernels(network), forward_ad.dual_level():
+            dual = forward_ad.make_dual(x.detach().requires_grad_(), p)
+
+            def along() -> torch.Tensor | None:
+                value = network.loss_of(network.outputs())
+                if not value.requires_grad:
+                    return None
+                # N.B. the graph is asked for because some backward kernels have a derivative
+                # in their differentiable form alone.
+                (g,) = grad(value, dual, create_graph=True, materialize_grads=True)
+                tangent: torch.Tensor | None = forward_ad.unpack_dual(g).tangent
+                return tangent
+
+            tangent = network.within(dual, along)
+            return torch.zeros_like(p) if tangent is None else tangent.detach().clone()
+
+    return product
+
+
+def gauss_newton(network: Network, x: torch.Tensor) -> Product:
+    """Return ``p -> J' H J p``: J of the outputs at `x`, H the Hessian of the loss there.
+
+    J p is the derivative of ``J'u`` in u, which is linear: two backward passes and no
+    forward-mode derivative, so that every network with second derivatives will do.
+    """
+    leaf = x.detach().requires_grad_()
+
+    def linearise() -> tuple[torch.Tensor, ...] | None:
+        z = network.outputs()
+        if not isinstance(z, torch.Tensor):
+            raise TypeError(
+                f"gnp needs a network with one tensor of outputs; it returned "
+                f"{type(z).__name__}. Wrap the module, or use hessp."
+            )
+        own = z.detach().requires_grad_()
+        value = network.loss_of(own)
+        if not (z.requires_grad and value.requires_grad):
+            return None
+        slope = _gradient_with_graph(value, own)
+        u = torch.zeros_like(z, requires_grad=True)
+        (back,) = grad(z, leaf, u, create_graph=True, materialize_grads=True)
+        fault = _fault(slope) or _fault(back)
+        if fault is not None:
+            raise fault
+        return z, own, slope, u, back
+
+    with _differentiable_kernels(network):
+        made = network.within(leaf, linearise)
+
+    def product(p: torch.Tensor) -> torch.Tensor:
+        if made is None:
+            return torch.zeros_like(p)
+        z, own, slope, u, back = made
+        with _differentiable_kernels(network):
+            jp = _pull(network, leaf, back, u, p)
+            hjp = _pull(network, leaf, slope, own, jp)
+            return _pull(network, leaf, z, leaf, hjp)
+
+    return product
