@@ -287,7 +287,8 @@ def test_matrix_over_a_ball(seed, k, extra, kind):
     assume(np.linalg.norm(g) > 1e-8)
     gaps = lam - lam[0] if kind in ("hard", "indefinite", "singular") else lam
     reach = np.linalg.norm(b[gaps > 0] / gaps[gaps > 0]) + outside / gamma
-    radius = {"interior": 2.0, "hard": 2.0}.get(kind, 0.1) * max(reach, 1e-3)
+    least = 0.0 if kind == "boundary" else 1e-3  # a singular matrix may have no reach at all
+    radius = {"interior": 2.0, "hard": 2.0}.get(kind, 0.1) * max(reach, least)
     x, info = np.empty(n), np.zeros(5)
     right = g.copy()
     route = kernels.matrix_step(A.copy(), right, gamma, outside, radius, x, info)
