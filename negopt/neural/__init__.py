@@ -1,5 +1,6 @@
 """Train networks: flat parameters, an embedded network, losses, and data readers."""
 
+from negopt.neural._determinism import check_deterministic
 from negopt.neural.data import Dataset, load_ionosphere, read_csv, read_libsvm, read_table
 from negopt.neural.flat import Layout, flatten
 from negopt.neural.flat_objective import FlatObjective
@@ -14,6 +15,7 @@ __all__ = [
     "Layout",
     "MLPObjective",
     "binary_labels",
+    "check_deterministic",
     "class_labels",
     "flatten",
     "load_ionosphere",
