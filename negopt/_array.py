@@ -32,6 +32,7 @@ if not hasattr(np, "astype"):
 
 __all__ = [
     "Array",
+    "adopt",
     "all_finite",
     "as_vector",
     "checked_pair",
@@ -131,6 +132,31 @@ def as_vector(x0: Any) -> Array:
     elif xp.finfo(x0.dtype).bits > 64:  # NumPy's long double has no compiled kernels
         x0 = xp.astype(x0, xp.float64)
     return xp.asarray(x0, copy=True)
+
+
+def adopt(value: Any) -> Array:
+    """Return an array that cannot be written to (JAX's) as one that the solver computes with.
+
+    Nothing is copied and nothing leaves its device: the buffer is shared, as a read-only
+    NumPy array on the host, as a CuPy array on a GPU.
+
+    Raises
+    ------
+    ImportError
+        For an array on a GPU when CuPy is not installed.
+    """
+    kind = int(value.__dlpack_device__()[0])
+    if kind == 1:  # DLPack's number of the host
+        return np.asarray(value)  # N.B. waits for the computation; DLPack itself need not
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError:
+        raise ImportError(
+            f"the array is on {device(value)}, where the solver's vectors are CuPy arrays, and "
+            "CuPy is not installed: pip install 'negopt[gpu]', or put the parameters on the host, "
+            "jax.device_put(params, jax.devices('cpu')[0])."
+        ) from None
+    return cupy.from_dlpack(value)
 
 
 def convert_like(value: Any, like: Array, name: str) -> Array:

@@ -12,7 +12,16 @@ from typing import Any
 from negopt._array import Array, as_vector, namespace_of
 from negopt._objective import Objective
 from negopt._options import RunOptions, collect, user_level, warn_unknown
-from negopt._report import FIELDS, HEADER, Heading, format_row, logger, logging_to_screen, record, row
+from negopt._report import (
+    FIELDS,
+    HEADER,
+    Heading,
+    format_row,
+    logger,
+    logging_to_screen,
+    record,
+    row,
+)
 from negopt._result import notifier, wrap
 from negopt._resume import adopt
 from negopt._solver import Solver

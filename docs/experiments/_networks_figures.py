@@ -1,3 +1,10 @@
-def draw_depths(*a): pass
-def draw_directions(*a): pass
-def draw_table(*a): pass
+def draw_depths(*a):
+    pass
+
+
+def draw_directions(*a):
+    pass
+
+
+def draw_table(*a):
+    pass

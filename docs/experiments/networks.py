@@ -235,7 +235,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=50, help="iterations of the full models")
     parser.add_argument("--seeds", type=int, default=10, help="random starts for each depth")
     parser.add_argument("--sets", nargs="*", help="of the table; all that there are by default")
-    parser.add_argument("--networks", nargs="*", default=["10", "50", "20-20"], help="widths; none: only draw")
+    parser.add_argument(
+        "--networks", nargs="*", default=["10", "50", "20-20"], help="widths; none: only draw"
+    )
     parser.add_argument("--scale", choices=["raw", "standardised"], default="raw")
     parser.add_argument("--starts", type=int, default=3, help="random starts for each set")
     parser.add_argument("--evaluations", type=int, default=200, help="of f and g, for each run")
