@@ -264,7 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 rows = keep(rows, chosen.out / "networks-table.csv")
         table = wide(rows, str(marks[-1]))
         write_table(table, chosen.out / "networks-table-summary.csv")
-        draw_table(table, COLUMNS, chosen.out / "networks-table.png")
+        draw_table(table, chosen.out / "networks-table.png")
 
 
 if __name__ == "__main__":

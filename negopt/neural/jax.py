@@ -120,8 +120,8 @@ class JaxObjective:
         classes such as those of Flax and Equinox) with leaves of one type, float32 or
         float64, on one device.
     data : tuple, default ()
-        Further arguments of `loss`: trees of arrays; what is no tuple is the only one.  Host arrays are put on the device of
-        the parameters, once; they must not be changed afterwards.
+        Further arguments of `loss`: trees of arrays; what is no tuple is the only one.  Host
+        arrays are put on the device of the parameters, once, and must not be changed afterwards.
 
     Attributes
     ----------
