@@ -107,6 +107,8 @@ def test_density_of_a_spectrum(tmp_path: Path) -> None:
     drawn = above[:, 1] > 1e-3
     assert np.max(np.abs(above[drawn, 1] - height[drawn])) < 1e-6
     assert ax.get_yscale() == "log"
+    peak = max(below[:, 1].max(), above[:, 1].max())
+    assert peak < ax.get_ylim()[1] < 10.0 * peak
     exact = negopt.spectrum(np.diag(values), np.zeros(300))
     assert plot.spectrum(exact).axes[0].get_ylabel() == "eigenvalue"  # these are known, one by one
 

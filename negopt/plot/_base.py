@@ -100,6 +100,10 @@ def dots(ax: Any, x: Any, y: Any, colour: str, label: str, size: float) -> None:
 
 
 def linear_range(values: np.ndarray[Any, Any]) -> float:
-    """Return where a symmetric log axis turns linear: a low percentile of the sizes."""
+    """Return where a symmetric log axis turns linear: a power of ten near the smallest sizes."""
     sizes = np.abs(values[values != 0.0])
-    return float(max(np.percentile(sizes, 5), 1e-12 * np.max(sizes))) if sizes.size else 1.0
+    if not sizes.size:
+        return 1.0
+    small = max(float(np.percentile(sizes, 5)), 1e-12 * float(np.max(sizes)))
+    # N.B. at another place the axis has ticks inside the linear part, one over the other.
+    return float(10.0 ** math.floor(math.log10(small)))

@@ -231,6 +231,7 @@ def step_sizes(result: Any, *, ax: Any = None) -> Any:
     ax = axes_of(ax, 7.2, 3.8)
     _stems(ax, iterations[known], sizes[known], ("positive", "negative"))
     ax.set_yscale("symlog", linthresh=linear_range(sizes[known]))
+    ax.margins(y=0.08)
     return finish(ax, "iteration", "step size")
 
 

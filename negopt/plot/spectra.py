@@ -56,6 +56,7 @@ def spectrum(values: Any, *, ax: Any = None) -> Any:
     ax.axhline(0.0, color="black", linewidth=0.8)
     if scale > 0.0:
         ax.set_yscale("symlog", linthresh=max(linear_range(ordered), 1e-10 * scale))
+        ax.margins(y=0.05)
     ax.legend(frameon=False, fontsize="small")
     return finish(ax, "index", "eigenvalue")
 
@@ -73,6 +74,7 @@ def _density(found: Any, ax: Any) -> Any:
     for end in (found.min, found.max):  # an eigenvalue of little weight is not seen otherwise
         ax.axvline(end, color="black", linewidth=0.8, linestyle=":")
     ax.set_yscale("log")
-    ax.set_ylim(bottom=0.1 / (found.n * width * math.sqrt(2.0 * math.pi)))
+    lowest = 0.1 / (found.n * width * math.sqrt(2.0 * math.pi))
+    ax.set_ylim(lowest, max(3.0 * float(np.max(height)), 10.0 * lowest))
     ax.legend(frameon=False, fontsize="small")
     return finish(ax, "eigenvalue", "density")
