@@ -19,6 +19,7 @@ from array_api_compat import (
     device,
     is_array_api_obj,
     is_cupy_array,
+    is_jax_array,
     is_numpy_array,
     is_torch_array,
     to_device,
@@ -104,9 +105,17 @@ def as_vector(x0: Any) -> Array:
     ------
     ValueError
         When `x0` is empty, complex or has more than one dimension.
+    TypeError
+        When `x0` is one of JAX's arrays.
     """
     if not is_array(x0):
         x0 = np.asarray(x0)
+    if is_jax_array(x0):  # the memories of a run are written row by row
+        raise TypeError(
+            "'x0' is a JAX array, which cannot be written to. Train a JAX function with "
+            "objective = negopt.neural.jax.JaxObjective(fun, x0) and minimize(objective, "
+            "objective.x0), or pass numpy.asarray(x0)."
+        )
     if is_torch_array(x0):
         x0 = x0.detach()  # the solver's own arithmetic must not be recorded
     xp = namespace_of(x0)

@@ -99,7 +99,7 @@ def draw_table(table: Sequence[Row], path: Path) -> None:
     for ax, kind in zip(axes, kinds, strict=True):
         rows = [row for row in table if (row["scale"], row["network"]) == kind]
         places = np.array([names.index(row["set"]) for row in rows])
-        source = np.array([float(row["source: signed"]) for row in rows])
+        source = np.array([float(row["source, signed"]) for row in rows])
         ax.vlines(source, places - 0.4, places + 0.4, color="black", label="source, L-SR1 signed")
         for run, (colour, mark) in MARKS.items():
             values = np.maximum([float(row[run]) for row in rows], FLOOR)

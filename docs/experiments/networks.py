@@ -120,6 +120,7 @@ def summarise_depths(runs: Sequence[Row], steps: int) -> tuple[list[Row], list[R
 #: Set: file, features, and the source's training losses.
 COLUMNS = ("GD", "Adam", "L-BFGS", "L-SR1", "L-SR1 damped", "L-SR1 signed")
 DNF = float("nan")
+SOURCE, FLIPPED = "source, signed", "L-SR1 flipped"
 SETS: dict[str, tuple[str, int | None, tuple[float, ...]]] = {
     "a1a": ("a1a", 123, (0.217, 0.203, 0.315, 0.500, 0.214, 0.199)),
     "a9a": ("a9a.xz", 123, (0.220, 0.212, 0.332, 0.330, 0.216, 0.211)),
@@ -143,7 +144,7 @@ LIMITED: dict[str, tuple[str, dict[str, Any]]] = {
     "L-BFGS": ("lbfgs-wolfe", {}),
     "L-SR1 damped": ("lsr1-damped", {}),
     "L-SR1 signed": ("lsr1-wolfe-pm", {"flip": "direction"}),
-    "L-SR1 flipped": ("lsr1-wolfe-pm", {}),
+    FLIPPED: ("lsr1-wolfe-pm", {}),
     "lqn-tr": ("lqn-tr", {}),
 }
 #: Sets with more samples are trained from one start.
@@ -213,14 +214,41 @@ def wide(rows: Sequence[Row], mark: str) -> list[Row]:
         loss["Adam"] = min(loss.pop(f"Adam {rate:g}") for rate in RATES)
         line: Row = {"scale": key[0], "network": key[1], "set": key[2]}
         line["parameters"] = next(iter(part.values()))["parameters"]
-        for run in (*COLUMNS, "L-SR1 flipped", "lqn-tr"):
+        for run in (*COLUMNS, FLIPPED, "lqn-tr"):
             line[run] = f"{loss[run]:.3f}"
-        source = SETS[key[2]][2][COLUMNS.index("L-SR1 signed")]
-        line["source: signed"] = f"{source:.3f}"
-        # Both as they are printed: the source has three decimals.
-        line["no worse"] = "yes" if round(loss["L-SR1 signed"], 3) <= source else "no"
+        line[SOURCE] = f"{SETS[key[2]][2][COLUMNS.index('L-SR1 signed')]:.3f}"
         table.append(line)
     return table
+
+
+def count(table: Sequence[Row]) -> list[Row]:
+    """Return on how many sets a loss, as it is printed, is no worse than another."""
+    pairs = [(run, SOURCE) for run in ("L-SR1 signed", FLIPPED)]
+    pairs += [("L-SR1 signed", run) for run in ("L-SR1 damped", "Adam", "L-BFGS")]
+    counts: list[Row] = []
+    for scale, network in dict.fromkeys((row["scale"], row["network"]) for row in table):
+        part = [row for row in table if (row["scale"], row["network"]) == (scale, network)]
+        line: Row = {"features": scale, "hidden": network, "sets": len(part)}
+        for ours, theirs in pairs:
+            line[f"{ours} <= {theirs}"] = sum(float(r[ours]) <= float(r[theirs]) for r in part)
+        counts.append(line)
+    return counts
+
+
+def write_tables(rows: Sequence[Row], mark: str, out: Path) -> None:
+    """Write one table for each network, the counts, the source's table and the figure."""
+    table = wide(rows, mark)
+    for scale, network in dict.fromkeys((row["scale"], row["network"]) for row in table):
+        part = [row for row in table if (row["scale"], row["network"]) == (scale, network)]
+        shown = [{k: v for k, v in row.items() if k not in ("scale", "network")} for row in part]
+        write_table(shown, out / f"networks-{scale}-{network}.csv")
+    write_table(count(table), out / "networks-counts.csv")
+    source: list[Row] = []
+    for name, (_, _, losses) in SETS.items():
+        values = ["DNF" if value != value else f"{value:.3f}" for value in losses]
+        source.append({"set": name, **dict(zip(COLUMNS, values, strict=True))})
+    write_table(source, out / "networks-source.csv")
+    draw_table(table, out / "networks-table.png")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -261,10 +289,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for network in chosen.networks:
             for name in sets:
                 rows = train_set(name, chosen.scale, network, marks, chosen.starts)
-                rows = keep(rows, chosen.out / "networks-table.csv")
-        table = wide(rows, str(marks[-1]))
-        write_table(table, chosen.out / "networks-table-summary.csv")
-        draw_table(table, chosen.out / "networks-table.png")
+                keep(rows, chosen.out / "networks-table.csv")
+        rows = keep([], chosen.out / "networks-table.csv")
+        if rows:
+            write_tables(rows, str(marks[-1]), chosen.out)
 
 
 if __name__ == "__main__":

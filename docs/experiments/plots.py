@@ -73,7 +73,7 @@ def draw_spectrum(steps: int) -> Any:
     for ax, hidden in zip(axes, ((10, 10), (50, 50)), strict=True):
         objective = network(*hidden)
         x = train(objective, "lqn-tr", steps).x
-        plot.spectrum(spectrum(objective, x, rng=0), ax=ax)
+        plot.spectrum(spectrum(objective, x, rng=0, n_probes=5, n_steps=60), ax=ax)
     return figure
 
 

@@ -265,6 +265,13 @@ def test_nothing_is_copied_on_the_way_out():
     assert objective.grad(jnp.asarray(objective.x0)).shape == (12,)  # JAX's own vectors too
 
 
+def test_a_start_of_jax_says_what_to_do():
+    with pytest.raises(TypeError, match="JaxObjective"):
+        negopt.minimize(square, jnp.ones(2), jac=jax.grad(square))
+    objective = JaxObjective(square, jnp.ones(2))  # one array is a tree
+    assert negopt.minimize(objective, objective.x0, options={"compiled": False}).success
+
+
 def test_neither_is_loaded_by_the_other():
     code = "import sys, negopt.neural; assert 'jax' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
