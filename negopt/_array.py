@@ -161,7 +161,7 @@ def adopt(value: Any) -> Array:
         cupy = importlib.import_module("cupy")
     except ImportError:
         raise ImportError(
-            f"the array is on {device(value)}, where the solver's vectors are CuPy arrays, and "
+            f"the array is on {value.device}, where the solver's vectors are CuPy arrays, and "
             "CuPy is not installed: pip install 'negopt[gpu]', or put the parameters on the host, "
             "jax.device_put(params, jax.devices('cpu')[0])."
         ) from None

@@ -120,7 +120,7 @@ def summarise_depths(runs: Sequence[Row], steps: int) -> tuple[list[Row], list[R
 #: Set: file, features, and the source's training losses.
 COLUMNS = ("GD", "Adam", "L-BFGS", "L-SR1", "L-SR1 damped", "L-SR1 signed")
 DNF = float("nan")
-SOURCE, FLIPPED = "source, signed", "L-SR1 flipped"
+SOURCE, FLIPPED, IDENTITY = "source, signed", "L-SR1 flipped", "L-SR1 signed, identity"
 SETS: dict[str, tuple[str, int | None, tuple[float, ...]]] = {
     "a1a": ("a1a", 123, (0.217, 0.203, 0.315, 0.500, 0.214, 0.199)),
     "a9a": ("a9a.xz", 123, (0.220, 0.212, 0.332, 0.330, 0.216, 0.211)),
@@ -144,6 +144,7 @@ LIMITED: dict[str, tuple[str, dict[str, Any]]] = {
     "L-BFGS": ("lbfgs-wolfe", {}),
     "L-SR1 damped": ("lsr1-damped", {}),
     "L-SR1 signed": ("lsr1-wolfe-pm", {"flip": "direction"}),
+    IDENTITY: ("lsr1-wolfe-pm", {"flip": "direction", "gamma": 1.0, "wolfe": "strong"}),
     FLIPPED: ("lsr1-wolfe-pm", {}),
     "lqn-tr": ("lqn-tr", {}),
 }
@@ -167,7 +168,9 @@ def load(name: str, scale: str) -> tuple[Any, Any]:
     return X, binary_labels(data.y)
 
 
-def train_set(name: str, scale: str, network: str, marks: Sequence[int], seeds: int) -> list[Row]:
+def train_set(
+    name: str, scale: str, network: str, marks: Sequence[int], seeds: int, runs: Sequence[str]
+) -> list[Row]:
     """Return one row a method: medians of the lowest training loss after so many evaluations."""
     X, y = load(name, scale)
     widths = [int(width) for width in network.split("-")]
@@ -176,7 +179,8 @@ def train_set(name: str, scale: str, network: str, marks: Sequence[int], seeds: 
     head = {"set": name, "scale": scale, "network": network, "samples": len(X)}
     head |= {"parameters": objective.network.size, "starts": len(starts)}
     rows: list[Row] = []
-    for label, (method, options) in LIMITED.items():
+    for label in runs:
+        method, options = LIMITED[label]
         began = time.monotonic()
         found: dict[str, list[Any]] = {}
         for x0 in starts:
@@ -199,8 +203,10 @@ def keep(rows: Sequence[Row], path: Path) -> list[Row]:
     """Merge rows into those of the file; what was there of the same kind is replaced."""
     keys = ("scale", "network", "set", "run")
     found = {tuple(row[k] for k in keys): row for row in [*read_table(path), *rows]}
-    order = {name: i for i, name in enumerate(SETS)}
-    merged = sorted(found.values(), key=lambda r: (r["scale"], r["network"], order[r["set"]]))
+    order = {name: i for i, name in enumerate([*SETS, *LIMITED, "L-SR1"])}
+    merged = sorted(
+        found.values(), key=lambda r: (r["scale"], r["network"], order[r["set"]], order[r["run"]])
+    )
     write_table(merged, path)
     return merged
 
@@ -214,7 +220,7 @@ def wide(rows: Sequence[Row], mark: str) -> list[Row]:
         loss["Adam"] = min(loss.pop(f"Adam {rate:g}") for rate in RATES)
         line: Row = {"scale": key[0], "network": key[1], "set": key[2]}
         line["parameters"] = next(iter(part.values()))["parameters"]
-        for run in (*COLUMNS, FLIPPED, "lqn-tr"):
+        for run in (*COLUMNS, IDENTITY, FLIPPED, "lqn-tr"):
             line[run] = f"{loss[run]:.3f}"
         line[SOURCE] = f"{SETS[key[2]][2][COLUMNS.index('L-SR1 signed')]:.3f}"
         table.append(line)
@@ -223,7 +229,7 @@ def wide(rows: Sequence[Row], mark: str) -> list[Row]:
 
 def count(table: Sequence[Row]) -> list[Row]:
     """Return on how many sets a loss, as it is printed, is no worse than another."""
-    pairs = [(run, SOURCE) for run in ("L-SR1 signed", FLIPPED)]
+    pairs = [(run, SOURCE) for run in ("L-SR1 signed", IDENTITY, FLIPPED)]
     pairs += [("L-SR1 signed", run) for run in ("L-SR1 damped", "Adam", "L-BFGS")]
     counts: list[Row] = []
     for scale, network in dict.fromkeys((row["scale"], row["network"]) for row in table):
@@ -266,6 +272,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--networks", nargs="*", default=["10", "50", "20-20"], help="widths; none: only draw"
     )
+    parser.add_argument("--methods", nargs="+", default=list(LIMITED), choices=list(LIMITED))
     parser.add_argument("--scale", choices=["raw", "standardised"], default="raw")
     parser.add_argument("--starts", type=int, default=3, help="random starts for each set")
     parser.add_argument("--evaluations", type=int, default=200, help="of f and g, for each run")
@@ -288,7 +295,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         marks = [max(chosen.evaluations // part, 1) for part in (4, 2, 1)]
         for network in chosen.networks:
             for name in sets:
-                rows = train_set(name, chosen.scale, network, marks, chosen.starts)
+                rows = train_set(name, chosen.scale, network, marks, chosen.starts, chosen.methods)
                 keep(rows, chosen.out / "networks-table.csv")
         rows = keep([], chosen.out / "networks-table.csv")
         if rows:
