@@ -333,4 +333,4 @@ def _stems(ax: Any, places: Any, values: Any, words: tuple[str, str]) -> None:
             ax.vlines(places[chosen], 0.0, values[chosen], color=colour, linewidth=0.8)
             dots(ax, places[chosen], values[chosen], colour, label, 3.5)
     ax.axhline(0.0, color="black", linewidth=0.8)
-    ax.legend(frameon=False, fontsize="small")
+    ax.legend(fontsize="small", framealpha=0.9, edgecolor="none")  # it may lie over stems
