@@ -88,6 +88,12 @@ def test_the_table_runs_on_what_is_shipped_and_is_kept(scripts, tmp_path, monkey
     assert float(line["Adam"]) == pytest.approx(best, abs=6e-4)
     assert [r["hidden"] for r in read(tmp_path / "networks-counts.csv")] == ["3", "2-2"]
     assert (tmp_path / "networks-table.png").stat().st_size > 5_000
+    kept = (tmp_path / "networks-raw-3.csv").read_bytes()
+    main(["table", "--networks", "--out", str(tmp_path)])  # only draws
+    assert (tmp_path / "networks-raw-3.csv").read_bytes() == kept
+    part = ["table", "--networks", "3", "--methods", "GD", "--evaluations", "4"]
+    main([*part, "--out", str(tmp_path)])  # another number of evaluations: the rest must go
+    assert [r["run"] for r in read(tmp_path / "networks-table.csv")] == ["GD"]
     with pytest.raises(FileNotFoundError, match=r"heart: set NEGOPT_DATA.*libsvm/heart"):
         main(["table", "--sets", "heart", *sizes])
 
@@ -159,15 +165,24 @@ def test_stored_tables():
     assert no_worse["raw-50"] >= 10
     assert no_worse["standardised-10"] >= 10
     assert all(int(r["L-SR1 flipped <= source, signed"]) >= 11 for r in counts.values())
+    assert all(int(r["L-SR1 signed <= L-SR1 damped"]) >= 10 for r in counts.values())
+    assert all(int(r["L-SR1 signed <= L-BFGS"]) == 3 for r in counts.values())
     for name in NETWORKS:
         table = {r["set"]: r for r in read(RESULTS / f"networks-{name}.csv")}
         assert len(table) == 13
         ours = sum(float(r["L-SR1 signed"]) <= float(r["source, signed"]) for r in table.values())
         assert ours == no_worse[name]
+        runs = [
+            run
+            for run in next(iter(table.values()))
+            if run not in ("set", "parameters", "source, signed")
+        ]
+        best = sum(float(r["lqn-tr"]) <= min(float(r[run]) for run in runs) for r in table.values())
+        assert best >= 11
     assert len(read(RESULTS / "networks-source.csv")) == 13
 
 
 def test_the_stored_files_are_small():
     files = [*RESULTS.glob("networks-*"), *RESULTS.glob("plots-*")]
-    assert len(files) == 16
+    assert len(files) == 17
     assert all(path.stat().st_size < 100_000 for path in files)

@@ -200,9 +200,13 @@ def train_set(
 
 
 def keep(rows: Sequence[Row], path: Path) -> list[Row]:
-    """Merge rows into those of the file; what was there of the same kind is replaced."""
+    """Merge rows into those of the file; what was there of the same kind is replaced.
+
+    So is all of the file where it was made with other numbers of evaluations.
+    """
     keys = ("scale", "network", "set", "run")
-    found = {tuple(row[k] for k in keys): row for row in [*read_table(path), *rows]}
+    kept = [row for row in read_table(path) if not rows or set(row) == set(rows[0])]
+    found = {tuple(row[k] for k in keys): row for row in [*kept, *rows]}
     order = {name: i for i, name in enumerate([*SETS, *LIMITED, "L-SR1"])}
     merged = sorted(
         found.values(), key=lambda r: (r["scale"], r["network"], order[r["set"]], order[r["run"]])
@@ -216,6 +220,8 @@ def wide(rows: Sequence[Row], mark: str) -> list[Row]:
     table: list[Row] = []
     for key in dict.fromkeys((r["scale"], r["network"], r["set"]) for r in rows):
         part = {r["run"]: r for r in rows if (r["scale"], r["network"], r["set"]) == key}
+        if not set(LIMITED) <= set(part):
+            continue  # made in parts, and some are to come
         loss = {run: float(row[mark]) for run, row in part.items()}
         loss["Adam"] = min(loss.pop(f"Adam {rate:g}") for rate in RATES)
         line: Row = {"scale": key[0], "network": key[1], "set": key[2]}
@@ -241,9 +247,11 @@ def count(table: Sequence[Row]) -> list[Row]:
     return counts
 
 
-def write_tables(rows: Sequence[Row], mark: str, out: Path) -> None:
+def write_tables(rows: Sequence[Row], out: Path) -> None:
     """Write one table for each network, the counts, the source's table and the figure."""
-    table = wide(rows, mark)
+    table = wide(rows, mark=list(rows[0])[-1])
+    if not table:
+        return
     for scale, network in dict.fromkeys((row["scale"], row["network"]) for row in table):
         part = [row for row in table if (row["scale"], row["network"]) == (scale, network)]
         shown = [{k: v for k, v in row.items() if k not in ("scale", "network")} for row in part]
@@ -299,7 +307,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 keep(rows, chosen.out / "networks-table.csv")
         rows = keep([], chosen.out / "networks-table.csv")
         if rows:
-            write_tables(rows, str(marks[-1]), chosen.out)
+            write_tables(rows, chosen.out)
 
 
 if __name__ == "__main__":
