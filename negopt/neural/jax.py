@@ -253,7 +253,8 @@ class JaxObjective:
 
         def product(p: Array) -> Array:
             """Return the matrix times `p`, shape (n,)."""
-            return adopt(function(at, self._enter(self._own(p, "p")), *self._data))
+            # N.B. a copy: where the matrix is the identity JAX hands its argument back.
+            return adopt(function(at, self._enter(copy_of(self._own(p, "p"))), *self._data))
 
         return product
 

@@ -256,6 +256,15 @@ def test_vectors_may_change_afterwards():
     assert not objective.grad(x).flags.writeable
 
 
+def test_products_are_no_views_of_their_argument():
+    objective = JaxObjective(lambda w: 0.5 * jnp.sum(w * w), np.ones(4096))
+    p = np.ones(4096)
+    product = objective.hessp(objective.x0)(p)
+    assert not np.shares_memory(product, p)
+    p[:] = 3.0
+    np.testing.assert_array_equal(product, 1.0)
+
+
 def test_nothing_is_copied_on_the_way_out():
     objective = odd()
     from negopt._array import adopt
