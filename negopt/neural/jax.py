@@ -11,12 +11,20 @@ from collections.abc import Callable
 from itertools import accumulate
 from typing import Any
 
-import jax
 import numpy as np
 
 from negopt._array import Array, adopt, is_array, library_of
 from negopt.neural._cache import LastPoint, copy_of
 from negopt.neural.flat import Tree
+
+try:
+    import jax
+except ModuleNotFoundError as error:
+    if error.name != "jax":
+        raise
+    raise ModuleNotFoundError(
+        "negopt.neural.jax needs JAX: pip install 'negopt[jax]'.", name="jax"
+    ) from None
 
 __all__ = ["JaxModelObjective", "JaxObjective"]
 
@@ -128,6 +136,8 @@ class JaxObjective:
     x0 : array, shape (n,)
         `params` as one vector, leaf after leaf in JAX's order (dicts by sorted keys), row
         by row.
+    data : tuple
+        As JAX arrays on the device of the parameters.
 
     Raises
     ------
@@ -168,7 +178,7 @@ class JaxObjective:
         if not callable(loss):
             raise TypeError(f"'loss' is {loss!r}; pass a function (params, *data) -> scalar.")
         self._layout = layout = _Layout(params)
-        self._data = layout.place(data if isinstance(data, tuple) else (data,))
+        self.data = layout.place(data if isinstance(data, tuple) else (data,))
 
         def flat_loss(x: Any, *data: Any) -> Any:
             return loss(layout.unravel(x), *data)
@@ -178,7 +188,7 @@ class JaxObjective:
 
         start = layout.ravel(params)
         self.x0: Array = copy_of(adopt(start))
-        _check_scalar(jax.eval_shape(flat_loss, start, *self._data))
+        _check_scalar(jax.eval_shape(flat_loss, start, *self.data))
         self._both = jax.jit(jax.value_and_grad(flat_loss))
         self._product = jax.jit(product)
         self._last: LastPoint[tuple[Any, Array]] = LastPoint()
@@ -213,13 +223,13 @@ class JaxObjective:
 
         It shares the compiled functions; shapes that are new compile when first met.
         """
-        if len(data) != len(self._data):
+        if len(data) != len(self.data):
             raise ValueError(
-                f"on() got {len(data)} arguments; this loss takes {len(self._data)} besides the "
+                f"on() got {len(data)} arguments; this loss takes {len(self.data)} besides the "
                 "parameters."
             )
         other = copy.copy(self)
-        other._data = self._layout.place(data)
+        other.data = self._layout.place(data)
         other._last = LastPoint()
         return other
 
@@ -254,7 +264,7 @@ class JaxObjective:
         def product(p: Array) -> Array:
             """Return the matrix times `p`, shape (n,)."""
             # N.B. a copy: where the matrix is the identity JAX hands its argument back.
-            return adopt(function(at, self._enter(copy_of(self._own(p, "p"))), *self._data))
+            return adopt(function(at, self._enter(copy_of(self._own(p, "p"))), *self.data))
 
         return product
 
@@ -263,7 +273,7 @@ class JaxObjective:
         found = self._last.find(x)
         if found is None:
             own = copy_of(x)
-            f, g = self._both(self._enter(own), *self._data)
+            f, g = self._both(self._enter(own), *self.data)
             found = self._last.store(own, (adopt(f)[()], adopt(g)))
         return found
 
@@ -351,7 +361,7 @@ class JaxModelObjective(JaxObjective):
 
     def outputs(self, x: Array, inputs: Any = None) -> Any:
         """Return the network's outputs for `inputs` (the own ones by default), JAX arrays."""
-        given = self._data[0] if inputs is None else self._layout.place((inputs,))[0]
+        given = self.data[0] if inputs is None else self._layout.place((inputs,))[0]
         return self._apply(self._enter(copy_of(self._own(x, "x"))), given)
 
 

@@ -281,6 +281,16 @@ def test_a_start_of_jax_says_what_to_do():
     assert negopt.minimize(objective, objective.x0, options={"compiled": False}).success
 
 
+def test_without_jax_the_module_says_what_to_install():
+    code = (
+        "import sys; sys.modules['jax'] = None\n"
+        "try:\n    import negopt.neural.jax\n"
+        "except ModuleNotFoundError as error:\n    print(error, error.name)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "negopt.neural.jax needs JAX: pip install 'negopt[jax]'. jax"
+
+
 def test_neither_is_loaded_by_the_other():
     code = "import sys, negopt.neural; assert 'jax' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -365,6 +375,7 @@ def test_a_model_stays_one_on_other_data():
     objective = pair()[1]
     X, y = data()
     other = objective.on(X[:4], y[:4])
+    np.testing.assert_array_equal(other.data[0], X[:4])
     assert isinstance(other, JaxModelObjective)
     assert other.outputs(objective.x0).shape == (4, 1)
     assert other.outputs(objective.x0, X).shape == (30, 1)
