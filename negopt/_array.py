@@ -19,6 +19,7 @@ from array_api_compat import (
     device,
     is_array_api_obj,
     is_cupy_array,
+    is_jax_array,
     is_numpy_array,
     is_torch_array,
     to_device,
@@ -32,6 +33,7 @@ if not hasattr(np, "astype"):
 
 __all__ = [
     "Array",
+    "adopt",
     "all_finite",
     "as_vector",
     "checked_pair",
@@ -103,11 +105,19 @@ def as_vector(x0: Any) -> Array:
     ------
     ValueError
         When `x0` is empty, complex or has more than one dimension.
+    TypeError
+        When `x0` is one of JAX's arrays.
     """
     if is_plain(x0) and x0.ndim == 1 and x0.size:
         return x0.copy()
     if not is_array(x0):
         x0 = np.asarray(x0)
+    if is_jax_array(x0):  # the memories of a run are written row by row
+        raise TypeError(
+            "'x0' is a JAX array, which cannot be written to. Train a JAX function with "
+            "objective = negopt.neural.jax.JaxObjective(fun, x0) and minimize(objective, "
+            "objective.x0), or pass numpy.asarray(x0)."
+        )
     if is_torch_array(x0):
         x0 = x0.detach()  # the solver's own arithmetic must not be recorded
     xp = namespace_of(x0)
@@ -133,6 +143,31 @@ def as_vector(x0: Any) -> Array:
     elif xp.finfo(x0.dtype).bits > 64:  # NumPy's long double has no compiled kernels
         x0 = xp.astype(x0, xp.float64)
     return xp.asarray(x0, copy=True)
+
+
+def adopt(value: Any) -> Array:
+    """Return an array that cannot be written to (JAX's) as one that the solver computes with.
+
+    Nothing is copied and nothing leaves its device: the buffer is shared, as a read-only
+    NumPy array on the host, as a CuPy array on a GPU.
+
+    Raises
+    ------
+    ImportError
+        For an array on a GPU when CuPy is not installed.
+    """
+    kind = int(value.__dlpack_device__()[0])
+    if kind == 1:  # DLPack's number of the host
+        return np.asarray(value)  # N.B. waits for the computation; DLPack itself need not
+    try:
+        cupy = importlib.import_module("cupy")
+    except ImportError:
+        raise ImportError(
+            f"the array is on {value.device}, where the solver's vectors are CuPy arrays, and "
+            "CuPy is not installed: pip install 'negopt[gpu]', or put the parameters on the host, "
+            "jax.device_put(params, jax.devices('cpu')[0])."
+        ) from None
+    return cupy.from_dlpack(value)
 
 
 def convert_like(value: Any, like: Array, name: str) -> Array:

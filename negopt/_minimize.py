@@ -12,7 +12,16 @@ from typing import Any
 from negopt._array import Array, as_vector, namespace_of
 from negopt._objective import Objective
 from negopt._options import RunOptions, collect, user_level, warn_unknown
-from negopt._report import FIELDS, HEADER, format_row, logger, logging_to_screen, row
+from negopt._report import (
+    FIELDS,
+    HEADER,
+    Heading,
+    format_row,
+    logger,
+    logging_to_screen,
+    record,
+    row,
+)
 from negopt._result import notifier, wrap
 from negopt._resume import adopt
 from negopt._solver import Solver
@@ -308,12 +317,13 @@ def _loop(solver: Solver, state: State, callback: Callable[..., Any] | None) -> 
     watched = notify is not None or recording or run.disp or run.return_all
     if recording and state.history is None:
         state.history = {name: [] for name in FIELDS}
-        _record(state, row(state, None, math.nan))
+        record(state.history, row(state, None, math.nan))
     if run.disp:
         logger.info("negopt %s, n = %d\n%s", solver.method.name, solver.objective.n, HEADER)
         logger.info(format_row(row(state, None, math.nan)))
     while state.status is None:
         before = state.k
+        heading = Heading(state) if recording else None
         if engine is None:
             solver.step(state)
         else:
@@ -321,11 +331,12 @@ def _loop(solver: Solver, state: State, callback: Callable[..., Any] | None) -> 
         if state.k == before:  # a budget ended the run before the iteration was complete
             break
         if run.disp or recording:
-            figures = row(state, solver.outcome, solver.step_norm)
+            cosine = heading.cosine(state, solver.outcome) if heading else math.nan
+            figures = row(state, solver.outcome, solver.step_norm, cosine)
             if run.disp:
                 logger.info(format_row(figures))
-            if recording:
-                _record(state, figures)
+            if state.history is not None:
+                record(state.history, figures)
         if allvecs is not None:
             allvecs.append(xp.asarray(state.iterate.x, copy=True))
         if notify is not None:
@@ -354,9 +365,3 @@ def _engine(solver: Solver, state: State) -> Any:
     from negopt._fused.engine import engine_for  # with Numba behind it
 
     return engine_for(solver, state.iterate.x)
-
-
-def _record(state: State, figures: dict[str, float]) -> None:
-    if state.history is not None:
-        for name in FIELDS:
-            state.history[name].append(float(figures[name]))

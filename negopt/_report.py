@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from negopt._array import Array, dot, namespace_of, scalars
 from negopt._types import Outcome, State
 
-__all__ = ["FIELDS", "HEADER", "format_row", "logging_to_screen", "row"]
+__all__ = ["FIELDS", "HEADER", "Heading", "format_row", "logging_to_screen", "record", "row"]
 
 logger = logging.getLogger("negopt")
 
@@ -22,6 +23,7 @@ FIELDS = (
     "grad_norm",
     "step_norm",
     "step_size",
+    "cosine",
     "tr_radius",
     "rho",
     "accepted",
@@ -38,7 +40,9 @@ HEADER = (
 )
 
 
-def row(state: State, outcome: Outcome | None, step_norm: float) -> dict[str, float]:
+def row(
+    state: State, outcome: Outcome | None, step_norm: float, cosine: float = math.nan
+) -> dict[str, float]:
     """Return the figures of one iteration; what a method does not have is nan."""
     nan = float("nan")
     return {
@@ -47,6 +51,7 @@ def row(state: State, outcome: Outcome | None, step_norm: float) -> dict[str, fl
         "grad_norm": state.iterate.gmax,
         "step_norm": step_norm,
         "step_size": outcome.step_size if outcome else nan,
+        "cosine": cosine,
         "tr_radius": outcome.radius if outcome else nan,
         "rho": outcome.rho if outcome else nan,
         "accepted": float(outcome.accepted) if outcome else nan,
@@ -56,6 +61,43 @@ def row(state: State, outcome: Outcome | None, step_norm: float) -> dict[str, fl
         "min_curvature": outcome.min_curvature if outcome else nan,
         "time": state.elapsed,
     }
+
+
+def record(history: dict[str, list[float]], figures: dict[str, float]) -> None:
+    """Append the figures of one iteration; a column that an older record lacks begins with nan."""
+    rows = len(history["nit"])
+    for name in FIELDS:
+        history.setdefault(name, [math.nan] * rows).append(float(figures[name]))
+
+
+class Heading:
+    """The angle between what is searched along and steepest descent, for the history.
+
+    Parameters
+    ----------
+    state : State
+        Before the iteration: copies of x and g are kept, since compiled code writes into its own.
+    """
+
+    def __init__(self, state: State) -> None:
+        x, g = state.iterate.x, state.iterate.g
+        xp = namespace_of(x)
+        self._x: Array = xp.asarray(x, copy=True)
+        self._g: Array = xp.asarray(g, copy=True)
+
+    def cosine(self, state: State, outcome: Outcome | None) -> float:
+        """Return ``-g'd / (||g|| ||d||)`` of the direction d that was searched, nan without a step.
+
+        A step of negative size went along -d.
+        """
+        if outcome is None or not outcome.accepted:
+            return math.nan
+        s = state.iterate.x - self._x
+        slope, square, length = scalars(dot(self._g, s), dot(self._g, self._g), dot(s, s))
+        size = math.sqrt(square) * math.sqrt(length)
+        if not 0.0 < size < math.inf:
+            return math.nan
+        return (slope if outcome.step_size < 0.0 else -slope) / size
 
 
 def format_row(figures: dict[str, Any]) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from negopt._array import (
+    adopt,
     all_finite,
     as_vector,
     convert_like,
@@ -173,3 +176,23 @@ def test_rows_dot_in_float64_across_blocks(xp_case, n) -> None:
         assert got == pytest.approx(exact, rel=1e-10, abs=1e-10)
     one = float64_rows_dot(xp_case.asarray(rows, "float32"), xp_case.asarray(v[:, 0], "float32"))
     assert one == pytest.approx(exact[:, 0], rel=1e-10, abs=1e-10)
+
+
+class OnGPU:
+    """Says that it lies on a CUDA device."""
+
+    device = "cuda:0"
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return (2, 0)
+
+
+def test_buffers_of_other_libraries_are_shared(monkeypatch) -> None:
+    value = np.arange(3.0)
+    assert np.shares_memory(adopt(value), value)
+    there = OnGPU()
+    monkeypatch.setitem(sys.modules, "cupy", SimpleNamespace(from_dlpack=lambda x: [x]))
+    assert adopt(there) == [there]
+    monkeypatch.setitem(sys.modules, "cupy", None)
+    with pytest.raises(ImportError, match=r"cuda:0.*CuPy.*device_put"):
+        adopt(there)

@@ -107,6 +107,8 @@ def test_density_of_a_spectrum(tmp_path: Path) -> None:
     drawn = above[:, 1] > 1e-3
     assert np.max(np.abs(above[drawn, 1] - height[drawn])) < 1e-6
     assert ax.get_yscale() == "log"
+    peak = max(below[:, 1].max(), above[:, 1].max())
+    assert peak < ax.get_ylim()[1] < 10.0 * peak
     exact = negopt.spectrum(np.diag(values), np.zeros(300))
     assert plot.spectrum(exact).axes[0].get_ylabel() == "eigenvalue"  # these are known, one by one
 
@@ -167,3 +169,96 @@ def test_without_matplotlib(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r"negopt\[plot\]"):
         plot.spectrum([1.0])
+
+
+def test_loss_is_drawn_as_it_is(tmp_path: Path) -> None:
+    res = run("gd", learning_rate=1e-3, maxiter=20)
+    figure = plot.loss({"gd": res, "pairs": ([0, 1, 2], [5.0, 7.0, 2.0])})
+    assert saved(figure, tmp_path)[:8] == PNG
+    first, second = figure.axes[0].get_lines()
+    np.testing.assert_array_equal(first.get_ydata(), res.history["fun"])
+    np.testing.assert_array_equal(second.get_ydata(), [5.0, 7.0, 2.0])  # up as well
+    assert figure.axes[0].get_yscale() == "log"
+    assert plot.loss([([0, 1], [1.0, -1.0])]).axes[0].get_yscale() == "linear"
+    for x, label in (("nit", "iteration"), ("nfev", "evaluations of f"), ("time", "seconds")):
+        ax = plot.loss(res, x=x).axes[0]
+        assert ax.get_xlabel() == label
+        np.testing.assert_array_equal(ax.get_lines()[0].get_xdata(), res.history[x])
+    with pytest.raises(ValueError, match="'x' is 'epochs'"):
+        plot.loss(res, x="epochs")
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("flip", ["direction", "eigen"])
+def test_cosines_are_those_of_the_directions(flip: str, compiled: bool, tmp_path: Path) -> None:
+    problem = problems.get("chained_rosenbrock", 4)
+    points = [(problem.x0, problem.fun_and_grad(problem.x0)[1])]
+    sizes = []
+
+    def watch(intermediate_result) -> None:
+        points.append((intermediate_result.x, intermediate_result.jac))
+        sizes.append(intermediate_result.step_size)
+
+    res = negopt.minimize(
+        problem,
+        problem.x0,
+        method="lsr1-wolfe-pm",
+        callback=watch,
+        options={"record": True, "flip": flip, "compiled": compiled, "maxiter": 30},
+    )
+    found = res.history["cosine"]
+    assert np.isnan(found[0])
+    for k, size in enumerate(sizes):
+        (x, g), after = points[k], points[k + 1][0]
+        d = (after - x) / size
+        expected = -(g @ d) / (np.linalg.norm(g) * np.linalg.norm(d))
+        assert found[k + 1] == pytest.approx(expected, rel=1e-6)
+    negative = int(np.sum(found < 0.0))
+    assert negative == res.n_negative_steps
+    assert (negative > 0) == (flip == "direction")
+    figure = plot.cosines(res)
+    assert saved(figure, tmp_path)[:8] == PNG
+    labels = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert labels[0] == f"descends ({len(sizes) - negative})"
+
+
+def test_cosines_need_steps() -> None:
+    with pytest.raises(ValueError, match="no step"):
+        plot.cosines(run("lqn-tr", maxiter=0))
+
+
+def test_a_trust_region_step_has_a_cosine_too() -> None:
+    history = run("lqn-tr").history
+    accepted = history["accepted"] == 1.0
+    assert np.all(history["cosine"][accepted] > 0.0)
+    assert np.all(np.isnan(history["cosine"][~accepted]))
+
+
+def test_trust_radius_marks_what_was_rejected(tmp_path: Path) -> None:
+    results = {name: run(name) for name in ("lqn-tr", "lsr1-tr")}
+    figure = plot.trust_radius(results)
+    assert saved(figure, tmp_path)[:8] == PNG
+    lines = figure.axes[0].get_lines()
+    total = 0
+    for line, crosses, (name, res) in zip(lines[::2], lines[1::2], results.items(), strict=True):
+        missed = int(np.sum(res.history["accepted"] == 0.0))
+        total += missed
+        assert line.get_label() == f"{name} ({missed} rejected)"
+        assert crosses.get_xdata().size == missed
+        known = np.isfinite(res.history["tr_radius"])
+        np.testing.assert_array_equal(line.get_ydata(), res.history["tr_radius"][known])
+    assert total > 0  # otherwise this test says nothing
+    with pytest.raises(ValueError, match="no trust radius"):
+        plot.trust_radius(run("gd-armijo"))
+
+
+def test_an_older_record_goes_on_with_what_it_lacks() -> None:
+    problem = problems.get("chained_rosenbrock", 4)
+    options: dict[str, object] = {"record": True, "maxiter": 3}
+    res = negopt.minimize(problem, problem.x0, method="lqn-tr", options=options)
+    del res.state.history["cosine"]
+    res = negopt.minimize(
+        problem, problem.x0, method="lqn-tr", options={**options, "state": res.state}
+    )
+    assert np.isnan(res.history["cosine"][:4]).all()
+    assert len(res.history["cosine"]) == len(res.history["fun"]) == 7

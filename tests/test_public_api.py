@@ -200,6 +200,10 @@ def test_examples_in_documents_run(path: Path, tmp_path: Path, monkeypatch) -> N
     need_libraries(path.read_text())
     blocks = re.findall(r"^```python\n(.*?)^```", path.read_text(), re.MULTILINE | re.DOTALL)
     source = "\n".join(block for block in blocks if ">>>" in block)
+    for library in re.findall(r"^>>> import (jax|torch)$", source, re.MULTILINE):
+        pytest.importorskip(library)
+    if "import plot" in source:
+        pytest.importorskip("matplotlib")
     test = doctest.DocTestParser().get_doctest(source, {}, path.name, str(path), 0)
     failures: list[str] = []
     runner = doctest.DocTestRunner(optionflags=FLAGS)
