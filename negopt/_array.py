@@ -36,8 +36,6 @@ __all__ = [
     "adopt",
     "all_finite",
     "as_vector",
-    "checked_pair",
-    "checked_value",
     "convert_like",
     "device_of",
     "dot",
@@ -205,29 +203,6 @@ def convert_like(value: Any, like: Array, name: str) -> Array:
     return xp.asarray(xp.astype(value, like.dtype), copy=True)
 
 
-def vector_like(value: Any, like: Array, n: int, name: str) -> Array:
-    """Return what the caller's function gave as a vector of n entries; else as `convert_like`."""
-    g = convert_like(value, like, name)
-    if g.shape == (n,):
-        return g
-    if math.prod(g.shape) != n:
-        raise ValueError(
-            f"{name} returned shape {tuple(g.shape)}; it must return {n} entries, "
-            f"the shape of x0 ({n},)."
-        )
-    return namespace_of(g).reshape(g, (n,))
-
-
-def matrix_like(value: Any, like: Array, n: int, name: str) -> Any:
-    """Return the caller's n x n matrix: an array like `like`, or sparse or an operator as it is."""
-    h = value if hasattr(value, "shape") else convert_like(value, like, name)
-    if tuple(h.shape) != (n, n):
-        raise ValueError(f"{name} returned shape {tuple(h.shape)}; it must be ({n}, {n}).")
-    if is_array(h) and library_of(h) != library_of(like):
-        h = convert_like(h, like, name)
-    return h
-
-
 def _foreign(name: str, value: Any, like: Array) -> str:
     return (
         f"{name} returned a {library_of(value)} array but x0 is a {library_of(like)} array; "
@@ -379,41 +354,3 @@ def _wide_product(xp: Any, rows: Array, vectors: Array) -> Array:
         part = xp.matmul(left, right)
         total = part if total is None else total + part
     return total
-
-
-def checked_pair(pair: Any) -> tuple[Any, Any]:
-    """Return value and gradient of what a function with jac=True has returned."""
-    try:
-        value, gradient = pair
-    except (TypeError, ValueError):
-        raise ValueError(
-            "with jac=True fun must return the pair (value, gradient); "
-            f"it returned {type(pair).__name__}."
-        ) from None
-    return value, gradient
-
-
-def checked_value(value: Any) -> Any:
-    """Return the user's value as a Python float, or as a device scalar not yet read."""
-    if isinstance(value, float):  # NumPy's float64 too, what most functions in NumPy return
-        return float(value)
-    if is_array(value):
-        if value.shape not in ((), (1,)) and math.prod(value.shape) != 1:
-            raise ValueError(
-                "The user-provided objective function must return a scalar value; "
-                f"fun returned an array of shape {tuple(value.shape)}."
-            )
-        if namespace_of(value).isdtype(value.dtype, "complex floating"):
-            raise TypeError("fun returned a complex value; it must return a real number.")
-        return namespace_of(value).reshape(value, ())
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        size = getattr(value, "__len__", None)
-        if size is not None and not isinstance(value, str) and len(value) == 1:
-            first: float = float(value[0])
-            return first
-        raise ValueError(
-            "The user-provided objective function must return a scalar value; "
-            f"fun returned {type(value).__name__}."
-        ) from None

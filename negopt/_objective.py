@@ -11,8 +11,6 @@ from typing import Any
 from negopt import _differences as differences
 from negopt._array import (
     Array,
-    checked_pair,
-    checked_value,
     copy_of,
     device_of,
     dot,
@@ -20,12 +18,11 @@ from negopt._array import (
     is_array,
     is_plain,
     largest,
-    matrix_like,
     namespace_of,
     norm,
     scalars,
-    vector_like,
 )
+from negopt._given import checked_pair, checked_value, matrix_like, vector_like
 from negopt._types import BudgetExhausted, Counters, Iterate
 
 __all__ = ["Objective"]

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from negopt._array import checked_pair
+from negopt._given import checked_pair
 from negopt._objective import Objective
 
 __all__ = ["evaluator", "parts"]

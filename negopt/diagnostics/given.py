@@ -6,7 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-from negopt._array import Array, as_vector, checked_value, convert_like, namespace_of, scalars
+from negopt._array import Array, as_vector, convert_like, namespace_of, scalars
+from negopt._given import checked_value
 
 __all__ = ["Fault", "Given"]
 

@@ -1,0 +1,71 @@
+"""What the caller's functions gave: checked, and as arrays like the caller's own."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from negopt._array import Array, convert_like, is_array, library_of, namespace_of
+
+__all__ = ["checked_pair", "checked_value", "matrix_like", "vector_like"]
+
+
+def vector_like(value: Any, like: Array, n: int, name: str) -> Array:
+    """Return what the caller's function gave as a vector of n entries; else as `convert_like`."""
+    g = convert_like(value, like, name)
+    if g.shape == (n,):
+        return g
+    if math.prod(g.shape) != n:
+        raise ValueError(
+            f"{name} returned shape {tuple(g.shape)}; it must return {n} entries, "
+            f"the shape of x0 ({n},)."
+        )
+    return namespace_of(g).reshape(g, (n,))
+
+
+def matrix_like(value: Any, like: Array, n: int, name: str) -> Any:
+    """Return the caller's n x n matrix: an array like `like`, or sparse or an operator as it is."""
+    h = value if hasattr(value, "shape") else convert_like(value, like, name)
+    if tuple(h.shape) != (n, n):
+        raise ValueError(f"{name} returned shape {tuple(h.shape)}; it must be ({n}, {n}).")
+    if is_array(h) and library_of(h) != library_of(like):
+        h = convert_like(h, like, name)
+    return h
+
+
+def checked_pair(pair: Any) -> tuple[Any, Any]:
+    """Return value and gradient of what a function with jac=True has returned."""
+    try:
+        value, gradient = pair
+    except (TypeError, ValueError):
+        raise ValueError(
+            "with jac=True fun must return the pair (value, gradient); "
+            f"it returned {type(pair).__name__}."
+        ) from None
+    return value, gradient
+
+
+def checked_value(value: Any) -> Any:
+    """Return the user's value as a Python float, or as a device scalar not yet read."""
+    if isinstance(value, float):  # NumPy's float64 too, what most functions in NumPy return
+        return float(value)
+    if is_array(value):
+        if value.shape not in ((), (1,)) and math.prod(value.shape) != 1:
+            raise ValueError(
+                "The user-provided objective function must return a scalar value; "
+                f"fun returned an array of shape {tuple(value.shape)}."
+            )
+        if namespace_of(value).isdtype(value.dtype, "complex floating"):
+            raise TypeError("fun returned a complex value; it must return a real number.")
+        return namespace_of(value).reshape(value, ())
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        size = getattr(value, "__len__", None)
+        if size is not None and not isinstance(value, str) and len(value) == 1:
+            first: float = float(value[0])
+            return first
+        raise ValueError(
+            "The user-provided objective function must return a scalar value; "
+            f"fun returned {type(value).__name__}."
+        ) from None
