@@ -69,7 +69,7 @@ class Velocity:
     """State: the velocity, shape (n,), or None at rest, and the lowest f."""
 
     velocity: Array | None = None
-    lowest: float = math.inf
+    lowest: float = field(default=math.inf, metadata={"value": True})
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,8 @@ class FixedRate:
     """
 
     patience: ClassVar[int] = PATIENCE
+    #: Whether f at a trial is compared with f at the point it is tried from.
+    compares: ClassVar[bool] = False
 
     learning_rate: float = field(default=1e-3, metadata={"doc": "factor on the step"})
 
