@@ -69,7 +69,7 @@ class Velocity:
     """State: the velocity, shape (n,), or None at rest, and the lowest f."""
 
     velocity: Array | None = None
-    lowest: float = field(default=math.inf, metadata={"value": True})
+    lowest: float = math.inf
 
 
 @dataclass(frozen=True)

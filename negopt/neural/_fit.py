@@ -13,6 +13,7 @@ from negopt._report import row
 from negopt._solver import Solver
 from negopt._stopping import precision_message
 from negopt._types import BudgetExhausted, Iterate, State, Status
+from negopt.globalize.fixed import DIVERGED
 from negopt.neural import _fit_state
 from negopt.neural._batches import Feed
 from negopt.neural._fit_state import STEP_FIELDS, FitState
@@ -143,14 +144,16 @@ class Training:
             solver.exhausted(state, error)
             return
         figures = state.iterate.f, state.iterate.gmax
-        if state.iterate.finite:
+        if state.iterate.finite and state.iterate.gmax > 0.0:
             self._share_pairs(feed, place)
             solver.step(state)
             if state.k == before:
                 return
             self._settle(state)
+            self._diverged(state)
         else:
-            solver.outcome = None  # the loss of this batch is not defined here: nothing to learn
+            # The loss of this batch is not defined here, or flat: there is no step to take.
+            solver.outcome, solver.step_norm = None, math.nan
         if self.ahead:
             fit.at = self._following(feed)
         self._spend(work, batch.size / plan.samples, batch.products_size / plan.samples)
@@ -188,6 +191,15 @@ class Training:
         if state.status is not None and state.status not in FINAL:
             state.status, state.message = None, ""
 
+    def _diverged(self, state: State) -> None:
+        """End a run whose loss has grown beyond all bounds, step by step."""
+        if state.status is None and state.iterate.f > DIVERGED * max(1.0, abs(state.f0)):
+            state.status = Status.NONFINITE
+            state.message = (
+                f"The run diverged, the loss from {state.f0:.3g} to {state.iterate.f:.3g}: steps "
+                "that are not compared with the loss need a smaller learning_rate."
+            )
+
     def _work(self) -> tuple[int, int]:
         """Return evaluations and products so far."""
         counters = self.state.counters
@@ -203,6 +215,7 @@ class Training:
     def _done(self, loss: float, gmax: float, size: float, objective: Any) -> None:
         """Book a step that began at the value `loss`, with the largest derivative `gmax`."""
         fit, outcome = self.fit, self.solver.outcome
+        fit.hopeful += outcome is not None and not outcome.stuck
         if outcome is not None and outcome.accepted:
             fit.accepted += 1
             if hasattr(objective, "commit"):
@@ -241,13 +254,13 @@ class Training:
         figures |= self.measures(state.iterate.x)
         for name, column in fit.epochs.items():
             column.append(float(figures[name]))
-        moved = fit.accepted > 0
+        hopeless = fit.hopeful == 0  # N.B. a rejected step may only have been too long
         fit.epoch, fit.batch = fit.epoch + 1, 0
         fit.loss = fit.gradient = fit.weight = 0.0
-        fit.accepted = 0
+        fit.accepted = fit.hopeful = 0
         self.latest = {name: float(value) for name, value in figures.items()}
         self._compare(self.latest["validation_loss"])
-        if self.feed is not None and state.status is None and not moved:
+        if self.feed is not None and state.status is None and hopeless:
             self._given_up()
         self._over()
         for watch in self.watches:
@@ -291,7 +304,7 @@ class Training:
         state.message = precision_message(
             state.iterate,
             self.solver.limits,
-            f"no step was accepted on any batch of epoch {self.fit.epoch}{reason}",
+            f"no step could be made on any batch of epoch {self.fit.epoch}{reason}",
         )
 
     # --- files -------------------------------------------------------------------------------

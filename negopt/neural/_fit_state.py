@@ -57,8 +57,9 @@ class FitState:
         Sums over the batches of the present epoch.
     gradient : float
         The same of the gradient's norm.
-    accepted : int
-        Steps accepted in the present epoch.
+    accepted, hopeful : int
+        Steps of the present epoch that were accepted, and those after which the method could
+        go on from where it was.
     passes : float
         Gradients per sample so far, a Hessian product counted as two.
     buffers : dict or None
@@ -81,6 +82,7 @@ class FitState:
     gradient: float = 0.0
     weight: float = 0.0
     accepted: int = 0
+    hopeful: int = 0
     passes: float = 0.0
     buffers: dict[str, Any] | None = None
 
