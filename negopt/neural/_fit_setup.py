@@ -16,7 +16,7 @@ from negopt._objective import Objective
 from negopt._options import RunOptions, check_integer, check_number, collect, warn_unknown
 from negopt._result import wrap
 from negopt._solver import Solver
-from negopt._types import Iterate, State
+from negopt._types import Iterate, State, Status
 from negopt.methods import METHODS, Method, choose
 from negopt.neural._batches import Feed, Plan, number_of_samples
 from negopt.neural._fit import Training
@@ -225,7 +225,12 @@ def begin(
         _check_same(first, kept.solver.iterate)
         if kept.buffers is not None and hasattr(whole, "load_buffers"):
             whole.load_buffers(kept.buffers)
-        solver.resume(kept.solver)
+        state = solver.resume(kept.solver)
+        if feed is None and epochs is not None and solver.limits is not None:
+            solver.limits = dataclasses.replace(solver.limits, first=0)
+            if state.status is Status.LIMIT:  # to be said of the whole run
+                state.status = None
+                solver.check_stop(state)
         return solver, kept
     state = solver.init()
     return solver, FitState(
