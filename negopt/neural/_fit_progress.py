@@ -86,7 +86,9 @@ class Callback:
             names = set()
 
         def with_figures(intermediate_result: Any) -> None:
-            intermediate_result.update(self.latest)
+            for name, value in self.latest.items():
+                intermediate_result.setdefault(name, value)
+            intermediate_result.epoch = int(self.latest["epoch"])
             callback(intermediate_result=intermediate_result)
 
         wants_result = names == {"intermediate_result"}

@@ -46,6 +46,8 @@ ELSEWHERE = {
 }
 #: Those that judge a run by the loss at its points, which on batches nobody has seen.
 JUDGES = ("gtol", "grtol", "norm", "xrtol", "ftarget", "certify", "certify_products", "max_escapes")
+#: What ``method=None`` takes on batches (docs/training.md): no products, no rate to tune.
+ON_BATCHES = "lqn-tr"
 #: A share of the loss by which that of a checkpoint's point may differ when it is resumed:
 #: what float32 sums in another order leave, on another device for one.
 SAME = 1e-3
@@ -72,8 +74,9 @@ def starting_point(objective: Any, rng: Any) -> Any:
     return x0(rng=rng) if callable(x0) else x0
 
 
-def method_of(method: Any, start: Array, objective: Any) -> Method:
+def method_of(method: Any, start: Array, objective: Any, *, on_batches: bool) -> Method:
     """Return the row of the table that is meant."""
+    method = ON_BATCHES if method is None and on_batches else method
     found = own_method(method, constrained=False)
     if found is None:
         raise ValueError(f"method={method!r}: fit takes negopt's methods, {', '.join(METHODS)}.")

@@ -67,7 +67,7 @@ def fit(
         ``(inputs, targets)`` to train on, arrays (or tuples, lists or dicts of arrays) whose
         first axis counts the samples; by default those of the objective.
     method : str, callable or Method, optional
-        As in `minimize`.
+        As in `minimize`; on batches None takes ``"lqn-tr"``.
     epochs : int, optional
         Passes over the data, in all, those of a run that is resumed included.  With
         `batch_size` 10 by default; without, an epoch is one iteration and the default is
@@ -176,8 +176,8 @@ def fit(
     """
     whole = objective if data is None else over(objective, data, "data")
     start = as_vector(starting_point(whole, rng) if x0 is None else x0)
-    row = method_of(method, start, whole)
     on_batches = batch_size is not None or hessian_batch_size is not None
+    row = method_of(method, start, whole, on_batches=on_batches)
     row, run = settings_of(row, options or {}, epochs, rng, on_batches=on_batches)
     path, source = _fit_state.where(checkpoint, resume)
     feed = None
