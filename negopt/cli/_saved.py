@@ -16,7 +16,15 @@ from negopt.cli._errors import UsageError, reason
 from negopt.cli._network import IONOSPHERE, NetworkSpec
 from negopt.methods import METHODS
 
-__all__ = ["Recipe", "read", "read_recipe", "recipe_path", "write_recipe", "write_state"]
+__all__ = [
+    "Recipe",
+    "known_recipe",
+    "read",
+    "read_recipe",
+    "recipe_path",
+    "write_recipe",
+    "write_state",
+]
 
 #: Raised whenever a recipe written before could no longer be read as it was meant.
 FORMAT = 1
@@ -106,6 +114,14 @@ def read(path: str) -> tuple[State, Recipe]:
             "they do not belong together"
         )
     return state, recipe
+
+
+def known_recipe(path: str) -> Recipe | None:
+    """Return the recipe of the checkpoint `path`, or None where there is none to be read."""
+    try:
+        return read_recipe(path)
+    except UsageError:
+        return None
 
 
 def read_recipe(path: str) -> Recipe:

@@ -93,9 +93,9 @@ def _train_further(options: Any) -> int:
 def _go_on(
     source: str, path: str, iterations: int | None, data: str | None, every: int | None = None
 ) -> int:
-    recipe = _saved.read_recipe(source)
-    if recipe.batches is not None:
-        return _batches.go_on(source, path, recipe, iterations, data, every)
+    planned = _saved.known_recipe(source)
+    if planned is not None and planned.batches is not None:
+        return _batches.go_on(source, path, planned, iterations, data, every)
     state, recipe = _saved.read(source)
     spec = recipe.network if data is None else dataclasses.replace(recipe.network, data=data)
     task = build(spec)
