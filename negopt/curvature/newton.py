@@ -66,7 +66,7 @@ class ModelledMemory:
     f: float = field(default=math.nan, metadata={"value": True})
     gnorm: float = math.nan
     inverse_root: Array | None = None
-    predicted: float = math.nan
+    predicted: float = field(default=math.nan, metadata={"value": True})
     modelled: bool = False
     failures: int = 0
     wait: int = 0

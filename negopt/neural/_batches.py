@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from negopt._array import Array, all_finite, is_array, namespace_of, scalars
+from negopt._array import Array, is_array, namespace_of, scalars
 from negopt.neural._cache import take_rows
 
-__all__ = ["Feed", "Plan", "Sampled", "number_of_samples"]
+__all__ = ["Feed", "Plan", "Sampled", "number_of_samples", "on"]
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
 
@@ -101,21 +102,22 @@ class Feed:
     objective : object
         Over all data; with ``take(indices)``, or with ``on(inputs, targets)``.
     data : tuple or None
-        ``(inputs, targets)``; needed where the objective has no ``take``.
+        Such as ``(inputs, targets)``; needed where the objective has no ``take``.
     plan : Plan
     """
 
-    def __init__(self, objective: Any, data: tuple[Any, Any] | None, plan: Plan) -> None:
+    def __init__(self, objective: Any, data: tuple[Any, ...] | None, plan: Plan) -> None:
         self.objective, self.data, self.plan = objective, data, plan
+        self._seeded = data is not None and "seed" in inspect.signature(objective.on).parameters
 
     def batch(self, epoch: int, index: int) -> Sampled:
         """Return the objective of a batch."""
         rows = self.plan.batch(epoch, index)
-        values = products = self._over(rows)
+        values = products = self._over(rows, epoch, index)
         some = rows.size
         if self.plan.hessian is not None and self.plan.hessian < some:
             some = self.plan.hessian
-            products = self._over(rows[:some])
+            products = self._over(rows[:some], epoch, index)
         return Sampled(values, products, int(rows.size), int(some))
 
     def overlap(self, epoch: int, index: int) -> Sampled | None:
@@ -123,7 +125,7 @@ class Feed:
         rows = self.plan.overlap(epoch, index)
         if rows is None:
             return None
-        values = self._over(rows)
+        values = self._over(rows, epoch, index)
         return Sampled(values, values, int(rows.size), int(rows.size))
 
     def whole(self, x: Array) -> tuple[float, Array]:
@@ -132,7 +134,7 @@ class Feed:
         value, gradient = 0.0, None
         for start in range(0, n, self.plan.size):
             rows = np.arange(start, min(start + self.plan.size, n))
-            part = self._over(rows)
+            part = self._over(rows, 0, start)
             if hasattr(part, "fun_and_grad"):
                 f, g = part.fun_and_grad(x)
             else:
@@ -142,15 +144,25 @@ class Feed:
             gradient = share * g if gradient is None else gradient + share * g
         return value, gradient
 
-    def _over(self, rows: Indices) -> Any:
+    def _over(self, rows: Indices, *place: int) -> Any:
         if self.data is None:
             return self.objective.take(rows)
-        inputs, targets = self.data
-        return self.objective.on(_rows(inputs, rows), _rows(targets, rows))
+        seed = None
+        if self._seeded:  # of dropout: a mask belongs to a batch, also when the run is resumed
+            seed = int(np.random.default_rng([self.plan.seed, *place]).integers(2**62))
+        return on(self.objective, tuple(_rows(part, rows) for part in self.data), seed=seed)
+
+
+def on(objective: Any, data: Sequence[Any], **extra: Any) -> Any:
+    """Return the objective over other data, told those of `extra` that it takes."""
+    known = inspect.signature(objective.on).parameters
+    return objective.on(*data, **{k: v for k, v in extra.items() if k in known})
 
 
 def _rows(tree: Any, rows: Indices) -> Any:
     """Return the rows of every array in a tuple, list or dict of arrays."""
+    if tree is None:
+        return None
     if isinstance(tree, dict):
         return {key: _rows(value, rows) for key, value in tree.items()}
     if isinstance(tree, (list, tuple)):
@@ -164,7 +176,7 @@ def _leaves(tree: Any) -> Iterator[Any]:
     if isinstance(tree, (list, tuple)):
         for value in tree:
             yield from _leaves(value)
-    else:
+    elif tree is not None:
         yield tree
 
 
@@ -178,7 +190,7 @@ def number_of_samples(data: Any, name: str) -> int:
     ValueError
         When they have different numbers of samples, none, or entries that are not finite.
     """
-    if not isinstance(data, (tuple, list)) or len(data) != 2:
+    if not isinstance(data, (tuple, list)) or not data:
         raise TypeError(f"{name} is a {type(data).__name__}; pass the pair (inputs, targets).")
     sizes = set()
     for leaf in _leaves(data):
@@ -189,7 +201,8 @@ def number_of_samples(data: Any, name: str) -> int:
             )
         sizes.add(int(leaf.shape[0]))
         xp = namespace_of(leaf)
-        if leaf.shape[0] and xp.isdtype(leaf.dtype, "real floating") and not all_finite(leaf):
+        real = xp.isdtype(leaf.dtype, "real floating")
+        if leaf.shape[0] and real and not bool(xp.all(xp.isfinite(leaf))):
             raise ValueError(f"{name} has entries that are not finite; fill or drop those samples.")
     if len(sizes) != 1 or sizes == {0}:
         raise ValueError(

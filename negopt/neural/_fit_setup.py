@@ -18,7 +18,7 @@ from negopt._result import wrap
 from negopt._solver import Solver
 from negopt._types import Iterate, State, Status
 from negopt.methods import METHODS, Method, choose
-from negopt.neural._batches import Feed, Plan, number_of_samples
+from negopt.neural._batches import Feed, Plan, number_of_samples, on
 from negopt.neural._fit import Training
 from negopt.neural._fit_state import EPOCH_FIELDS, STEP_FIELDS, FitState, new_columns
 from negopt.neural._turn import BatchObjective
@@ -55,7 +55,7 @@ SAME = 1e-3
 Metrics = Mapping[str, Callable[[Any, Array], Any]]
 
 
-def over(objective: Any, data: Any, name: str) -> Any:
+def over(objective: Any, data: Any, name: str, **extra: Any) -> Any:
     """Return the objective of the same network over other data, which are checked."""
     if not hasattr(objective, "on"):
         raise TypeError(
@@ -63,7 +63,7 @@ def over(objective: Any, data: Any, name: str) -> Any:
             "has none."
         )
     number_of_samples(data, name)
-    return objective.on(*data)
+    return on(objective, data, **extra)
 
 
 def starting_point(objective: Any, rng: Any) -> Any:
@@ -127,11 +127,14 @@ def feed_of(
             f"batch_size= needs an objective with on(inputs, targets); a {type(whole).__name__} "
             "has none."
         )
-    if data is None and not hasattr(whole, "data"):
+    if data is None and hasattr(whole, "data"):
+        data = whole.data
+    elif data is None and hasattr(whole, "inputs") and hasattr(whole, "targets"):
+        data = (whole.inputs, whole.targets)
+    if data is None:
         raise ValueError(
             f"a {type(whole).__name__} does not say what its data are; pass data=(inputs, targets)."
         )
-    data = whole.data if data is None else data
     samples = number_of_samples(data, "data")
     size = samples
     if batch_size is not None:
@@ -182,7 +185,9 @@ def measures_of(whole: Any, validation: Any, metrics: Metrics, patience: int | N
             raise ValueError(f"metrics: {name!r} is a column of the history already; rename it.")
         if not callable(metric):
             raise TypeError(f"metrics[{name!r}] is not callable: metric(objective, x) -> float.")
-    there = whole if validation is None else over(whole, validation, "validation")
+    there = whole
+    if validation is not None:  # dropout off, batch norm by its running statistics
+        there = over(whole, validation, "validation", training=False)
     return Measures(there, dict(metrics), validates=validation is not None)
 
 

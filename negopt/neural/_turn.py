@@ -58,7 +58,7 @@ def turn(solver: Solver, state: State, fun: Any, *, evaluate: bool = True) -> No
     _forget(state.globalize)
     _forget(state.memory)
     state.iterate = state.best = objective.best = here
-    state.stalled, state.stalled_gmax = 0, math.nan
+    state.stalled, state.stalled_gmax, state.resets = 0, math.nan, 0
     state.certificate = Certificate()
     state.status, state.message = None, ""
 

@@ -354,6 +354,7 @@ def test_float32_stays_float32(method: str) -> None:
         ({"metrics": {"loss": accuracy}}, "column of the history"),
         ({"data": ([[1.0]], [1.0])}, "first axis counts the samples"),
         ({"data": np.ones((3, 2))}, "the pair"),
+        ({"data": ()}, "the pair"),
         ({"data": (np.ones((3, 34)), np.ones(2))}, "same number"),
         ({"validation": (np.full((3, 34), np.nan), np.ones(3))}, "not finite"),
         ({"checkpoint_every": 0}, "checkpoint_every=0"),

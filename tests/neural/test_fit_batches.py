@@ -7,7 +7,7 @@ Hessian over any samples is known, so a pair tells which samples it was formed o
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -374,3 +374,57 @@ def test_a_users_own_method_and_budgets() -> None:
         assert "maxfun" in res.message
     res = fit(linear(), method="lsr1-tr", epochs=9, batch_size=20, options={"maxiter": 4})
     assert (res.status, res.nit) == (Status.LIMIT, 4)
+
+
+class Masked:
+    """A loss with a random mask of its seed, over a tree of data, as adapters have it."""
+
+    seeds: ClassVar[list[Any]] = []
+
+    def __init__(self, inputs: Any, targets: Any, seed: Any = 0, training: bool = True) -> None:
+        self.inputs, self.targets, self.training = inputs, targets, training
+        self.mask = np.random.default_rng(seed).integers(2, size=4) if training else np.ones(4)
+        self.x0 = np.ones(4)
+
+    def on(
+        self, inputs: Any, targets: Any = None, *, seed: Any = None, training: Any = None
+    ) -> Masked:
+        if seed is not None:
+            Masked.seeds.append(seed)
+        return Masked(inputs, targets, seed, self.training if training is None else training)
+
+    def fun_and_grad(self, x: Any) -> tuple[float, Any]:
+        a, (b, _) = self.inputs["a"], self.inputs["others"]
+        A = np.asarray(a) * self.mask
+        r = A @ x - np.asarray(b)
+        return float(0.5 * np.mean(r**2)), A.T @ r / len(r)
+
+    def fun(self, x: Any) -> float:
+        return self.fun_and_grad(x)[0]
+
+    def grad(self, x: Any) -> Any:
+        return self.fun_and_grad(x)[1]
+
+
+def test_trees_of_data_and_masks_of_a_batch() -> None:
+    inputs = {"a": X, "others": [Y, np.arange(50)]}
+    whole = Masked(inputs, None)
+    Masked.seeds.clear()
+    first = fit(whole, method="lqn-tr", epochs=3, batch_size=20, validation=(inputs, None))
+    seeds = Masked.seeds.copy()
+    assert len(set(seeds)) >= 9  # a mask for each batch ...
+    Masked.seeds.clear()
+    second = fit(whole, method="lqn-tr", epochs=3, batch_size=20, validation=(inputs, None))
+    assert Masked.seeds == seeds  # ... and the same ones in the same run
+    assert np.array_equal(first.x, second.x)
+    plain = Masked(inputs, None, training=False)
+    assert first.validation_loss == plain.fun(first.x)  # validation has no mask
+    given = fit(whole, data=(inputs,), method="lqn-tr", epochs=3, batch_size=20)
+    assert np.array_equal(given.x, first.x_last)
+
+
+def test_data_of_another_library() -> None:
+    jax = pytest.importorskip("jax")
+    inputs = {"a": jax.numpy.asarray(X), "others": (jax.numpy.asarray(Y), np.arange(50))}
+    res = fit(Masked(inputs, None), method="lqn-tr", epochs=2, batch_size=20)
+    assert res.nit == 6
