@@ -59,7 +59,7 @@ def test_energy_runs_on_the_sources_data(stochastic, tmp_path, monkeypatch, data
 
 
 def test_batches_run(stochastic, tmp_path):
-    runs = ["adam", "lsr1-tr, overlap 0.25", "tr-ellipsoid, products on a quarter"]
+    runs = ["adam, rate 0.01", "lsr1-tr, overlap 0.25", "tr-ellipsoid, products on a quarter"]
     arguments = ["--sizes", "60", "--seeds", "1", "--passes", "6", "--out", str(tmp_path)]
     stochastic.main(["batches", "--runs", *runs, *arguments])
     rows = read(tmp_path / "stochastic-batches-ionosphere-summary.csv")

@@ -125,14 +125,13 @@ def summarise_energy(rows: list[Row]) -> list[Row]:
 
 # --- batches -------------------------------------------------------------------------------------
 
-#: What is run on batches: rates from a coarse search by the validation loss, one for each task.
-RATES = {
-    "ionosphere": {"gd": 0.1, "adam": 0.01},
-    "mnist": {"gd": 0.1, "adam": 0.003},
-}
+#: What is run on batches; first-order methods at several rates, of which a reader takes the best.
 BATCHED: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
-    "gd, momentum 0.9": ("gd", {"momentum": 0.9}, {}),
-    "adam": ("adam", {}, {}),
+    **{
+        f"gd, momentum 0.9, rate {r:g}": ("gd", {"momentum": 0.9, "learning_rate": r}, {})
+        for r in (0.01, 0.03, 0.1, 0.3)
+    },
+    **{f"adam, rate {r:g}": ("adam", {"learning_rate": r}, {}) for r in (0.001, 0.003, 0.01, 0.03)},
     "gd-armijo": ("gd-armijo", {}, {}),
     "lsr1-tr": ("lsr1-tr", {}, {}),
     "lsr1-tr, overlap 0.25": ("lsr1-tr", {}, {"overlap": 0.25}),
@@ -195,8 +194,6 @@ def _batch_row(
     task: str, train: MLPObjective, kept: Any, name: str, size: int, seed: int, passes: float
 ) -> Row:
     method, options, batches = BATCHED[name]
-    if method in RATES[task]:
-        options = {**options, "learning_rate": RATES[task][method]}
     if "hessian" in batches:
         batches = {"hessian_batch_size": max(1, int(batches["hessian"] * size))}
 
