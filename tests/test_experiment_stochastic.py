@@ -65,3 +65,41 @@ def test_batches_run(stochastic, tmp_path):
     rows = read(tmp_path / "stochastic-batches-ionosphere-summary.csv")
     assert [r["run"] for r in rows] == runs
     assert all(float(r["train_20"]) < 0.69 for r in rows)
+
+
+FIRST = ("gd, momentum", "adam")
+
+
+def best(rows, batch, key, *, first):
+    """Return the lowest median of first-order methods, or of all others."""
+    return min(
+        float(r[key])
+        for r in rows
+        if r["batch"] == str(batch) and r["run"].startswith(FIRST) == first and r[key]
+    )
+
+
+def test_the_page_on_batches_says_what_was_measured():
+    rows = read(RESULTS / "stochastic-batches-ionosphere-summary.csv")
+    assert {r["seeds"] for r in rows} == {"5"}
+    for key in ("train_20", "train_80"):
+        for batch in (16, 64):
+            assert best(rows, batch, key, first=True) < best(rows, batch, key, first=False)
+        assert best(rows, 281, key, first=False) < best(rows, 281, key, first=True)
+    page = (ROOT / "docs" / "training.md").read_text()
+    for r in rows:
+        named = [line for line in page.splitlines() if line.startswith(f"| `{r['run']}` |")]
+        column = {"16": 2, "64": 4, "281": 6}[r["batch"]]
+        for line in named:
+            cells = [cell.strip(" *") for cell in line.split("|")]
+            for cell, key in ((cells[column], "train_20"), (cells[column + 1], "train_80")):
+                assert cell == (f"{float(r[key]):.3f}" if r[key] else "")
+    for batch, column in ((16, 2), (64, 4), (281, 6)):
+        shown = [
+            line.split("|") for line in page.splitlines() if line.startswith(("| `gd`", "| `adam`"))
+        ]
+        for i, key in ((column, "train_20"), (column + 1, "train_80")):
+            lowest = min(float(cells[i].strip(" *")) for cells in shown)
+            assert lowest == pytest.approx(best(rows, batch, key, first=True), abs=5e-4)
+    lowest = [float(r["valid_80"]) for r in rows]
+    assert 0.17 < min(lowest) < np.median(lowest) < 0.3
