@@ -296,20 +296,25 @@ def test_kill_9_loses_at_most_the_work_since_the_last_checkpoint(
         command = [sys.executable, str(script), str(tmp_path / name), method, str(seconds)]
         return subprocess.Popen(command, env=environment)
 
+    def written() -> tuple[int, int] | None:
+        """Tell one checkpoint from the next."""
+        found = path.stat() if path.exists() else None
+        return None if found is None else (found.st_ino, found.st_mtime_ns)
+
     calm = start("whole.npz", 0.0)
     path = tmp_path / "run.npz"
     seen = set()
     for kill in range(2):
         process = start("run.npz", 0.01)
-        before = path.stat().st_ino if path.exists() else None
+        before = written()
         limit = time.monotonic() + 60
         # Not at a checkpoint but somewhere after the second one of this life.
         for _ in range(2):
-            while (path.stat().st_ino if path.exists() else None) == before:
+            while written() == before:
                 assert time.monotonic() < limit
                 assert process.poll() is None
                 time.sleep(0.002)
-            before = path.stat().st_ino
+            before = written()
         time.sleep(0.013 * kill)
         process.send_signal(signal.SIGKILL)
         assert process.wait() == -signal.SIGKILL
