@@ -103,3 +103,22 @@ def test_the_page_on_batches_says_what_was_measured():
             assert lowest == pytest.approx(best(rows, batch, key, first=True), abs=5e-4)
     lowest = [float(r["valid_80"]) for r in rows]
     assert 0.17 < min(lowest) < np.median(lowest) < 0.3
+
+
+def test_the_page_on_mnist_says_what_was_measured():
+    rows = read(RESULTS / "stochastic-batches-mnist-summary.csv")
+    page = (ROOT / "docs" / "training.md").read_text()
+    names = [
+        *("gd, momentum 0.9", "adam", "lqn-tr", "lbfgs-wolfe", "lsr1-tr"),
+        *("tr-ellipsoid, products on a quarter", "sfn-lanczos"),
+    ]
+    for batch, label in ((100, "100"), (1000, "1000"), (10000, "10,000")):
+        (line,) = (line for line in page.splitlines() if line.startswith(f"| {label} |"))
+        cells = [cell.strip(" *") for cell in line.split("|")[2:-1]]
+        for name, cell in zip(names, cells, strict=True):
+            found = [
+                float(r["train_20"])
+                for r in rows
+                if r["batch"] == str(batch) and r["run"].split(", rate")[0] == name
+            ]
+            assert float(cell) == pytest.approx(min(found), rel=0.02)

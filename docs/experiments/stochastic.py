@@ -68,11 +68,11 @@ THEIRS = {
 }
 
 
-def energy_rows(names: Iterable[str], steps: int, seeds: int) -> Iterable[Row]:
+def energy_rows(names: Iterable[str], steps: int, seeds: Iterable[int]) -> Iterable[Row]:
     """Yield a row for each run."""
     folder = os.environ.get("NEGOPT_DATA")
     train, test = energy(Path(folder)) if folder else ionosphere()
-    for seed in range(seeds):
+    for seed in seeds:
         for name in names:
             method, options, share = OURS[name]
             began = time.monotonic()
@@ -180,10 +180,10 @@ TASKS: dict[str, Callable[[int], tuple[MLPObjective, tuple[Any, Any]]]] = {
 
 
 def batch_rows(
-    task: str, names: Iterable[str], sizes: Sequence[int], seeds: int, passes: float
+    task: str, names: Iterable[str], sizes: Sequence[int], seeds: Iterable[int], passes: float
 ) -> Iterable[Row]:
     """Yield a row for each run: the best losses after some work."""
-    for seed in range(seeds):
+    for seed in seeds:
         train, kept = TASKS[task](seed)
         for size in sizes:
             for name in names:
@@ -266,7 +266,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     )
     parser.add_argument("what", nargs="*", metavar="what", help=f"of {', '.join(PARTS)}; or all")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=5, help="random starts")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first of them")
     parser.add_argument("--steps", type=int, default=6000, help="of energy")
     parser.add_argument("--runs", nargs="+", help="only these, by name")
     parser.add_argument("--task", choices=list(TASKS), default="ionosphere", help="of batches")
@@ -277,14 +278,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if not set(what) <= set(PARTS):
         parser.error(f"{' '.join(what)}: choose from {', '.join(PARTS)}")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    seeds = range(chosen.first, chosen.first + chosen.seeds)
     chosen.out.mkdir(parents=True, exist_ok=True)
     if "energy" in what:
-        rows = energy_rows(chosen.runs or OURS, chosen.steps, chosen.seeds)
+        rows = energy_rows(chosen.runs or OURS, chosen.steps, seeds)
         write(rows, summarise_energy, chosen.out, "energy")
     if "batches" in what:
-        rows = batch_rows(
-            chosen.task, chosen.runs or BATCHED, chosen.sizes, chosen.seeds, chosen.passes
-        )
+        rows = batch_rows(chosen.task, chosen.runs or BATCHED, chosen.sizes, seeds, chosen.passes)
         write(rows, summarise_batches, chosen.out, f"batches-{chosen.task}")
 
 
