@@ -203,6 +203,25 @@ def test_buffers_are_kept(tmp_path: Path) -> None:
     assert np.any(whole != 0.0)
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_every_library_goes_on(xp_case: Any, dtype: str, tmp_path: Path) -> None:
+    host, (X, y) = problem()
+    inputs, targets = (xp_case.asarray(a, dtype) for a in host.data)
+    objective = MLPObjective(host.network, inputs, targets, loss="logistic")
+    kept = xp_case.asarray(X, dtype), xp_case.asarray(y, dtype)
+    arguments: dict[str, Any] = {"method": "lsr1-tr", "batch_size": 25, "validation": kept}
+    whole = fit(objective, epochs=4, **arguments)
+    path = tmp_path / "run.npz"
+    fit(objective, epochs=2, checkpoint=path, **arguments)
+    part = fit(objective, epochs=4, checkpoint=path, resume=True, **arguments)
+    assert xp_case.owns(part.x)
+    assert xp_case.owns(part.state.iterate.g)
+    assert part.x.dtype == whole.x.dtype == inputs.dtype
+    for name in ("x", "jac", "x_last"):
+        ours, theirs = xp_case.to_numpy(part[name]), xp_case.to_numpy(whole[name])
+        np.testing.assert_array_equal(ours, theirs)
+
+
 # --- files -----------------------------------------------------------------------------------
 
 
