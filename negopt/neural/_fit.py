@@ -40,7 +40,7 @@ class Training:
     Parameters
     ----------
     solver : Solver
-        Its objective is a `BatchObjective`.
+        On batches its objective is a `BatchObjective`.
     objective : object
         The network's objective over all data.
     fit : FitState

@@ -32,6 +32,7 @@ __all__ = [
     "method_of",
     "over",
     "result_of",
+    "row_settings",
     "settings_of",
     "starting_point",
 ]
@@ -111,6 +112,15 @@ def settings_of(
             raise ValueError("epochs= and options['maxiter'] are the same on all data: pass one.")
         options["maxiter"] = epochs
     return method.with_options(options), RunOptions(**{**collect(RunOptions, options), "rng": rng})
+
+
+def row_settings(method: Method) -> dict[str, str]:
+    """Return the value of every option of a method, in words: a run is gone on with as it was."""
+    return {
+        f"options[{f.name!r}]": repr(getattr(part, f.name))
+        for part in method.parts
+        for f in dataclasses.fields(part)
+    }
 
 
 def feed_of(

@@ -116,11 +116,14 @@ def load(
     """
     state: FitState = checkpoint.read(path, FitState, "a training run")
     name = os.fspath(path)
+    then = state.settings
     different = [
-        f"{key} is {settings.get(key)!r}, then {state.settings.get(key)!r}"
-        for key in settings
-        if settings.get(key) != state.settings.get(key)
+        f"{key} is {settings.get(key)!r}, then {then.get(key)!r}"
+        for key in dict.fromkeys((*settings, *then))
+        if settings.get(key) != then.get(key)
     ]
+    if settings["method"] != then.get("method"):  # the options differ by their names then
+        different = different[:1]
     if different:
         raise ValueError(
             f"{name!r} is the checkpoint of another run: {'; '.join(different)}. Go on with what "

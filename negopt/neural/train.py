@@ -19,6 +19,7 @@ from negopt.neural._fit_setup import (
     method_of,
     over,
     result_of,
+    row_settings,
     settings_of,
     starting_point,
 )
@@ -190,7 +191,7 @@ def fit(
         check_integer("checkpoint_every", checkpoint_every)
     settings = {
         "method": row.name,
-        "options": repr(row.parts),
+        **row_settings(row),
         "batches": "all data" if feed is None else feed.plan.description,
         "parameters": int(start.shape[0]),
         "validation": validation is not None,

@@ -249,7 +249,7 @@ def test_bad_files(tmp_path: Path) -> None:
         ({"method": "lqn-tr"}, "method is 'lqn-tr', then 'lsr1-tr'"),
         ({"batch_size": 20}, "batches is '20 of 60 samples', then '25 of 60 samples'"),
         ({"batch_size": None}, "batches is 'all data'"),
-        ({"options": {"maxcor": 3}}, "options is"),
+        ({"options": {"maxcor": 3}}, r"options\['maxcor'\] is '3', then '\d+'"),
         ({"validation": kept}, "validation is True, then False"),
         ({"data": kept}, "25 of 40"),
     ):
