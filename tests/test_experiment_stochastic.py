@@ -122,3 +122,21 @@ def test_the_page_on_mnist_says_what_was_measured():
                 if r["batch"] == str(batch) and r["run"].split(", rate")[0] == name
             ]
             assert float(cell) == pytest.approx(min(found), rel=0.02)
+
+
+def test_the_page_on_energy_says_what_was_measured():
+    rows = read(RESULTS / "stochastic-energy-summary.csv")
+    page = (ROOT / "docs" / "training.md").read_text()
+    assert "UCI Energy" in {r["task"] for r in read(RESULTS / "stochastic-energy.csv")}
+    for r in rows:
+        name = r["run"] if r["source_train"] else ""
+        start = f"| {name} | `{r['method']}` | {r['seeds']} |"
+        (line,) = (line for line in page.splitlines() if line.startswith(start))
+        cells = [cell.strip() for cell in line.split("|")]
+        for cell, key in ((cells[6], "train"), (cells[7], "test"), (cells[8], "source_train")):
+            assert cell == (f"{1e3 * float(r[key]):.2f}" if r[key] else "")
+    ours = {r["run"]: float(r["train"]) for r in rows}
+    theirs = [float(r["source_train"]) for r in rows if r["source_train"]]
+    assert ours["dqn-wolfe-pm"] < ours["lqn-tr"] < min(theirs)
+    assert ours["Adam"] < 1.1 * 0.000657
+    assert ours["SGD"] < 1.1 * 0.001947
