@@ -55,6 +55,8 @@ class Solver:
         self.limits: Limits | None = None
         self.outcome: Outcome | None = None
         self.step_norm = math.nan
+        #: Gives the y of a pair where that is not the change of g (overlapping batches).
+        self.difference: Callable[[Iterate, Iterate], Array] | None = None
         self._operator: Any = None
         self._clock = time.monotonic()
 
@@ -182,7 +184,8 @@ class Solver:
         if outcome.valid and trial is not None and outcome.s is not None:
             self.step_norm = outcome.step_norm
             if trial.finite and outcome.informative:
-                self._learn(state, outcome.s, trial.g - here.g, accepted=outcome.accepted)
+                y = trial.g - here.g if self.difference is None else self.difference(here, trial)
+                self._learn(state, outcome.s, y, accepted=outcome.accepted)
         if outcome.accepted and trial is not None:
             state.iterate = trial
             state.resets = 0

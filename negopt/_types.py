@@ -62,6 +62,10 @@ class Status(enum.IntEnum):
     TARGET = 5
     #: The objective falls without bound along the steps taken.
     UNBOUNDED = 6
+    #: Only in training on batches: all epochs that were asked for have been run.
+    EPOCHS = 7
+    #: Only in training: the validation loss has not fallen for ``patience`` epochs.
+    EARLY = 8
     #: Only in a batch: an exception ended this problem; the others went on.
     FAILED = -1
     #: A ``KeyboardInterrupt`` was raised in the callback.
@@ -72,7 +76,7 @@ class Status(enum.IntEnum):
     @property
     def success(self) -> bool:
         """Whether the run reached what it was asked for."""
-        return self in (Status.CONVERGED, Status.TARGET)
+        return self in (Status.CONVERGED, Status.TARGET, Status.EPOCHS, Status.EARLY)
 
 
 #: Trials that lower neither f nor the gradient, after which a run is given up.
@@ -83,7 +87,11 @@ SAVED: dict[str, type] = {}
 
 
 def saved(cls: type[T]) -> type[T]:
-    """Register a dataclass of arrays and numbers as part of a state that can be saved."""
+    """Register a dataclass of arrays and numbers as part of a state that can be saved.
+
+    Metadata of its fields: ``"host"``, an array that stays on the host; ``"value"``, what
+    belongs to f itself and falls back to its default when f becomes that of another batch.
+    """
     SAVED[cls.__name__] = cls
     return cls
 

@@ -15,11 +15,16 @@ import negopt.methods  # noqa: F401  - every part registers what its state is ma
 from negopt._array import is_array, to_host
 from negopt._types import SAVED, State, Status
 
-__all__ = ["load", "save"]
+__all__ = ["load", "read", "save", "write"]
 
 #: Raised whenever a file written before could no longer be read as it was meant: no other
 #: format is read.  2: the memories of dense models, ``newton-krylov`` and ``tr-ellipsoid``.
 FORMAT = 2
+#: What to do with the file of another kind of run.
+HINTS = {
+    "FitState": ": it is of a training run; go on with negopt.neural.fit(..., resume=path)",
+    "State": ": it is of minimize; go on with negopt.checkpoint.load and options={'state': ...}",
+}
 
 
 def save(path: str | os.PathLike[str], state: State) -> None:
@@ -53,8 +58,16 @@ def save(path: str | os.PathLike[str], state: State) -> None:
     state = getattr(state, "state", state)
     if not isinstance(state, State):
         raise TypeError(f"state is a {type(state).__name__}; pass res.state.")
+    write(path, state)
+
+
+def write(path: str | os.PathLike[str], value: Any) -> None:
+    """Write a tree of registered dataclasses, arrays and numbers, whole or not at all.
+
+    `save` for whatever is more than a `State`; see there.
+    """
     arrays: dict[str, Any] = {}
-    tree = _encode(state, "state", arrays)
+    tree = _encode(value, "state", arrays)
     header = json.dumps({"format": FORMAT, "tree": tree})
     target = Path(path)
     folder = target.parent if str(target.parent) else Path()
@@ -87,6 +100,12 @@ def load(path: str | os.PathLike[str]) -> State:
     ValueError
         When the file is not a checkpoint of negopt, is damaged, or of another format.
     """
+    state: State = read(path, State, "a state")
+    return state
+
+
+def read(path: str | os.PathLike[str], wanted: type, name: str) -> Any:
+    """Read what `write` has written of the class `wanted`; see `load` for what is raised."""
     try:
         # N.B. given a path, NumPy leaves a damaged file open.
         with Path(path).open("rb") as handle, np.load(handle, allow_pickle=False) as file:
@@ -108,13 +127,18 @@ def load(path: str | os.PathLike[str]) -> State:
             f"reads format {FORMAT}: go on with the negopt that wrote it, or begin anew from its "
             f"point, x0 = numpy.load({os.fspath(path)!r})['state.iterate.x']."
         )
+    tree = header["tree"]
+    found = tree.get("type") if isinstance(tree, dict) else None
+    if found != wanted.__name__ and (found in SAVED or found in HINTS):
+        hint = HINTS.get(found, "")
+        raise ValueError(f"{os.fspath(path)!r} holds a {found}, not {name}{hint}.")
     try:
-        state = _decode(header["tree"], arrays)
+        value = _decode(tree, arrays)
+        if isinstance(value, wanted):
+            return value
+        raise TypeError(f"it holds no {wanted.__name__}")
     except (KeyError, TypeError) as error:
         raise ValueError(f"{os.fspath(path)!r} is a damaged checkpoint ({error!r}).") from error
-    if not isinstance(state, State):
-        raise ValueError(f"{os.fspath(path)!r} holds a {type(state).__name__}, not a state.")
-    return state
 
 
 def _encode(value: Any, name: str, arrays: dict[str, Any]) -> Any:

@@ -25,11 +25,14 @@ def test_statuses_are_the_documented_numbers() -> None:
         "SADDLE": 4,
         "TARGET": 5,
         "UNBOUNDED": 6,
+        "EPOCHS": 7,
+        "EARLY": 8,
         "FAILED": -1,
         "INTERRUPTED": 98,
         "CALLBACK": 99,
     }
-    assert [s for s in Status if s.success] == [Status.CONVERGED, Status.TARGET]
+    reached = [Status.CONVERGED, Status.TARGET, Status.EPOCHS, Status.EARLY]
+    assert [s for s in Status if s.success] == reached
     assert negopt.Status is Status
 
 

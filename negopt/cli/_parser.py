@@ -42,6 +42,7 @@ examples:
   negopt train --data ionosphere --hidden 32,16 --checkpoint run.npz
   negopt train --data wine.csv --target quality --loss squared --hidden 16
   negopt train --data a9a.xz --hidden 10 --method lsr1-wolfe-pm --option maxcor=20
+  negopt train --data a9a.xz --hidden 10 --method lsr1-tr --batch-size 500 --epochs 5
   negopt train --resume-from run.npz --iterations 100
 
 A checkpoint is two files: F, the solver's state, and F.json, which says how to
@@ -180,6 +181,15 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--method", metavar="NAME", help="one of negopt's (see negopt methods)")
     parser.add_argument("--iterations", type=_positive, help="iterations (default: 200)")
     parser.add_argument("--gtol", type=_tolerance, help="stop at max|g| <= GTOL (default: 1e-5)")
+    group = parser.add_argument_group("on mini-batches (see negopt.neural.fit)")
+    group.add_argument("--batch-size", type=_positive, metavar="B", help="samples of a batch")
+    group.add_argument("--epochs", type=_positive, metavar="N", help="epochs (default: 10)")
+    group.add_argument(
+        "--hessian-batch-size", type=_positive, metavar="B", help="of which for Hessian products"
+    )
+    group.add_argument(
+        "--overlap", type=_fraction, metavar="SHARE", help="of a batch, common with the next one"
+    )
     parser.add_argument(
         "--option",
         action="append",
@@ -191,7 +201,10 @@ def _train(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dtype", metavar="NAME", help="float64 or float32 (default: float64)")
     parser.add_argument("--checkpoint", metavar="F", help="save the run in F and F.json")
     parser.add_argument(
-        "--checkpoint-every", type=_positive, metavar="K", help="iterations (default: 20)"
+        "--checkpoint-every",
+        type=_positive,
+        metavar="K",
+        help="iterations (default: 20, on batches those of an epoch)",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace the checkpoint F if there is one"
@@ -207,7 +220,8 @@ def _resume(parser: argparse.ArgumentParser) -> None:
         "--iterations",
         type=_positive,
         metavar="N",
-        help="further iterations (default: the rest of the plan, or as many again)",
+        help="further iterations or, on batches, epochs (default: the rest of the plan, or as "
+        "many again)",
     )
     parser.add_argument("--data", metavar="FILE", help="where the data file lies now, if it moved")
 

@@ -29,12 +29,12 @@ class Progress(Protocol):
 
 
 def make_progress(
-    console: Console, first: int, until: int
+    console: Console, first: int, until: int, unit: str = "iteration"
 ) -> AbstractContextManager[_Bar | _Lines]:
     """Return the progress that suits the console."""
     if console.is_terminal and not console.is_dumb_terminal:
         return _Bar(console, first, until)
-    return _Lines(console, first, until)
+    return _Lines(console, first, until, unit)
 
 
 class _Bar:
@@ -73,8 +73,8 @@ class _Bar:
 
 
 class _Lines:
-    def __init__(self, console: Console, first: int, until: int) -> None:
-        self.console = console
+    def __init__(self, console: Console, first: int, until: int, unit: str) -> None:
+        self.console, self.unit = console, unit
         self.every = max((until - first) // LINES, 1)
         self.first = first
         self.heading = True
@@ -96,6 +96,6 @@ class _Lines:
             return
         if self.heading:
             self.heading = False
-            self.console.print(f"{'iteration':>10} {'f':>12} {'max|g|':>9} {'evaluations':>12}")
+            self.console.print(f"{self.unit:>10} {'f':>12} {'max|g|':>9} {'evaluations':>12}")
         gmax = power(float(np.max(np.abs(iterate.jac))), 1)
         self.console.print(f"{k:>10} {value(float(iterate.fun)):>12} {gmax:>9} {iterate.nfev:>12}")

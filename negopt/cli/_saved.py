@@ -16,7 +16,15 @@ from negopt.cli._errors import UsageError, reason
 from negopt.cli._network import IONOSPHERE, NetworkSpec
 from negopt.methods import METHODS
 
-__all__ = ["Recipe", "read", "recipe_path", "write_recipe", "write_state"]
+__all__ = [
+    "Recipe",
+    "known_recipe",
+    "read",
+    "read_recipe",
+    "recipe_path",
+    "write_recipe",
+    "write_state",
+]
 
 #: Raised whenever a recipe written before could no longer be read as it was meant.
 FORMAT = 1
@@ -37,8 +45,10 @@ class Recipe:
         As many as were asked for at first.
     until : int
         Iteration at which the plan ends.
-    every : int
-        Iterations between two checkpoints.
+    every : int or None
+        Iterations between two checkpoints; None is an epoch.
+    batches : dict or None
+        What `negopt.neural.fit` is told of them; iterations are epochs then.
     """
 
     network: NetworkSpec
@@ -46,7 +56,8 @@ class Recipe:
     options: dict[str, Any] = field(default_factory=dict)
     iterations: int = 200
     until: int = 200
-    every: int = 20
+    every: int | None = 20
+    batches: dict[str, Any] | None = None
 
 
 def recipe_path(path: str) -> Path:
@@ -96,7 +107,7 @@ def read(path: str) -> tuple[State, Recipe]:
         raise UsageError(f"cannot read the checkpoint {path}: {reason(error)}") from error
     except ValueError as error:
         raise UsageError(str(error)) from error
-    recipe = _read_recipe(path)
+    recipe = read_recipe(path)
     if state.method != recipe.method:
         raise UsageError(
             f"{path} is a run of {state.method}, but {recipe_path(path)} is of {recipe.method}: "
@@ -105,7 +116,16 @@ def read(path: str) -> tuple[State, Recipe]:
     return state, recipe
 
 
-def _read_recipe(path: str) -> Recipe:
+def known_recipe(path: str) -> Recipe | None:
+    """Return the recipe of the checkpoint `path`, or None where there is none to be read."""
+    try:
+        return read_recipe(path)
+    except UsageError:
+        return None
+
+
+def read_recipe(path: str) -> Recipe:
+    """Read how the problem of the checkpoint `path` is built again."""
     source = recipe_path(path)
     try:
         tree = json.loads(source.read_text(encoding="utf-8"))

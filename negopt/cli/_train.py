@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import signal
-import threading
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from negopt._minimize import minimize
 from negopt._options import RunOptions, collect
 from negopt._types import State, Status
-from negopt.cli import _saved
+from negopt.cli import _batches, _saved
 from negopt.cli._console import make_console
 from negopt.cli._errors import Interrupted, UsageError, nearest, reason
+from negopt.cli._interrupt import CtrlC
 from negopt.cli._methods import find_method
 from negopt.cli._network import NetworkSpec, Task, build, spec_from
 from negopt.cli._progress import Progress, make_progress
@@ -46,20 +44,28 @@ def train(options: Any) -> int:
         raise UsageError("train: --checkpoint-every needs --checkpoint F")
     if path is not None:
         _check_new(path, overwrite=options.overwrite)
+    batches = _batches.batches_of(options)
     spec = spec_from(options, test_fraction=0.2)
     method = None if options.method is None else find_method(options.method).name
     task = build(spec)
     if method is None:
         method = choose(task.objective.network.size, has_products=True)
+        method = method if batches is None else _batches.METHOD
     iterations = options.iterations or ITERATIONS
+    every = options.checkpoint_every or EVERY
+    if batches is not None:
+        iterations, every = options.epochs or _batches.EPOCHS, options.checkpoint_every
     recipe = _saved.Recipe(
         network=task.spec,
         method=method,
         options=_method_options(method, options.option, options.gtol),
         iterations=iterations,
         until=iterations,
-        every=options.checkpoint_every or EVERY,
+        every=every,
+        batches=batches,
     )
+    if batches is not None:
+        return _batches.run(task, recipe, path, None)
     return _run(task, recipe, None, path, fresh=True)
 
 
@@ -70,7 +76,7 @@ def resume(options: Any) -> int:
 
 def _train_further(options: Any) -> int:
     fixed = [f.name for f in dataclasses.fields(NetworkSpec)]
-    for name in (*fixed, "method", "gtol"):
+    for name in (*fixed, "method", "gtol", *_batches.NAMES, "epochs"):
         if name != "data" and getattr(options, name, None) is not None:
             flag = "no-standardize" if name == "standardize" else name.replace("_", "-")
             raise UsageError(f"train: --{flag} is fixed by --resume-from {options.resume_from}")
@@ -87,6 +93,9 @@ def _train_further(options: Any) -> int:
 def _go_on(
     source: str, path: str, iterations: int | None, data: str | None, every: int | None = None
 ) -> int:
+    planned = _saved.known_recipe(source)
+    if planned is not None and planned.batches is not None:
+        return _batches.go_on(source, path, planned, iterations, data, every)
     state, recipe = _saved.read(source)
     spec = recipe.network if data is None else dataclasses.replace(recipe.network, data=data)
     task = build(spec)
@@ -150,7 +159,7 @@ def _run(
     if state is not None:
         console.print(f"going on from iteration {first}", soft_wrap=True)
     with (
-        _CtrlC() as ctrl_c,
+        CtrlC() as ctrl_c,
         make_progress(console, first, recipe.until) as progress,
     ):
         try:
@@ -170,7 +179,7 @@ def _chunks(
     recipe: _saved.Recipe,
     state: State | None,
     path: str | None,
-    ctrl_c: _CtrlC,
+    ctrl_c: CtrlC,
     progress: Progress,
     saved: list[int],
     *,
@@ -208,7 +217,7 @@ def _chunks(
             _save(path, state, saved)
         while True:
             left = recipe.until - (0 if state is None else state.k)
-            result = step(left if path is None else min(left, recipe.every))
+            result = step(left if path is None else min(left, recipe.every or EVERY))
             state = result.state
             if path is not None:
                 _save(path, state, saved)
@@ -221,7 +230,7 @@ def _save(path: str, state: Any, saved: list[int]) -> None:
     saved.append(int(state.k))
 
 
-def _callback(progress: Progress, ctrl_c: _CtrlC) -> Callable[..., None]:
+def _callback(progress: Progress, ctrl_c: CtrlC) -> Callable[..., None]:
     def callback(intermediate_result: Any) -> None:
         progress.show(intermediate_result)
         if ctrl_c.pressed:
@@ -240,30 +249,3 @@ def _interrupted(path: str | None, saved: list[int], k: int | None) -> str:
         f"{where}; the last checkpoint is {path} (iteration {saved[-1]}): "
         f"go on with `negopt resume {path}`"
     )
-
-
-class _CtrlC:
-    """The first Ctrl-C lets the iteration end, so that it can be saved; a second does not wait."""
-
-    def __init__(self) -> None:
-        self.pressed = False
-        self._before: Any = None
-
-    def __enter__(self) -> Self:
-        if threading.current_thread() is threading.main_thread():
-            self._before = signal.signal(signal.SIGINT, self._press)
-        return self
-
-    def _press(self, number: int, frame: Any) -> None:
-        if self.pressed:
-            raise KeyboardInterrupt
-        self.pressed = True
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._before is not None:
-            signal.signal(signal.SIGINT, self._before)

@@ -65,7 +65,7 @@ class PairMemory:
     gram: FloatArray = field(metadata={"host": True})
     order: list[int] = field(default_factory=list)
     curvatures: list[float] = field(default_factory=list)
-    along: FloatArray | None = field(default=None, metadata={"host": True})
+    along: FloatArray | None = field(default=None, metadata={"host": True, "value": True})
     at: float = math.nan
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from negopt._array import Array, dot, scalars
 from negopt._options import check_choice
@@ -38,6 +38,9 @@ class NoMemory:
 @dataclass(frozen=True)
 class NoCurvature:
     """``B = I``: the step is the negative gradient, whatever f does."""
+
+    #: Whether the change of g along a step is learnt from.
+    secant: ClassVar[bool] = False
 
     def init(self, x0: Array) -> NoMemory:
         """Return an empty memory."""

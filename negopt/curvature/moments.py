@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 from negopt._array import Array, dot, namespace_of, scalars
 from negopt._options import check_choice, check_number
@@ -81,6 +81,9 @@ class GradientMoments:
     Kingma and Ba (2015), Adam: a method for stochastic optimization, arXiv:1412.6980.
     Reddi, Kale and Kumar (2018), On the convergence of Adam and beyond, arXiv:1904.09237.
     """
+
+    #: Whether the change of g along a step is learnt from.
+    secant: ClassVar[bool] = False
 
     beta1: float = field(default=0.9, metadata={"doc": "decay of the mean gradient"})
     beta2: float = field(default=0.999, metadata={"doc": "decay of the mean squares"})

@@ -63,10 +63,10 @@ class ModelledMemory:
     pairs: PairMemory | None = None
     metric: MetricMemory = field(default_factory=MetricMemory)
     first_gnorm: float = 0.0
-    f: float = math.nan
+    f: float = field(default=math.nan, metadata={"value": True})
     gnorm: float = math.nan
     inverse_root: Array | None = None
-    predicted: float = math.nan
+    predicted: float = field(default=math.nan, metadata={"value": True})
     modelled: bool = False
     failures: int = 0
     wait: int = 0

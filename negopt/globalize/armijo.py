@@ -37,7 +37,7 @@ class StepFactor:
 
     factor: float = 0.0
     first: float = 0.0
-    lowest: float = math.inf
+    lowest: float = field(default=math.inf, metadata={"value": True})
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class CubicState:
     weight: float
     first: float
     free: bool = True
-    lowest: float = math.inf
+    lowest: float = field(default=math.inf, metadata={"value": True})
 
 
 @dataclass(frozen=True)

@@ -41,7 +41,7 @@ class Damping:
 
     damping: float
     factor: float = 2.0
-    lowest: float = math.inf
+    lowest: float = field(default=math.inf, metadata={"value": True})
     previous: Array | None = None
 
 

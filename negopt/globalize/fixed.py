@@ -92,6 +92,8 @@ class FixedRate:
     """
 
     patience: ClassVar[int] = PATIENCE
+    #: Whether f at a trial is compared with f at the point it is tried from.
+    compares: ClassVar[bool] = False
 
     learning_rate: float = field(default=1e-3, metadata={"doc": "factor on the step"})
 

@@ -39,7 +39,7 @@ class Radius:
     radius: float
     free: bool = True
     started: bool = False
-    lowest: float = math.inf
+    lowest: float = field(default=math.inf, metadata={"value": True})
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,7 @@ class SearchLength:
     """State: the length of the last step (0 before the first) and the lowest f."""
 
     length: float = 0.0
-    lowest: float = math.inf
+    lowest: float = field(default=math.inf, metadata={"value": True})
 
 
 @dataclass(frozen=True)

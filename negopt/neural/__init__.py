@@ -7,6 +7,7 @@ from negopt.neural.flat_objective import FlatObjective
 from negopt.neural.mlp import MLP
 from negopt.neural.objective import MLPObjective
 from negopt.neural.preprocess import binary_labels, class_labels, standardize
+from negopt.neural.train import fit
 
 __all__ = [
     "MLP",
@@ -17,6 +18,7 @@ __all__ = [
     "binary_labels",
     "check_deterministic",
     "class_labels",
+    "fit",
     "flatten",
     "load_ionosphere",
     "read_csv",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from negopt._array import Array, namespace_of
+import numpy as np
 
-__all__ = ["LastPoint", "copy_of"]
+from negopt._array import Array, device_of, namespace_of
+
+__all__ = ["LastPoint", "copy_of", "take_rows"]
 
 T = TypeVar("T")
 
@@ -14,6 +16,14 @@ T = TypeVar("T")
 def copy_of(x: Array) -> Array:
     """Return a copy of `x` (same library, device and type)."""
     return namespace_of(x).asarray(x, copy=True)
+
+
+def take_rows(a: Array, indices: np.ndarray[Any, np.dtype[np.int64]]) -> Array:
+    """Return the rows `indices`, given on the host, of the array `a`."""
+    if type(a) is np.ndarray:
+        return a[indices]
+    xp = namespace_of(a)
+    return xp.take(a, xp.asarray(indices, device=device_of(a)), axis=0)
 
 
 class LastPoint(Generic[T]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from functools import cached_property
@@ -19,7 +20,7 @@ from negopt._array import (
     namespace_of,
     to_host,
 )
-from negopt.neural._cache import LastPoint, copy_of
+from negopt.neural._cache import LastPoint, copy_of, take_rows
 from negopt.neural.losses import LOSSES, Loss, LossAt
 from negopt.neural.mlp import MLP, Adjoint, Trace
 
@@ -143,6 +144,35 @@ class MLPObjective:
         return self.network.init(
             rng=rng, dtype=self.X.dtype, xp=namespace_of(self.X), device=device_of(self.X)
         )
+
+    @property
+    def data(self) -> tuple[Array, Any]:
+        """The data, X of shape (N, n_inputs) and y as it was given."""
+        return self.X, self._y
+
+    def on(self, X: Any, y: Any) -> MLPObjective:
+        """Return the objective of the same network, loss and penalty over other data.
+
+        `X`, shape (N, n_inputs), and `y` are checked as those of a new objective.
+        """
+        other = copy.copy(self)
+        other.X = self._data(X)
+        other.target = self.loss.target(y, other.X, self.network.sizes[-1])
+        other._y = y if is_array(y) else np.asarray(y)
+        other._last = LastPoint()
+        return other
+
+    def take(self, indices: np.ndarray[Any, np.dtype[np.int64]]) -> MLPObjective:
+        """Return the objective over some of its own rows, which are not checked again.
+
+        `indices`, shape (k,), are whole numbers on the host, such as those of a mini-batch.
+        """
+        other = copy.copy(self)
+        other.X, other.target, other._y = (
+            take_rows(a, indices) for a in (self.X, self.target, self._y)
+        )
+        other._last = LastPoint()
+        return other
 
     def fun(self, x: Array) -> Array:
         """Return the objective at `x`, shape (n,), as a float64 scalar on the device."""

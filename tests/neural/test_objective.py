@@ -247,3 +247,43 @@ def test_trains_with_negopt_and_shares_the_passes(method):
     assert forward <= result.nfev + 3
     assert backward <= forward
     assert products <= result.nhev
+
+
+@pytest.mark.parametrize("loss", ["squared", "logistic", "softmax"])
+def test_other_data_share_the_network(loss: str, xp_case) -> None:
+    rng = np.random.default_rng(3)
+    X, labels = rng.standard_normal((9, 2)), np.array([0, 1, 1, 0, 1, 0, 0, 1, 1])
+    outputs = 2 if loss == "softmax" else 1
+    network = MLP([2, 3, outputs])
+    y = xp_case.asarray(labels)
+    whole = MLPObjective(network, xp_case.asarray(X), y, loss=loss, l2=0.1)
+    x = xp_case.asarray(rng.standard_normal(network.size))
+    p = xp_case.asarray(rng.standard_normal(network.size))
+    rows = np.array([4, 0, 7])
+    ref = MLPObjective(
+        network, xp_case.asarray(X[rows]), xp_case.asarray(labels[rows]), loss=loss, l2=0.1
+    )
+    given = whole.on(xp_case.asarray(X[rows]), xp_case.asarray(labels[rows]))
+    for part in (given, whole.take(rows)):
+        assert part.network is network
+        assert float(part.fun(x)) == float(ref.fun(x))
+        for name in ("grad", "outputs", "predict"):
+            ours, theirs = getattr(part, name)(x), getattr(ref, name)(x)
+            assert xp_case.owns(ours)
+            np.testing.assert_array_equal(xp_case.to_numpy(ours), xp_case.to_numpy(theirs))
+        ours, theirs = part.hessp(x)(p), ref.hessp(x)(p)
+        np.testing.assert_array_equal(xp_case.to_numpy(ours), xp_case.to_numpy(theirs))
+        if loss != "squared":
+            assert part.accuracy(x) == ref.accuracy(x)
+        assert tuple(part.data[0].shape) == (3, 2)
+    assert tuple(whole.data[0].shape) == (9, 2)  # as it was
+
+
+def test_other_data_are_checked() -> None:
+    whole = MLPObjective(MLP([2, 3, 1]), np.eye(2), [0.0, 1.0])
+    with pytest.raises(ValueError, match="2 inputs"):
+        whole.on(np.eye(3), np.ones(3))
+    with pytest.raises(ValueError, match="'y' has shape"):
+        whole.on(np.eye(2), np.ones(3))
+    with pytest.raises(ValueError, match="not finite"):
+        whole.on(np.full((2, 2), np.nan), np.ones(2))

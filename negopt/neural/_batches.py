@@ -1,0 +1,212 @@
+"""Mini-batches: which samples they hold, and the objective over them."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from negopt._array import Array, is_array, namespace_of, scalars
+from negopt.neural._cache import take_rows
+
+__all__ = ["Feed", "Plan", "Sampled", "number_of_samples", "on"]
+
+Indices = np.ndarray[Any, np.dtype[np.int64]]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which samples make which batch; a function of a seed, so nothing has to be remembered.
+
+    Attributes
+    ----------
+    samples : int
+    size : int
+        Samples of a batch; the last one of an epoch may have fewer.
+    shared : int
+        Samples that a batch has in common with the next one of its epoch.
+    hessian : int or None
+        Samples of a batch that Hessian products are formed on; None takes all.
+    seed : int
+    """
+
+    samples: int
+    size: int
+    shared: int = 0
+    hessian: int | None = None
+    seed: int = 0
+
+    @property
+    def description(self) -> str:
+        """All but the seed, in words."""
+        text = f"{self.size} of {self.samples} samples"
+        if self.shared:
+            text += f", {self.shared} shared"
+        return text if self.hessian is None else f"{text}, products on {self.hessian}"
+
+    @property
+    def count(self) -> int:
+        """Batches of an epoch; each has more samples than it shares."""
+        return max(1, math.ceil((self.samples - self.shared) / (self.size - self.shared)))
+
+    def batch(self, epoch: int, index: int) -> Indices:
+        """Return the samples of a batch, in random order."""
+        start = index * (self.size - self.shared)
+        return _order(self.seed, epoch, self.samples)[start : start + self.size]
+
+    def overlap(self, epoch: int, index: int) -> Indices | None:
+        """Return what a batch shares with the next one; None for the last of an epoch."""
+        if self.shared == 0 or index + 1 >= self.count:
+            return None
+        start = index * (self.size - self.shared)
+        order = _order(self.seed, epoch, self.samples)
+        return order[start + self.size - self.shared : start + self.size]
+
+
+@lru_cache(maxsize=2)
+def _order(seed: int, epoch: int, samples: int) -> Indices:
+    """Return the order of an epoch: of its own stream, so that it can be had at any time."""
+    return np.random.default_rng([seed, epoch]).permutation(samples)
+
+
+class Sampled:
+    """The objective of one batch: values on all its samples, products on some of them.
+
+    It has ``hessp`` and ``fun_and_grad`` where the network's objective has them.
+    """
+
+    def __init__(self, values: Any, products: Any, size: int, products_size: int) -> None:
+        self.values, self.size, self.products_size = values, size, products_size
+        self.fun, self.grad = values.fun, values.grad
+        if hasattr(values, "fun_and_grad"):
+            self.fun_and_grad = values.fun_and_grad
+        if hasattr(products, "hessp"):
+            self.hessp = products.hessp
+
+    def commit(self, x: Array) -> None:
+        """Let buffers of the network advance, where it has any."""
+        if hasattr(self.values, "commit"):
+            self.values.commit(x)
+
+
+class Feed:
+    """Objectives over the batches of a plan.
+
+    Parameters
+    ----------
+    objective : object
+        Over all data; with ``take(indices)``, or with ``on(inputs, targets)``.
+    data : tuple or None
+        Such as ``(inputs, targets)``; needed where the objective has no ``take``.
+    plan : Plan
+    """
+
+    def __init__(self, objective: Any, data: tuple[Any, ...] | None, plan: Plan) -> None:
+        self.objective, self.data, self.plan = objective, data, plan
+        self._seeded = data is not None and "seed" in inspect.signature(objective.on).parameters
+
+    def batch(self, epoch: int, index: int) -> Sampled:
+        """Return the objective of a batch."""
+        rows = self.plan.batch(epoch, index)
+        values = products = self._over(rows, epoch, index)
+        some = rows.size
+        if self.plan.hessian is not None and self.plan.hessian < some:
+            some = self.plan.hessian
+            products = self._over(rows[:some], epoch, index)
+        return Sampled(values, products, int(rows.size), int(some))
+
+    def overlap(self, epoch: int, index: int) -> Sampled | None:
+        """Return the objective of what a batch shares with the next one."""
+        rows = self.plan.overlap(epoch, index)
+        if rows is None:
+            return None
+        values = self._over(rows, epoch, index)
+        return Sampled(values, values, int(rows.size), int(rows.size))
+
+    def whole(self, x: Array) -> tuple[float, Array]:
+        """Return the value and the gradient over all data, formed a batch at a time."""
+        n = self.plan.samples
+        value, gradient = 0.0, None
+        for start in range(0, n, self.plan.size):
+            rows = np.arange(start, min(start + self.plan.size, n))
+            part = self._over(rows, 0, start)
+            if hasattr(part, "fun_and_grad"):
+                f, g = part.fun_and_grad(x)
+            else:
+                f, g = part.fun(x), part.grad(x)
+            share = rows.size / n
+            value += share * scalars(f)[0]
+            gradient = share * g if gradient is None else gradient + share * g
+        return value, gradient
+
+    def _over(self, rows: Indices, *place: int) -> Any:
+        if self.data is None:
+            return self.objective.take(rows)
+        seed = None
+        if self._seeded:  # of dropout: a mask belongs to a batch, also when the run is resumed
+            seed = int(np.random.default_rng([self.plan.seed, *place]).integers(2**62))
+        return on(self.objective, tuple(_rows(part, rows) for part in self.data), seed=seed)
+
+
+def on(objective: Any, data: Sequence[Any], **extra: Any) -> Any:
+    """Return the objective over other data, told those of `extra` that it takes."""
+    known = inspect.signature(objective.on).parameters
+    return objective.on(*data, **{k: v for k, v in extra.items() if k in known})
+
+
+def _rows(tree: Any, rows: Indices) -> Any:
+    """Return the rows of every array in a tuple, list or dict of arrays."""
+    if tree is None:
+        return None
+    if isinstance(tree, dict):
+        return {key: _rows(value, rows) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        return type(tree)(_rows(value, rows) for value in tree)
+    return take_rows(tree, rows)
+
+
+def _leaves(tree: Any) -> Iterator[Any]:
+    if isinstance(tree, dict):
+        tree = list(tree.values())
+    if isinstance(tree, (list, tuple)):
+        for value in tree:
+            yield from _leaves(value)
+    elif tree is not None:
+        yield tree
+
+
+def number_of_samples(data: Any, name: str) -> int:
+    """Check data and return the number of samples.
+
+    Raises
+    ------
+    TypeError
+        When `data` is not a pair of arrays, or of tuples, lists or dicts of arrays.
+    ValueError
+        When they have different numbers of samples, none, or entries that are not finite.
+    """
+    if not isinstance(data, (tuple, list)) or not data:
+        raise TypeError(f"{name} is a {type(data).__name__}; pass the pair (inputs, targets).")
+    sizes = set()
+    for leaf in _leaves(data):
+        if not is_array(leaf) or leaf.ndim == 0:
+            raise TypeError(
+                f"{name} holds a {type(leaf).__name__}; inputs and targets are arrays (or tuples, "
+                "lists or dicts of arrays) whose first axis counts the samples."
+            )
+        sizes.add(int(leaf.shape[0]))
+        xp = namespace_of(leaf)
+        real = xp.isdtype(leaf.dtype, "real floating")
+        if leaf.shape[0] and real and not bool(xp.all(xp.isfinite(leaf))):
+            raise ValueError(f"{name} has entries that are not finite; fill or drop those samples.")
+    if len(sizes) != 1 or sizes == {0}:
+        raise ValueError(
+            f"{name} has arrays of {sorted(sizes)} samples; inputs and targets must have the same "
+            "number of samples, at least one."
+        )
+    return sizes.pop()

@@ -1,0 +1,325 @@
+"""The training loop: which loss the next step is taken on, and what is kept of it.
+
+The mathematics is that of `negopt._solver.Solver`; nothing here computes a step.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, Protocol
+
+from negopt._array import Array, namespace_of
+from negopt._report import row
+from negopt._solver import Solver
+from negopt._stopping import precision_message
+from negopt._types import BudgetExhausted, Iterate, State, Status
+from negopt.globalize.fixed import DIVERGED
+from negopt.neural import _fit_state
+from negopt.neural._batches import Feed
+from negopt.neural._fit_state import STEP_FIELDS, FitState
+from negopt.neural._turn import FINAL, BatchObjective, turn
+
+__all__ = ["Training", "Watch"]
+
+
+class Watch(Protocol):
+    """What is told of every step and epoch."""
+
+    def step(self, run: Training) -> None:
+        """See a step."""
+        ...
+
+    def epoch(self, run: Training) -> None:
+        """See the end of an epoch; may set ``run.state.status``."""
+        ...
+
+
+class Training:
+    """A run of `negopt.neural.fit`.
+
+    Parameters
+    ----------
+    solver : Solver
+        On batches its objective is a `BatchObjective`.
+    objective : object
+        The network's objective over all data.
+    fit : FitState
+    feed : Feed or None
+        None takes every step on all data: that is `minimize`.
+    engine : object or None
+        The compiled engine of a run on all data.
+    epochs : float
+        Epochs after which a run on batches ends.
+    patience : int or None
+    measures : Measures
+        ``x -> {name: value}`` of what is measured at the end of an epoch.
+    watches : list of Watch
+    path : path-like or None
+        File that the run is saved in, every `every` steps, or epochs where that is None.
+    """
+
+    def __init__(
+        self,
+        solver: Solver,
+        objective: Any,
+        fit: FitState,
+        *,
+        feed: Feed | None,
+        engine: Any,
+        epochs: float,
+        patience: int | None,
+        measures: Any,
+        watches: list[Watch],
+        path: Any,
+        every: int | None,
+    ) -> None:
+        self.solver, self.objective, self.fit, self.feed = solver, objective, fit, feed
+        self.engine, self.epochs, self.patience = engine, epochs, patience
+        self.measures, self.watches, self.path, self.every = measures, watches, path, every
+        self.latest: dict[str, float] = {}
+        self._pair_gradients = 0
+        method = solver.method
+        compares = getattr(method.globalize, "compares", True)
+        self._secant = getattr(method.curvature, "secant", True)
+        #: Nothing is judged by two values on one batch: the trial of a step may be the first
+        #: point on the next batch, and a step costs one gradient, as in any first-order loop.
+        self.ahead = feed is not None and not compares and not self._secant
+
+    @property
+    def state(self) -> State:
+        """The solver's state."""
+        return self.fit.solver
+
+    def run(self) -> None:
+        """Go on until a status is set."""
+        state, fit = self.state, self.fit
+        if self.feed is not None:
+            self._settle(state)
+        if not fit.steps["nit"]:
+            self._record(math.nan)
+        self._over()
+        if self.path is not None and state.status is None:
+            self.save()  # before any work: a run that cannot be saved should not begin
+        while state.status is None:
+            before = fit.epoch, fit.batch
+            if self.feed is None:
+                self._step_on_all()
+            else:
+                self._step_on_batch(self.feed)
+            if (fit.epoch, fit.batch) == before:  # a budget ended the run before the step was done
+                break
+            self._save_now_and_then(ended=fit.epoch != before[0])
+        if self.engine is not None:
+            self.engine.finish(state)
+        if self.path is not None:
+            self.save()
+
+    # --- steps ---------------------------------------------------------------------------
+
+    def _step_on_all(self) -> None:
+        state, solver = self.state, self.solver
+        begin, work = state.iterate, self._work()
+        before, figures = state.k, (begin.f, begin.gmax)
+        if self.engine is None:
+            solver.step(state)
+        else:
+            self.engine.step(state)
+        if state.k > before:
+            self._spend(work, 1.0, 1.0)
+            self._done(*figures, 1.0, self.objective)
+            self._end_epoch()
+
+    def _step_on_batch(self, feed: Feed) -> None:
+        state, fit, solver, plan = self.state, self.fit, self.solver, feed.plan
+        place = [fit.epoch, fit.batch]
+        batch = feed.batch(*(self._following(feed) if self.ahead else place))
+        before, work = state.k, self._work()
+        try:
+            if self.ahead:
+                turn(solver, state, batch, evaluate=False)
+            elif fit.at != place:
+                turn(solver, state, batch)
+                fit.at = place
+        except BudgetExhausted as error:
+            solver.exhausted(state, error)
+            return
+        figures = state.iterate.f, state.iterate.gmax
+        if state.iterate.finite and state.iterate.gmax > 0.0:
+            self._share_pairs(feed, place)
+            solver.step(state)
+            if state.k == before:
+                return
+            self._settle(state)
+            self._diverged(state)
+        else:
+            # The loss of this batch is not defined here, or flat: there is no step to take.
+            solver.outcome, solver.step_norm = None, math.nan
+        if self.ahead:
+            fit.at = self._following(feed)
+        self._spend(work, batch.size / plan.samples, batch.products_size / plan.samples)
+        state.counters.njev += self._pair_gradients  # of fewer samples: their share is booked
+        self._pair_gradients = 0
+        self._done(*figures, plan.batch(*place).size, batch)
+        fit.batch += 1
+        if fit.batch == plan.count:
+            self._end_epoch()
+
+    def _following(self, feed: Feed) -> list[int]:
+        """Return the batch after the present one."""
+        fit = self.fit
+        last = fit.batch + 1 == feed.plan.count
+        return [fit.epoch + 1, 0] if last else [fit.epoch, fit.batch + 1]
+
+    def _share_pairs(self, feed: Feed, place: list[int]) -> None:
+        """Have the pair of the coming step formed on what two batches share."""
+        shared = feed.overlap(*place) if self._secant else None
+        if shared is None:
+            self.solver.difference = None
+            return
+        door = BatchObjective(shared, self.state.iterate.x)
+
+        def difference(here: Iterate, trial: Iterate) -> Array:
+            first, second = door.gradient(here.x), door.gradient(trial.x)
+            self._pair_gradients += 2
+            self.fit.passes += 2.0 * shared.size / feed.plan.samples
+            return second - first
+
+        self.solver.difference = difference
+
+    def _settle(self, state: State) -> None:
+        """Take back a verdict that is about one batch only."""
+        if state.status is not None and state.status not in FINAL:
+            state.status, state.message = None, ""
+
+    def _diverged(self, state: State) -> None:
+        """End a run whose loss has grown beyond all bounds, step by step."""
+        if state.status is None and state.iterate.f > DIVERGED * max(1.0, abs(state.f0)):
+            state.status = Status.NONFINITE
+            state.message = (
+                f"The run diverged, the loss from {state.f0:.3g} to {state.iterate.f:.3g}: steps "
+                "that are not compared with the loss need a smaller learning_rate."
+            )
+
+    def _work(self) -> tuple[int, int]:
+        """Return evaluations and products so far."""
+        counters = self.state.counters
+        return max(counters.nfev, counters.njev), counters.nhev
+
+    def _spend(self, since: tuple[int, int], share: float, share_of_products: float) -> None:
+        """Count the work since then, on shares of the samples."""
+        values, products = (a - b for a, b in zip(self._work(), since, strict=True))
+        self.fit.passes += values * share + 2.0 * products * share_of_products
+
+    # --- what is kept of them --------------------------------------------------------------
+
+    def _done(self, loss: float, gmax: float, size: float, objective: Any) -> None:
+        """Book a step that began at the value `loss`, with the largest derivative `gmax`."""
+        fit, outcome = self.fit, self.solver.outcome
+        fit.hopeful += outcome is not None and not outcome.stuck
+        if outcome is not None and outcome.accepted:
+            fit.accepted += 1
+            if hasattr(objective, "commit"):
+                objective.commit(self.state.iterate.x)
+        if math.isfinite(loss):
+            fit.loss += size * loss
+            fit.gradient += size * gmax
+            fit.weight += size
+        self._record(loss)
+        for watch in self.watches:
+            watch.step(self)
+
+    def _record(self, loss: float) -> None:
+        fit, solver = self.fit, self.solver
+        figures = row(self.state, solver.outcome, solver.step_norm)
+        figures |= {"loss": loss, "epoch": fit.epoch + 1, "passes": fit.passes}
+        for name in STEP_FIELDS:
+            fit.steps[name].append(float(figures[name]))
+
+    def _end_epoch(self) -> None:
+        fit, state = self.fit, self.state
+        weight = fit.weight or math.nan
+        figures = {
+            "epoch": fit.epoch + 1,
+            "loss": fit.loss / weight,
+            "grad_norm": fit.gradient / weight,
+            "accepted": fit.accepted,
+            "nit": state.k,
+            "nfev": state.counters.nfev,
+            "njev": state.counters.njev,
+            "nhev": state.counters.nhev,
+            "passes": fit.passes,
+            "time": state.elapsed,
+            "validation_loss": math.nan,
+        }
+        figures |= self.measures(state.iterate.x)
+        for name, column in fit.epochs.items():
+            column.append(float(figures[name]))
+        hopeless = fit.hopeful == 0  # N.B. a rejected step may only have been too long
+        fit.epoch, fit.batch = fit.epoch + 1, 0
+        fit.loss = fit.gradient = fit.weight = 0.0
+        fit.accepted = fit.hopeful = 0
+        self.latest = {name: float(value) for name, value in figures.items()}
+        self._compare(self.latest["validation_loss"])
+        if self.feed is not None and state.status is None and hopeless:
+            self._given_up()
+        self._over()
+        for watch in self.watches:
+            watch.epoch(self)
+
+    def _compare(self, loss: float) -> None:
+        """Keep the parameters if they are the best on the validation data."""
+        fit = self.fit
+        if loss < fit.best_loss:
+            x = self.state.iterate.x
+            fit.best_x = namespace_of(x).asarray(x, copy=True)
+            fit.best_loss, fit.best_epoch, fit.waited = loss, fit.epoch, 0
+        else:
+            fit.waited += 1
+
+    def _over(self) -> None:
+        """End the run when its epochs are done, or validation says so."""
+        fit, state = self.fit, self.state
+        if state.status is not None:
+            return
+        if self.patience is not None and fit.waited >= self.patience:
+            state.status = Status.EARLY
+            state.message = (
+                f"The validation loss has not fallen for {fit.waited} epochs (patience = "
+                f"{self.patience}); its lowest, {fit.best_loss:.6g}, is of epoch {fit.best_epoch}, "
+                "whose parameters are returned."
+            )
+        elif self.feed is not None and fit.epoch >= self.epochs:
+            state.status = Status.EPOCHS
+            state.message = f"All {fit.epoch} epochs have been run."
+
+    def _given_up(self) -> None:
+        state, outcome = self.state, self.solver.outcome
+        reason = f": {outcome.reason}" if outcome is not None and outcome.reason else ""
+        if not state.iterate.finite:
+            state.status = Status.NONFINITE
+            state.message = f"The loss was not finite on any batch of epoch {self.fit.epoch}."
+            return
+        assert self.solver.limits is not None
+        state.status = Status.PRECISION
+        state.message = precision_message(
+            state.iterate,
+            self.solver.limits,
+            f"no step could be made on any batch of epoch {self.fit.epoch}{reason}",
+        )
+
+    # --- files -------------------------------------------------------------------------------
+
+    def _save_now_and_then(self, *, ended: bool) -> None:
+        if self.path is None or self.state.status is not None:
+            return
+        due = ended if self.every is None else self.state.k % self.every == 0
+        if due:
+            self.save()
+
+    def save(self) -> None:
+        """Write the run to its file."""
+        if self.engine is not None:
+            self.engine.finish(self.state)
+        if hasattr(self.objective, "buffers"):
+            self.fit.buffers = self.objective.buffers()
+        _fit_state.save(self.path, self.fit, self.solver.rng)

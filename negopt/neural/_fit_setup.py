@@ -1,0 +1,311 @@
+"""What `fit` is given, checked and put together; and what it returns."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from negopt._array import Array, convert_like, namespace_of, norm, scalars
+from negopt._hessian import attach
+from negopt._minimize import own_method
+from negopt._objective import Objective
+from negopt._options import RunOptions, check_integer, check_number, collect, warn_unknown
+from negopt._result import wrap
+from negopt._solver import Solver
+from negopt._types import Iterate, State, Status
+from negopt.methods import METHODS, Method, choose
+from negopt.neural._batches import Feed, Plan, number_of_samples, on
+from negopt.neural._fit import Training
+from negopt.neural._fit_state import EPOCH_FIELDS, STEP_FIELDS, FitState, new_columns
+from negopt.neural._turn import BatchObjective
+
+__all__ = [
+    "Measures",
+    "begin",
+    "engine_of",
+    "feed_of",
+    "measures_of",
+    "method_of",
+    "over",
+    "result_of",
+    "row_settings",
+    "settings_of",
+    "starting_point",
+]
+
+#: Options of `minimize` that `fit` has a parameter for, or does by itself.
+ELSEWHERE = {
+    "state": "pass checkpoint= and resume= to fit",
+    "rng": "pass rng= to fit",
+    "record": "res.history is always there",
+    "return_all": "keep the iterates in a callback",
+    "disp": "pass progress=True to fit",
+}
+#: Those that judge a run by the loss at its points, which on batches nobody has seen.
+JUDGES = ("gtol", "grtol", "norm", "xrtol", "ftarget", "certify", "certify_products", "max_escapes")
+#: What ``method=None`` takes on batches (docs/training.md): no products, no rate to tune.
+ON_BATCHES = "lqn-tr"
+#: A share of the loss by which that of a checkpoint's point may differ when it is resumed:
+#: what float32 sums in another order leave, on another device for one.
+SAME = 1e-3
+
+Metrics = Mapping[str, Callable[[Any, Array], Any]]
+
+
+def over(objective: Any, data: Any, name: str, **extra: Any) -> Any:
+    """Return the objective of the same network over other data, which are checked."""
+    if not hasattr(objective, "on"):
+        raise TypeError(
+            f"{name}= needs an objective with on(inputs, targets); a {type(objective).__name__} "
+            "has none."
+        )
+    number_of_samples(data, name)
+    return on(objective, data, **extra)
+
+
+def starting_point(objective: Any, rng: Any) -> Any:
+    """Return the objective's own start."""
+    x0 = getattr(objective, "x0", None)
+    if x0 is None:
+        raise ValueError(f"a {type(objective).__name__} has no start of its own; pass x0.")
+    return x0(rng=rng) if callable(x0) else x0
+
+
+def method_of(method: Any, start: Array, objective: Any, *, on_batches: bool) -> Method:
+    """Return the row of the table that is meant."""
+    method = ON_BATCHES if method is None and on_batches else method
+    found = own_method(method, constrained=False)
+    if found is None:
+        raise ValueError(f"method={method!r}: fit takes negopt's methods, {', '.join(METHODS)}.")
+    if isinstance(found, Method):
+        return found
+    n = int(start.shape[0])
+    return METHODS[found or choose(n, has_products=hasattr(objective, "hessp"))]
+
+
+def settings_of(
+    method: Method, given: Mapping[str, Any], epochs: int | None, rng: Any, *, on_batches: bool
+) -> tuple[Method, RunOptions]:
+    """Return the method with its options, and those of the run."""
+    options = dict(given)
+    known = method.option_names() | {f.name for f in dataclasses.fields(RunOptions)}
+    warn_unknown(options, known, method.name)
+    for name, instead in ELSEWHERE.items():
+        if name in options:
+            raise ValueError(f"options[{name!r}] is none of fit: {instead}.")
+    if epochs is not None:
+        check_integer("epochs", epochs)
+    if on_batches:
+        for name in JUDGES:
+            if name in options:
+                raise ValueError(
+                    f"options[{name!r}] would judge the run by the loss of one batch: on batches "
+                    "a run ends after epochs=, by patience=, or by the options maxfun and maxtime."
+                )
+        options = {"maxiter": 10**18, **options, "gtol": 0.0, "certify": False}
+    elif epochs is not None:
+        if "maxiter" in options:
+            raise ValueError("epochs= and options['maxiter'] are the same on all data: pass one.")
+        options["maxiter"] = epochs
+    return method.with_options(options), RunOptions(**{**collect(RunOptions, options), "rng": rng})
+
+
+def row_settings(method: Method) -> dict[str, str]:
+    """Return the value of every option of a method, in words: a run is gone on with as it was."""
+    return {
+        f"options[{f.name!r}]": repr(getattr(part, f.name))
+        for part in method.parts
+        for f in dataclasses.fields(part)
+    }
+
+
+def feed_of(
+    whole: Any,
+    data: Any,
+    batch_size: int | None,
+    hessian_batch_size: int | None,
+    overlap: float,
+    rng: Any,
+) -> Feed:
+    """Return the batches."""
+    if not hasattr(whole, "take") and not hasattr(whole, "on"):
+        raise TypeError(
+            f"batch_size= needs an objective with on(inputs, targets); a {type(whole).__name__} "
+            "has none."
+        )
+    if data is None and hasattr(whole, "data"):
+        data = whole.data
+    elif data is None and hasattr(whole, "inputs") and hasattr(whole, "targets"):
+        data = (whole.inputs, whole.targets)
+    if data is None:
+        raise ValueError(
+            f"a {type(whole).__name__} does not say what its data are; pass data=(inputs, targets)."
+        )
+    samples = number_of_samples(data, "data")
+    size = samples
+    if batch_size is not None:
+        check_integer("batch_size", batch_size)
+        size = min(int(batch_size), samples)
+    if hessian_batch_size is not None:
+        check_integer("hessian_batch_size", hessian_batch_size)
+        if hessian_batch_size > size:
+            raise ValueError(
+                f"hessian_batch_size={hessian_batch_size!r}: products are formed on some of a "
+                f"batch, which has {size} samples."
+            )
+    check_number("overlap", overlap, 0.0, 0.5)
+    shared = min(math.ceil(overlap * size), size // 2)
+    if isinstance(rng, np.random.Generator):
+        seed = int(rng.integers(2**63))
+    else:  # not the stream that a start of this seed is drawn from, nor the solver's
+        seed = int(np.random.default_rng(rng).spawn(2)[1].integers(2**63))
+    plan = Plan(samples, size, shared, hessian_batch_size, seed)
+    return Feed(whole, None if hasattr(whole, "take") else data, plan)
+
+
+class Measures:
+    """What is measured at the end of an epoch, ``x -> {name: value}``."""
+
+    def __init__(self, objective: Any, metrics: Metrics, *, validates: bool) -> None:
+        self.objective, self.metrics, self.validates = objective, metrics, validates
+
+    def __call__(self, x: Array) -> dict[str, float]:
+        """Return the validation loss, and each metric."""
+        copy = namespace_of(x).asarray(x, copy=True)
+        figures = {}
+        if self.validates:
+            figures["validation_loss"] = scalars(self.objective.fun(copy))[0]
+        for name, metric in self.metrics.items():
+            figures[name] = float(metric(self.objective, copy))
+        return figures
+
+
+def measures_of(whole: Any, validation: Any, metrics: Metrics, patience: int | None) -> Measures:
+    """Return what is measured, over the validation data where there are any."""
+    if patience is not None:
+        check_integer("patience", patience)
+        if validation is None:
+            raise ValueError(f"patience={patience!r} watches a validation loss: give validation=.")
+    for name, metric in metrics.items():
+        if name in EPOCH_FIELDS:
+            raise ValueError(f"metrics: {name!r} is a column of the history already; rename it.")
+        if not callable(metric):
+            raise TypeError(f"metrics[{name!r}] is not callable: metric(objective, x) -> float.")
+    there = whole
+    if validation is not None:  # dropout off, batch norm by its running statistics
+        there = over(whole, validation, "validation", training=False)
+    return Measures(there, dict(metrics), validates=validation is not None)
+
+
+def engine_of(solver: Solver, state: State) -> Any:
+    """Return the compiled engine where `minimize` would take it."""
+    if solver.run.compiled is False or state.status is not None:
+        return None
+    from negopt._fused.engine import engine_for  # with Numba behind it
+
+    return engine_for(solver, state.iterate.x)
+
+
+def begin(
+    whole: Any,
+    start: Array,
+    method: Method,
+    run: RunOptions,
+    feed: Feed | None,
+    kept: FitState | None,
+    settings: dict[str, Any],
+    epochs: int | None,
+) -> tuple[Solver, FitState]:
+    """Return the solver and the state of a run, new or gone on with."""
+    place = [0, 0]
+    if kept is not None:
+        place = kept.at
+        if feed is not None:
+            feed.plan = dataclasses.replace(feed.plan, seed=kept.seed)
+        elif epochs is not None:  # in all, those before included
+            run = dataclasses.replace(run, maxiter=epochs - kept.solver.k)
+    first = whole if feed is None else feed.batch(*place)
+    kind = Objective if feed is None else BatchObjective
+    door = kind(
+        first,
+        start,
+        maxfun=math.inf if run.maxfun is None else float(run.maxfun),
+        maxtime=math.inf if run.maxtime is None else float(run.maxtime),
+        relative_step=run.finite_diff_rel_step,
+        absolute_step=run.eps,
+    )
+    solver = Solver(method, door, run)
+    if kept is not None:
+        _check_same(first, kept.solver.iterate)
+        if kept.buffers is not None and hasattr(whole, "load_buffers"):
+            whole.load_buffers(kept.buffers)
+        state = solver.resume(kept.solver)
+        if feed is None and epochs is not None and solver.limits is not None:
+            solver.limits = dataclasses.replace(solver.limits, first=0)
+            if state.status is Status.LIMIT:  # to be said of the whole run
+                state.status = None
+                solver.check_stop(state)
+        return solver, kept
+    state = solver.init()
+    return solver, FitState(
+        solver=state,
+        settings=settings,
+        seed=0 if feed is None else feed.plan.seed,
+        steps=new_columns(STEP_FIELDS),
+        epochs=new_columns((*EPOCH_FIELDS, *settings["metrics"])),
+        passes=1.0 if feed is None else first.size / feed.plan.samples,
+    )
+
+
+def _check_same(objective: Any, point: Iterate) -> None:
+    """Raise when the loss at the point of a checkpoint is no longer what it was."""
+    f = scalars(objective.fun(namespace_of(point.x).asarray(point.x, copy=True)))[0]
+    if abs(f - point.f) <= SAME * max(abs(f), abs(point.f)) or not math.isfinite(point.f):
+        return
+    raise ValueError(
+        f"at the checkpoint's point the loss was {point.f:.6g} and is now {f:.6g}: the data, the "
+        "network or the loss are not those of that run (or the loss is not deterministic)."
+    )
+
+
+def result_of(run: Training) -> Any:
+    """Return what `fit` returns."""
+    state, fit, solver, feed = run.state, run.fit, run.solver, run.feed
+    last = state.iterate.x
+    point = solver.finish(state) if feed is None else None
+    x = last if fit.best_x is None else fit.best_x
+    if point is None or fit.best_x is not None:
+        known = point
+        point = known if known is not None and _same(known.x, x) else _evaluate(run, x)
+    result = wrap(state, point, solver.objective)
+    if feed is None:
+        attach(result, solver.method, state, point, solver.objective)
+    else:
+        state.rng_state = dict(solver.rng.bit_generator.state)
+    result.history = {name: np.asarray(column) for name, column in fit.steps.items()}
+    result.history["epochs"] = {name: np.asarray(column) for name, column in fit.epochs.items()}
+    result.x_last = namespace_of(last).asarray(last, copy=True)
+    result.best_epoch = fit.best_epoch if fit.best_x is not None else fit.epoch
+    result.validation_loss = fit.best_loss if fit.best_x is not None else math.nan
+    result.passes = fit.passes
+    return result
+
+
+def _same(x: Array, y: Array) -> bool:
+    return bool(namespace_of(x).all(x == y))
+
+
+def _evaluate(run: Training, x: Array) -> Iterate:
+    """Return value and gradient over all data at `x`; counted nowhere, the run being over."""
+    if run.feed is not None:
+        f, g = run.feed.whole(x)
+    else:
+        copy = namespace_of(x).asarray(x, copy=True)
+        f, g = scalars(run.objective.fun(copy))[0], run.objective.grad(copy)
+    g = convert_like(g, x, "grad")
+    (gmax,) = scalars(namespace_of(g).max(namespace_of(g).abs(g)))
+    return Iterate(x, f, g, norm(g), gmax)
