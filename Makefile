@@ -5,6 +5,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 JOBS ?= auto
+# What pip is to install for PyTorch; its CPU build is much smaller where there is one.
+TORCH ?= torch
 
 # Small dense algebra is fastest on one BLAS thread, and times can be compared.
 export OPENBLAS_NUM_THREADS ?= 1
@@ -19,7 +21,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SPEC := pyproject.toml setup.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage lint format types layers docstrings review docs asv-smoke check-all clean
+.PHONY: help demo test frameworks coverage lint format types layers docstrings review docs asv-smoke check-all clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -46,6 +48,13 @@ demo: $(VENV)/.stamp-core ## solve classical problems and train a network, besid
 
 test: $(VENV)/.stamp-test ## run the tests; the last line is the test runner's summary
 	$(BIN)/python -m pytest -n $(JOBS)
+
+$(VENV)/.stamp-frameworks: $(VENV)/.stamp-test
+	$(PIP) $(TORCH) jax
+	@touch $@
+
+frameworks: $(VENV)/.stamp-frameworks ## the tests that need PyTorch or JAX, which are installed for them
+	$(BIN)/python -m pytest -n $(JOBS) tests/neural tests/test_array.py tests/test_experiment_torch.py tests/test_public_api.py
 
 coverage: $(VENV)/.stamp-test ## the tests with Numba switched off, so that kernels count, and those of what needs it; fails under 95 %
 	rm -f .coverage .coverage.*
@@ -81,7 +90,7 @@ asv-smoke: $(VENV)/.stamp-bench ## every benchmark once, in this environment, wi
 	@test -f ~/.asv-machine.json || $(BIN)/asv machine --config asv_benchmarks/asv.conf.json --yes >/dev/null
 	$(BIN)/asv run --config asv_benchmarks/asv.conf.json --quick --python=same --launch-method forkserver --show-stderr
 
-check-all: lint types layers docstrings review docs coverage asv-smoke test ## everything that CI runs
+check-all: lint types layers docstrings review docs coverage asv-smoke test frameworks ## everything that CI runs
 
 clean: ## remove the environment and all build products
 	rm -rf $(VENV) build dist *.egg-info docs/_build docs/generated asv_benchmarks/results asv_benchmarks/html \
