@@ -9,7 +9,7 @@ import math
 from typing import Any, Protocol
 
 from negopt._array import Array, namespace_of
-from negopt._report import row
+from negopt._report import Heading, row
 from negopt._solver import Solver
 from negopt._stopping import precision_message
 from negopt._types import BudgetExhausted, Iterate, State, Status
@@ -85,6 +85,8 @@ class Training:
         #: point on the next batch, and a step costs one gradient, as in any first-order loop.
         self.ahead = feed is not None and not compares and not self._secant
 
+        self._heading: Heading | None = None  # of the present step
+
     @property
     def state(self) -> State:
         """The solver's state."""
@@ -120,6 +122,7 @@ class Training:
         state, solver = self.state, self.solver
         begin, work = state.iterate, self._work()
         before, figures = state.k, (begin.f, begin.gmax)
+        self._heading = Heading(state)
         if self.engine is None:
             solver.step(state)
         else:
@@ -146,6 +149,7 @@ class Training:
         figures = state.iterate.f, state.iterate.gmax
         if state.iterate.finite and state.iterate.gmax > 0.0:
             self._share_pairs(feed, place)
+            self._heading = Heading(state)
             solver.step(state)
             if state.k == before:
                 return
@@ -230,7 +234,8 @@ class Training:
 
     def _record(self, loss: float) -> None:
         fit, solver = self.fit, self.solver
-        figures = row(self.state, solver.outcome, solver.step_norm)
+        cosine = self._heading.cosine(self.state, solver.outcome) if self._heading else math.nan
+        figures = row(self.state, solver.outcome, solver.step_norm, cosine)
         figures |= {"loss": loss, "epoch": fit.epoch + 1, "passes": fit.passes}
         for name in STEP_FIELDS:
             fit.steps[name].append(float(figures[name]))
