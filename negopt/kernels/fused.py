@@ -33,6 +33,8 @@ IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
 #: As `negopt._types.STALL`; a test compares them.
 PATIENCE = 100
+#: A new direction is wanted: no `advance` says this.
+AIM = -1
 
 
 @jit_inline
@@ -99,6 +101,32 @@ def begin_rows(work: Work) -> None:
         work.ints[w.KNOWN_PRODUCTS] = 1
 
 
+@jit_inline
+def judge_rows(f: float, g: FloatArray, work: Work) -> int:
+    """Judge a trial of a search whose model is of stored pairs; ``AIM`` when it has ended well."""
+    ints = work.ints
+    task = judge_search(f, g, work)
+    if task == w.EVALUATE:
+        return task
+    if task == w.PAUSE:
+        point = ints[w.KEPT]
+        task = conclude_search(work, point, learn_pair(work, ints[w.ITERATE], point, point))
+    else:
+        fail(work, task)
+    task = go_on(work, task)
+    return AIM if task == w.EVALUATE else task
+
+
+@jit_inline
+def search_along(work: Work) -> int:
+    """Begin a search along the direction that was written."""
+    settle_direction(work)
+    task = begin_search(work)
+    if task != w.EVALUATE:
+        fail(work, task)
+    return task
+
+
 # Each of the next five is an `advance` for one kind of method; see the first.
 
 
@@ -143,11 +171,7 @@ def advance_dense(
     if ints[w.HAS_FREE] == 0 and math.isnan(work.reals[w.FIRST]):
         return w.RARE  # the units and the first step have to be looked at again, from here
     aim_dense(work)
-    settle_direction(work)
-    task = begin_search(work)
-    if task != w.EVALUATE:
-        fail(work, task)
-    return task
+    return search_along(work)
 
 
 @jit_lean
@@ -157,25 +181,13 @@ def advance_sr1_search(
     """Go on with limited-memory SR1 and a search."""
     work = cut(buffer, rows, gram, ints)
     if ints[w.PHASE] == 1:
-        task = judge_search(f, g, work)
-        if task == w.EVALUATE:
-            return task
-        if task == w.PAUSE:
-            point = ints[w.KEPT]
-            task = conclude_search(work, point, learn_pair(work, ints[w.ITERATE], point, point))
-        else:
-            fail(work, task)
-        task = go_on(work, task)
-        if task != w.EVALUATE:
+        task = judge_rows(f, g, work)
+        if task != AIM:
             return task
     begin_rows(work)
     if not aim_rows(work):
         return w.RARE
-    settle_direction(work)
-    task = begin_search(work)
-    if task != w.EVALUATE:
-        fail(work, task)
-    return task
+    return search_along(work)
 
 
 @jit_lean
@@ -185,24 +197,12 @@ def advance_bfgs_search(
     """Go on with limited-memory BFGS and a search."""
     work = cut(buffer, rows, gram, ints)
     if ints[w.PHASE] == 1:
-        task = judge_search(f, g, work)
-        if task == w.EVALUATE:
-            return task
-        if task == w.PAUSE:
-            point = ints[w.KEPT]
-            task = conclude_search(work, point, learn_pair(work, ints[w.ITERATE], point, point))
-        else:
-            fail(work, task)
-        task = go_on(work, task)
-        if task != w.EVALUATE:
+        task = judge_rows(f, g, work)
+        if task != AIM:
             return task
     begin_rows(work)
     aim_bfgs(work)
-    settle_direction(work)
-    task = begin_search(work)
-    if task != w.EVALUATE:
-        fail(work, task)
-    return task
+    return search_along(work)
 
 
 @jit_lean
