@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.random import Generator
@@ -23,9 +23,9 @@ from negopt._array import (
 )
 from negopt._dense import symmetric_eigen
 from negopt._space import Space
-from negopt._types import BudgetExhausted, Certificate, Iterate
+from negopt._types import Certificate, Iterate
 
-__all__ = ["certify", "escape", "finding", "in_one_piece"]
+__all__ = ["certify", "escape", "finding", "in_one_piece", "inverse_of", "noise_of"]
 
 
 #: Variables up to which all of H is looked at, a column a product: a space would hardly be
@@ -199,9 +199,10 @@ def _whole(
     for i in range(n):
         columns.append(product(eye[i, :]))
         result.products += 1
-    matrix = float64_rows_dot(xp.stack(columns, axis=0), eye)
-    if not np.all(np.isfinite(matrix)):
+    images = xp.stack(columns, axis=0)
+    if not all_finite(images):
         return result, None
+    matrix = float64_rows_dot(images, eye)
     matrix = 0.5 * (matrix + matrix.T)
     values, vectors = symmetric_eigen(matrix)
     result.min_curvature = float(values[0])
@@ -213,6 +214,18 @@ def _whole(
         return result, None
     (g,) = float64_rows_dot(iterate.g[None, :], eye)
     return result, from_host(-np.linalg.solve(matrix, g), iterate.x)
+
+
+def inverse_of(operator: Any) -> Callable[[Array], Array] | None:
+    """Return ``v -> |B|^-1 v`` of a model of the Hessian; None where it has no inverse."""
+    if not hasattr(operator, "solve"):
+        return None
+    return lambda v: operator.solve(v, absolute=True, floor=1e-8)
+
+
+def noise_of(iterate: Iterate) -> float:
+    """Return what a point has to be lower by to be lower by more than rounding."""
+    return 10.0 * eps_of(iterate.x) * abs(iterate.f)
 
 
 def escape(
@@ -237,7 +250,7 @@ def escape(
     slope = scalars(dot(iterate.g, d))[0]
     sign = 1.0 if slope <= 0.0 else -1.0
     size = 1e-2 * max(1.0, norm(iterate.x))
-    noise = 10.0 * eps_of(iterate.x) * abs(iterate.f)
+    noise = noise_of(iterate)
     # A flat direction is worth a look at two lengths, a negative one at all of them.
     lengths = 2 if certificate.status == "flat" else 10
     for _ in range(lengths):
@@ -254,10 +267,7 @@ def _go_on(objective: CertifiedObjective, iterate: Iterate, best: Iterate) -> It
     """Extend a successful escape while f falls."""
     step = best.x - iterate.x
     for _ in range(20):
-        try:
-            further = objective.at(iterate.x + 3.0 * step)
-        except BudgetExhausted:
-            break  # what was found is kept; the next evaluation ends the run
+        further = objective.at(iterate.x + 3.0 * step)
         if not (further.finite and further.f < best.f):
             break
         best, step = further, 3.0 * step

@@ -255,7 +255,11 @@ def solve(
                     "matrix is not part of the state. Use hessp, or a limited-memory method."
                 )
             rules = method.curvature, method.globalize
-            state = solver.resume(adopt(run.state, method.name, objective.x0, rules))
+            state = adopt(run.state, method.name, objective.x0, rules)
+            engine = _engine(solver, state) if state.k > 0 else None
+            if engine is not None:  # a check that was cut short begins again as it was
+                solver.space = engine.space
+            solver.resume(state)
         allvecs = _loop(solver, state, callback)
     point = solver.finish(state)
     result = wrap(state, point, objective)
@@ -310,7 +314,7 @@ def _loop(solver: Solver, state: State, callback: Callable[..., Any] | None) -> 
     """Step until a status is set; report each iteration."""
     run = solver.run
     notify = notifier(callback)
-    engine = _engine(solver, state)
+    engine = _engine(solver, state) if state.status is None else None
     xp = namespace_of(state.iterate.x)
     allvecs = [xp.asarray(state.iterate.x, copy=True)] if run.return_all else None
     recording = run.record or state.history is not None  # a resumed record goes on
@@ -360,7 +364,7 @@ def _loop(solver: Solver, state: State, callback: Callable[..., Any] | None) -> 
 
 def _engine(solver: Solver, state: State) -> Any:
     """Return the fused engine where it knows the method and is wanted, else None."""
-    if solver.run.compiled is False or state.status is not None:
+    if solver.run.compiled is False:
         return None
     from negopt._fused.engine import engine_for  # with Numba behind it
 

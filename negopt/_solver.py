@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from negopt._array import Array, dot, eps_of, namespace_of, scalars
-from negopt._certify import certify, escape, finding, in_one_piece
+from negopt._certify import certify, escape, finding, in_one_piece, inverse_of, noise_of
 from negopt._objective import Objective
 from negopt._options import RunOptions
 from negopt._random import first_state, generator
@@ -295,11 +295,12 @@ class Solver:
             state.message += "; the curvature was not checked (certify=False)."
             return
         state.certificate = Certificate()
+        limit, known, drawn = run.certify_products, self.objective.best, None
         try:
-            limit = run.certify_products
             if in_one_piece(self.objective.n, limit):
                 certificate, newton = certify(self.objective, here, None, limit)
             else:
+                drawn = self.rng.bit_generator.state
                 certificate, newton = certify(
                     self.objective, here, self.rng, limit, self._model(state), self.space
                 )
@@ -311,29 +312,28 @@ class Solver:
             if certificate.status in ("negative", "flat") and self._leave(state, certificate):
                 return  # the verdict, if there is one already, is about the lower point
         except BudgetExhausted as error:
+            if drawn is not None:  # half a check counts for nothing: resuming begins it again
+                self.rng.bit_generator.state = drawn
             if state.certificate.status == "not checked":
                 state.message += f"; the curvature was not checked: {error.message}."
                 return
-            if state.certificate.status == "negative":
-                state.status = Status.LIMIT
-                state.message = f"Stationary point with negative curvature, and {error.message}."
+            certificate, best = state.certificate, self.objective.best
+            lower = best is not known and best is not None and best.f < here.f - noise_of(here)
+            if certificate.status == "negative" or lower:
+                found = f"Stationary point with {certificate.status} curvature"
+                state.status, state.message = Status.LIMIT, f"{found}, and {error.message}."
                 return
-            certificate = state.certificate
         if state.status is Status.CONVERGED:
             state.message += finding(certificate)
 
     def _model(self, state: State) -> Callable[[Array], Array] | None:
         """Return ``v -> |B|^-1 v`` with what the run believes about the Hessian here."""
-        operator, learns = self._operator, True
-        if operator is None and self.outcome is None:
-            return None
-        if operator is not None:
-            if not hasattr(operator, "solve"):
-                return None
-            learns = operator.learns
-        if learns:  # the last step's pair is in the memory by now
+        operator = self._operator
+        if operator is self.outcome is None and (state.k == 0 or self.method.needs != "jac"):
+            return None  # at x0, or resumed where the model was not in the memory
+        if operator is None or operator.learns:  # the last step's pair is in the memory by now
             operator = self.method.curvature.operator(state.memory, self.objective, state.iterate)
-        return lambda v: operator.solve(v, absolute=True, floor=1e-8)
+        return inverse_of(operator)
 
     def _polish(self, state: State, newton: Array) -> None:
         """Take the Newton step that a complete check has paid for, when it is an improvement."""

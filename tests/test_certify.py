@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 
 import numpy as np
 import pytest
@@ -131,6 +132,39 @@ def test_products_that_are_not_finite_give_no_verdict() -> None:
     certificate, _ = certify(o, o.at(o.x0), np.random.default_rng(0), 20)
     assert certificate.status == "not checked"
     assert math.isnan(certificate.min_curvature)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+@pytest.mark.parametrize("n", [1, 5, 12, 13])
+def test_products_that_are_not_finite_warn_of_nothing(wrong, n) -> None:
+    def slope(x):
+        return np.where(x == 0.0, 0.0, wrong)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        res = negopt.minimize(lambda x: -float(x @ x), np.zeros(n), jac=slope)
+    assert res.curvature_status == "not checked"
+    assert "products not finite" in res.message
+
+
+def test_a_flat_point_is_no_end_where_a_lower_one_is_known() -> None:
+    """The budget ends the run on the way down from it."""
+
+    def valley(x):
+        g = -4.0 * x**3
+        g[0] = x[0]
+        return 0.5 * x[0] ** 2 - float(np.sum(x[1:] ** 4)), g
+
+    for n in (3, 14):
+        for maxfun in range(1, 90):
+            res = negopt.minimize(valley, np.zeros(n), jac=True, options={"maxfun": maxfun})
+            if res.fun < -1e-12:
+                assert not res.success
+                assert res.curvature_status == "flat"
+                assert "flat curvature, and maxfun" in res.message
+                break
+        else:
+            pytest.fail("no lower point was found")
 
 
 def test_float32_takes_rounding_for_flat_not_for_negative() -> None:

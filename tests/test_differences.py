@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from negopt import minimize
 from negopt._differences import SCHEMES, difference_cost, difference_gradient, difference_product
 
 TOLERANCE = {"2-point": 2e-6, "3-point": 1e-8, "cs": 1e-12}
@@ -119,3 +120,17 @@ def test_every_array_library(xp_case, scheme, dtype):
     product = difference_product(lambda at: 3 * at**2, x, 3 * x**2, x, 1e-3)
     assert xp_case.owns(product)
     np.testing.assert_allclose(xp_case.to_numpy(product), [1.5, 13.5, 24.0], rtol=2e-2)
+
+
+@pytest.mark.parametrize("compiled", [True, False])
+@pytest.mark.parametrize("name", ["eps", "finite_diff_rel_step"])
+def test_a_step_for_each_variable(name, compiled):
+    """An array, as SciPy allows: it is that step everywhere where its entries are the same."""
+    x0 = np.array([0.5, -1.5, 2.0])
+    results = [
+        minimize(smooth, x0, method="lqn-tr", options={name: step, "compiled": compiled})
+        for step in (1e-7, np.full(3, 1e-7), [1e-7] * 3)
+    ]
+    for res in results[1:]:
+        np.testing.assert_array_equal(res.x, results[0].x)
+        assert res.nfev == results[0].nfev

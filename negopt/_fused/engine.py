@@ -123,7 +123,7 @@ class Engine:
                 return solver.step(state) if task == w.RARE else Cold.step(solver, state)
             if task != w.PAUSE:
                 self.finish(state)
-                solver.space = self._space()
+                solver.space = self.space
                 solver.conclude(state, task == w.GAVE_UP)
                 solver.check_stop(state)
         except BudgetExhausted as error:
@@ -132,8 +132,9 @@ class Engine:
         solver.complete(state)
         return state
 
-    def _space(self) -> type[Space]:
-        """Return what the second-order check is made with."""
+    @property
+    def space(self) -> type[Space]:
+        """What the second-order check is made with."""
         many = self.solver.objective.n * self.solver.run.certify_products > ROOM
         cold = self._auto and (Cold.waits(place) or Cold.waits(ritz))
         return Space if many or cold else CompiledSpace

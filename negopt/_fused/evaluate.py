@@ -74,4 +74,6 @@ def parts(objective: Objective) -> tuple[Any, Any, str] | None:
         return objective._both, None, ""
     if objective.scheme is None:
         return objective._value, objective._gradient, ""
-    return (objective._value, None, objective.scheme) if objective._steps == (None, None) else None
+    if any(step is not None for step in objective._steps):  # N.B. either may be an array
+        return None
+    return objective._value, None, objective.scheme

@@ -180,7 +180,13 @@ class Measures:
         if self.validates:
             figures["validation_loss"] = scalars(self.objective.fun(copy))[0]
         for name, metric in self.metrics.items():
-            figures[name] = float(metric(self.objective, copy))
+            value = metric(self.objective, copy)
+            try:
+                figures[name] = float(value)
+            except (TypeError, ValueError):
+                raise TypeError(
+                    f"metrics[{name!r}] returned {value!r}; it must return a number."
+                ) from None
         return figures
 
 
@@ -190,6 +196,10 @@ def measures_of(whole: Any, validation: Any, metrics: Metrics, patience: int | N
         check_integer("patience", patience)
         if validation is None:
             raise ValueError(f"patience={patience!r} watches a validation loss: give validation=.")
+    if not isinstance(metrics, Mapping):
+        raise TypeError(
+            f"metrics is a {type(metrics).__name__}; pass {{name: metric(objective, x) -> float}}."
+        )
     for name, metric in metrics.items():
         if name in EPOCH_FIELDS:
             raise ValueError(f"metrics: {name!r} is a column of the history already; rename it.")

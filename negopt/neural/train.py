@@ -7,6 +7,7 @@ from typing import Any
 
 from negopt._array import Array, as_vector
 from negopt._options import check_integer
+from negopt._random import generator
 from negopt.methods import Method
 from negopt.neural import _fit_state
 from negopt.neural._fit import Training
@@ -175,6 +176,7 @@ def fit(
     >>> res.nit, len(res.history["epochs"]["validation_loss"])
     (18, 3)
     """
+    generator(rng)  # or a clear error, before anything is drawn
     whole = objective if data is None else over(objective, data, "data")
     start = as_vector(starting_point(whole, rng) if x0 is None else x0)
     on_batches = batch_size is not None or hessian_batch_size is not None

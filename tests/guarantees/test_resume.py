@@ -162,3 +162,35 @@ def test_across_an_escape(name):
         np.testing.assert_array_equal(rest.x, whole.x)
         assert (rest.nit, rest.nfev, rest.nhev) == (whole.nit, whole.nfev, whole.nhev)
         assert rest.state.rng_state == whole.state.rng_state
+
+
+@pytest.mark.parametrize("name", [m for m, row in METHODS.items() if row.needs == "jac"])
+def test_a_budget_within_the_check_or_an_escape(name):
+    """The probes and the model are those of the check that was begun; an escape is all or none."""
+    n = 14  # more than are looked at in one piece
+
+    def both(x):
+        return float(np.sum(x**4) / 4 - x[0] ** 2 / 2 + np.sum(x[1:] ** 2) / 2), slope(x)
+
+    def slope(x):
+        g = x**3 + x
+        g[0] -= 2 * x[0]
+        return g
+
+    options = {"gtol": 1e-6, "rng": 5}
+    if METHODS[name].baseline:
+        options["learning_rate"] = 0.3
+    for x0 in (np.zeros(n), np.r_[0.0, np.full(n - 1, 0.5)]):
+        whole = negopt.minimize(both, x0, jac=True, method=name, options=options)
+        assert whole.n_escapes >= 1
+        for cut in range(1, min(whole.nfev, 90), 3):
+            first = negopt.minimize(
+                both, x0, jac=True, method=name, options=options | {"maxfun": cut}
+            )
+            assert first.nfev <= cut
+            rest = negopt.minimize(
+                both, x0, jac=True, method=name, options=options | {"state": first.state}
+            )
+            np.testing.assert_array_equal(rest.x, whole.x)
+            assert (rest.nit, rest.n_escapes) == (whole.nit, whole.n_escapes)
+            assert rest.state.rng_state == whole.state.rng_state

@@ -488,6 +488,38 @@ def test_learning_rates_follow_their_group():
     assert w.item() == 0.75 * 0.875
 
 
+@pytest.mark.parametrize("name", ["gd", "adam"])
+def test_a_rate_of_zero_takes_no_step(name):
+    """Schedules begin there (a warm-up) or end there (a cosine)."""
+    net, X, y = small()
+    optimizer = Optimizer(net.parameters(), name, lr=0.01, max_iter=3, max_eval=9)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda epoch: float(epoch % 2))
+
+    def closure():
+        optimizer.zero_grad()
+        loss = functional.mse_loss(net(X), y)
+        loss.backward()
+        return loss
+
+    for epoch in range(4):
+        before = [p.detach().clone() for p in net.parameters()]
+        optimizer.step(closure)
+        same = [torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True)]
+        assert all(same) == (epoch % 2 == 0)
+        scheduler.step()
+    assert optimizer.iterations == 6
+
+
+def test_states_of_other_optimizers_are_refused():
+    net, _, _ = small()
+    optimizer = Optimizer(net.parameters())
+    for state in (torch.optim.Adam(net.parameters()).state_dict(), {}):
+        with pytest.raises(ValueError, match="of another optimizer"):
+            optimizer.load_state_dict(state)
+    with pytest.raises(TypeError, match="module=3"):
+        Optimizer(net.parameters(), module=3)
+
+
 def test_errors_name_what_is_wrong():
     net, X, _ = small()
     groups = [{"params": [net[0].weight]}, {"params": [net[2].weight]}]
@@ -506,9 +538,10 @@ def test_errors_name_what_is_wrong():
         ({"line_search_fn": "armijo"}, "line_search_fn='armijo'"),
         ({"history_size": 5, "method": "sr1-tr"}, "keeps no pairs"),
         ({"rng": "x"}, "rng='x'"),
+        ({"lr": -1.0, "method": "gd"}, "lr=-1.0"),
     ):
         with pytest.raises(ValueError, match=words):
-            Optimizer(net.parameters(), **arguments).step(lambda: net(X).sum())
+            Optimizer(net.parameters(), **arguments)
     with pytest.raises(TypeError, match="closure=None"):
         optimizer.step(None)
     with pytest.raises(ValueError, match="the closure returned None"):

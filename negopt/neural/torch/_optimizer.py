@@ -12,6 +12,7 @@ import torch
 
 from negopt._minimize import own_method
 from negopt._options import RunOptions, check_choice, check_integer, check_number, user_level
+from negopt._random import generator
 from negopt._resume import adopt
 from negopt._types import Iterate, State, Status
 from negopt.checkpoint import FORMAT, _decode, _encode
@@ -50,7 +51,8 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         ``"dqn-wolfe-pm"``: what `negopt.minimize` takes for gradients.
     lr : float, optional
         Learning rate of the methods that have one (``"gd"``, ``"adam"``, ``"sfn-series"``);
-        the others find the length of their steps, and warn of a value other than 1.
+        the others find the length of their steps, and warn of a value other than 1.  With 0,
+        as schedules have it, `step` evaluates the closure and leaves the parameters.
     max_iter : int, default 20
         Most iterations in one call of `step`.
     max_eval : int, optional
@@ -166,6 +168,8 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         self.method = _method(method, self._parameters.size)
         self._set_options(options, lr, history_size, line_search_fn)
         self._random = RandomNumbers(self._parameters.device)
+        if not isinstance(module, torch.nn.Module | None):
+            raise TypeError(f"module={module!r}: pass the torch.nn.Module that is trained.")
         self._buffers = None if module is None else Buffers(module)
         self._state: State | None = None
         self._ready = True
@@ -208,7 +212,9 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
             own["maxcor"] = history_size
         if line_search_fn is not None and "wolfe" in known:
             own.setdefault("wolfe", "strong")
-        if lr is not None and "learning_rate" not in known and lr != 1:
+        if lr is not None and "learning_rate" in known:
+            check_number("lr", lr.item() if isinstance(lr, torch.Tensor) else lr)
+        elif lr is not None and lr != 1:
             warnings.warn(
                 f"lr={lr} has no effect: {self.method.name!r} finds the length of its steps.",
                 UserWarning,
@@ -219,6 +225,8 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         self._run = RunOptions(
             **{"certify": False, **{k: v for k, v in options.items() if k in _RUN}}
         )
+        if "rng" in options:
+            generator(options["rng"])
 
     @property
     def status(self) -> Status | None:
@@ -268,8 +276,12 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
             gtol=group["tolerance_grad"],
         )
         method = self.method
-        if group["lr"] is not None:
-            method = method.with_options({"learning_rate": float(group["lr"])})
+        if group["lr"] is not None and "learning_rate" in method.option_names():
+            rate = float(group["lr"])
+            if rate == 0.0:  # where many schedules begin or end
+                run = replace(run, maxiter=0)
+            else:
+                method = method.with_options({"learning_rate": rate})
         evaluated = Closure(closure, self._parameters, self._random, self._buffers)
         x = self._parameters.gather()
         try:
@@ -321,6 +333,12 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
             When it is of another optimizer, another method, another number of parameters, or
             of another version.
         """
+        groups = state_dict.get("param_groups") or [{}]
+        missing = sorted(self.defaults.keys() - groups[0].keys())
+        if missing or "state" not in state_dict:
+            raise ValueError(
+                f"the state is of another optimizer: it lacks {', '.join(missing) or 'state'}."
+            )
         saved = state_dict["state"]
         state = self._restored(saved) if saved else None
         super().load_state_dict({**state_dict, "state": {}})
