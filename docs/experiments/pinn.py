@@ -366,12 +366,12 @@ LOOKS = {
 def draw(rows: Sequence[Row], path: Path) -> None:
     """Write the figure: errors by calls, a panel for each recipe and type."""
     from _networks_figures import save
+    from matplotlib.figure import Figure
 
-    from negopt import plot
-
-    kinds = list(dict.fromkeys((r["type"], r["recipe"]) for r in rows))
-    figure, axes = plot.panels([f"{recipe}, {kind}" for kind, recipe in kinds])
-    for ax, (kind, recipe) in zip(axes, kinds, strict=True):
+    kinds = list(dict.fromkeys(r["type"] for r in rows))
+    figure = Figure(figsize=(10.0, 3.6 * len(kinds) + 1.2), layout="constrained")
+    axes = figure.subplots(len(kinds), len(RECIPES), sharex=True, sharey=True, squeeze=False)
+    for ax, (kind, recipe) in zip(axes.flat, itertools.product(kinds, RECIPES), strict=True):
         for label, (colour, mark) in LOOKS.items():
             part = [
                 r for r in rows if (r["type"], r["recipe"], r["optimizer"]) == (kind, recipe, label)
@@ -382,12 +382,14 @@ def draw(rows: Sequence[Row], path: Path) -> None:
                 for count in calls
             ]
             ax.plot(calls, errors, color=colour, marker=mark, markersize=4, label=label)
-        ax.set(xscale="log", yscale="log", xlabel="calls", ylabel="relative error of the solution")
-        ax.grid(visible=True, alpha=0.3, linewidth=0.6)
-    limits = [limit for ax in axes for limit in ax.get_ylim()]
-    for ax in axes:
-        ax.set_ylim(min(limits), max(limits))
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+        ax.set_title(f"{recipe}, {kind}", fontsize="medium")
+        ax.set_yscale("log")
+        ax.grid(visible=True, which="both", alpha=0.3, linewidth=0.6)
+    for ax in axes[-1]:
+        ax.set_xlabel("calls")
+    for ax in axes[:, 0]:
+        ax.set_ylabel("relative error of the solution")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     save(figure, path)
 
 
