@@ -9,8 +9,8 @@ Burgers' equation ``u_t + u u_x = nu u_xx`` on -1 < x < 1, 0 < t < 1, with u = -
 t = 0 and u = 0 at both ends, which the form of u satisfies.  The solution is known, so the true
 error is measured: that of the parameters with the lowest loss met.  All optimizers start from
 the same parameters.  A call of the closure, the loss with its gradient, costs 1; a product with
-a Hessian or a Gauss-Newton matrix costs 2, which is more than it takes as a rule.  In two
-stages, Adam has the first calls.
+a Hessian or a Gauss-Newton matrix costs 2, a little more than it takes.  In two stages, Adam has
+the first calls.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from _pinn_figure import draw
 from _runs import read_table, write_table
 from torch import nn
 
@@ -300,7 +301,6 @@ OPTIMIZERS: Mapping[str, Run] = {
 }
 #: The first of two stages, at the rate that brought it furthest in so many calls.
 ADAM = "torch Adam, 1e-1"
-RECIPES = ("one stage", "Adam first")
 
 
 def play(label: str, module: Burgers, points: torch.Tensor, account: Account, limit: int) -> None:
@@ -327,7 +327,7 @@ def recipes(
         yield "Adam first", label, account
 
 
-# --- tables and the figure -------------------------------------------------------------------
+# --- tables and the command line -------------------------------------------------------------
 
 
 def medians(rows: Sequence[Row], calls: int) -> list[Row]:
@@ -346,51 +346,6 @@ def medians(rows: Sequence[Row], calls: int) -> list[Row]:
                 row[f"{key}, {kind}"] = format(np.median([float(r[key]) for r in part]), form)
         out.append(row)
     return out
-
-
-#: Optimizer: colour and mark.
-LOOKS = {
-    "negopt": ("tab:red", "v"),
-    "negopt, history 100": ("tab:orange", "v"),
-    "negopt, lsr1-wolfe-pm": ("tab:blue", "o"),
-    "negopt, lbfgs-wolfe": ("tab:cyan", "^"),
-    "negopt, newton-krylov": ("tab:purple", "D"),
-    "negopt, newton-krylov, Gauss-Newton": ("tab:pink", "P"),
-    "torch LBFGS": ("tab:gray", "x"),
-    "torch LBFGS, strong_wolfe": ("black", "s"),
-    "torch Adam, 1e-1": ("tab:green", "<"),
-    "torch Adam, 1e-2": ("tab:olive", ">"),
-}
-
-
-def draw(rows: Sequence[Row], path: Path) -> None:
-    """Write the figure: errors by calls, a panel for each recipe and type."""
-    from _networks_figures import save
-    from matplotlib.figure import Figure
-
-    kinds = list(dict.fromkeys(r["type"] for r in rows))
-    figure = Figure(figsize=(10.0, 3.6 * len(kinds) + 1.2), layout="constrained")
-    axes = figure.subplots(len(kinds), len(RECIPES), sharex=True, sharey=True, squeeze=False)
-    for ax, (kind, recipe) in zip(axes.flat, itertools.product(kinds, RECIPES), strict=True):
-        for label, (colour, mark) in LOOKS.items():
-            part = [
-                r for r in rows if (r["type"], r["recipe"], r["optimizer"]) == (kind, recipe, label)
-            ]
-            calls = sorted({int(r["calls"]) for r in part})
-            errors = [
-                np.median([float(r["error"]) for r in part if int(r["calls"]) == count])
-                for count in calls
-            ]
-            ax.plot(calls, errors, color=colour, marker=mark, markersize=4, label=label)
-        ax.set_title(f"{recipe}, {kind}", fontsize="medium")
-        ax.set_yscale("log")
-        ax.grid(visible=True, which="both", alpha=0.3, linewidth=0.6)
-    for ax in axes[-1]:
-        ax.set_xlabel("calls")
-    for ax in axes[:, 0]:
-        ax.set_ylabel("relative error of the solution")
-    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    save(figure, path)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
