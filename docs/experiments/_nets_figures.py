@@ -1,0 +1,107 @@
+"""The figures of ``ellipsoids.py`` and ``lenet.py``, from the tables that these have written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _networks_figures import save
+from _runs import read_table
+
+Row = dict[str, Any]
+
+COLOURS = {
+    "TR, sphere": "tab:gray",
+    "TR, RMSProp": "tab:red",
+    "TR, Adagrad": "tab:orange",
+    "TR, sphere, source's radii": "black",
+    "TR, RMSProp, source's radii": "tab:purple",
+    "SGD": "tab:green",
+    "Adam": "tab:blue",
+    "lsr1-tr": "tab:red",
+    "lqn-tr": "tab:orange",
+}
+
+
+def _figure(rows: int, columns: int) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.9 * columns, 3.0 * rows), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _lines(ax: Any, rows: Sequence[Row], horizontal: str, vertical: str, name: str) -> None:
+    """Draw one line a seed."""
+    for i, seed in enumerate(dict.fromkeys(row["seed"] for row in rows)):
+        part = [row for row in rows if row["seed"] == seed]
+        x, y = ([float(row[key]) for row in part] for key in (horizontal, vertical))
+        label = name if i == 0 else None
+        family = name.split(", ", maxsplit=1)[0] if name.startswith(("SGD", "Adam")) else name
+        colour = COLOURS.get(family, "tab:brown")
+        ax.plot(x, y, ".-", markersize=3, linewidth=1, alpha=0.8, color=colour, label=label)
+
+
+def _best(summary: Sequence[Row], family: str, key: str) -> str | None:
+    """Return the run of the family with the lowest `key`."""
+    runs = [row for row in summary if row["run"].startswith(family) and row[key] != ""]
+    return min(runs, key=lambda row: float(row[key]))["run"] if runs else None
+
+
+def draw_ellipsoids(out: Path) -> None:
+    """Write the training loss against passes, epochs and seconds, a row for each task."""
+    curves = read_table(out / "ellipsoids.csv")
+    summary = read_table(out / "ellipsoids-summary.csv")
+    tasks = list(dict.fromkeys((row["data"], row["network"]) for row in curves))
+    columns = {"passes": "gradients per sample", "epoch": "epochs", "seconds": "CPU seconds"}
+    figure, axes = _figure(len(tasks), len(columns))
+    for line, (data, network) in zip(axes, tasks, strict=True):
+        here, ends = (
+            [row for row in table if (row["data"], row["network"]) == (data, network)]
+            for table in (curves, summary)
+        )
+        names = [n for n in COLOURS if any(row["run"] == n for row in here)]
+        names += [n for f in ("SGD", "Adam") if (n := _best(ends, f, "loss_200")) is not None]
+        for ax, (column, label) in zip(line, columns.items(), strict=True):
+            for name in names:
+                _lines(ax, [r for r in here if r["run"] == name], column, "loss", name)
+            ax.set(yscale="log", xlabel=label, ylabel="training loss")
+            ax.set_title(f"{network}, {data}", fontsize="medium")
+            ax.grid(visible=True, alpha=0.3, linewidth=0.6)
+        line[-1].legend(fontsize="x-small")
+    save(figure, out / "ellipsoids.png")
+
+
+def draw_lenet(out: Path) -> None:
+    """Write the test error by epoch, and against the work; a row with and one without norm."""
+    curves = read_table(out / "lenet.csv")
+    summary = read_table(out / "lenet-summary.csv")
+    sizes = sorted({row["batch"] for row in curves}, key=int)
+    norms = list(dict.fromkeys(row["norm"] for row in curves))
+    figure, axes = _figure(len(norms), len(sizes))
+    for line, norm in zip(axes, norms, strict=True):
+        for ax, size in zip(line, sizes, strict=True):
+            here, ends = (
+                [row for row in table if (row["batch"], row["norm"]) == (size, norm)]
+                for table in (curves, summary)
+            )
+            names = [n for n in ("lsr1-tr", "lqn-tr") if any(row["run"] == n for row in here)]
+            names += [n for f in ("SGD", "Adam") if (n := _best(ends, f, "error")) is not None]
+            for name in names:
+                rows = [r for r in here if r["run"] == name]
+                _lines(ax, rows, "passes", "test_error", name)
+            title = f"batches of {size}, {'batch norm' if norm == 'yes' else 'no norm'}"
+            ax.set_title(title, fontsize="medium")
+            ax.set(yscale="log", xlabel="gradients per sample", ylabel="test error")
+            ax.grid(visible=True, alpha=0.3, linewidth=0.6)
+            ax.yaxis.set_major_formatter(_percent)
+            ax.yaxis.set_minor_formatter("")
+            ax.set_yticks([0.02, 0.05, 0.1, 0.2, 0.5])
+            if names:
+                ax.legend(fontsize="x-small")
+    save(figure, out / "lenet.png")
+
+
+def _percent(value: float, _: Any = None) -> str:
+    return f"{100 * np.round(value, 4):g} %"

@@ -1,0 +1,99 @@
+"""The experiments of docs/batches.md run; their stored tables say what the page says."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SCRIPTS = ROOT / "docs" / "experiments"
+RESULTS = SCRIPTS / "results"
+PAGE = (ROOT / "docs" / "batches.md").read_text(encoding="utf-8")
+NAMES = ("_nets", "_nets_figures", "_networks_figures", "_runs", "ellipsoids", "lenet")
+
+
+@pytest.fixture(scope="module")
+def scripts():
+    """Return an import of a script by name, as when it is run."""
+    sys.path.insert(0, str(SCRIPTS))
+    try:
+        yield importlib.import_module
+    finally:
+        sys.path.remove(str(SCRIPTS))
+        for name in NAMES:
+            sys.modules.pop(name, None)
+
+
+def read(path: Path):
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_ellipsoids_run_on_patterns(scripts, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    monkeypatch.delenv("NEGOPT_DATA", raising=False)
+    runs = ["TR, RMSProp", "Adam, 0.003"]
+    sizes = ["--images", "40", "--passes", "9", "--seeds", "1", "--sets", "mnist"]
+    scripts("ellipsoids").main([*sizes, "--runs", *runs, "--out", str(tmp_path)])
+    rows = read(tmp_path / "ellipsoids-runs.csv")
+    assert [(r["network"], r["run"]) for r in rows] == [
+        (network, run) for network in ("MLP", "autoencoder") for run in runs
+    ]
+    assert {r["data"] for r in rows} == {"patterns"}
+    curves = read(tmp_path / "ellipsoids.csv")
+    for row in rows:
+        curve = [r for r in curves if (r["network"], r["run"]) == (row["network"], row["run"])]
+        assert float(curve[-1]["loss"]) < float(curve[0]["loss"])
+        assert float(row["passes"]) >= 9
+    assert (tmp_path / "ellipsoids.png").stat().st_size > 1000
+
+
+def test_lenet_runs_on_patterns(scripts, tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    pytest.importorskip("matplotlib")
+    monkeypatch.delenv("NEGOPT_DATA", raising=False)
+    sizes = ["--images", "24", "--passes", "2", "--sizes", "12", "--size", "12"]
+    runs = ["lsr1-tr", "Adam, 0.001", "lsr1-tr, memory 2"]
+    out = ["--out", str(tmp_path)]
+    lenet = scripts("lenet")
+    lenet.main([*sizes, "--runs", *runs, *out])
+    rows = read(tmp_path / "lenet-runs.csv")
+    assert [(r["norm"], r["run"]) for r in rows] == [
+        *(("yes", run) for run in runs),
+        *(("no", run) for run in runs[:2]),  # variants go with norms only
+    ]
+    assert all((r["skipped"] != "") == r["run"].startswith("lsr1") for r in rows)
+    lenet.main([*sizes, "--runs", "lsr1-tr", "--norm", "no", *out])  # made again, not twice
+    assert len(read(tmp_path / "lenet-runs.csv")) == len(rows)
+    assert (tmp_path / "lenet.png").stat().st_size > 1000
+
+
+def test_the_residual_network_runs(scripts, tmp_path, monkeypatch):
+    pytest.importorskip("torch")
+    pytest.importorskip("matplotlib")
+    monkeypatch.delenv("NEGOPT_DATA", raising=False)
+    lenet = scripts("lenet")
+    weights = sum(p.numel() for p in lenet.resnet().parameters())
+    assert weights == 269_722  # He et al.: 0.27 million
+    sizes = ["--images", "8", "--passes", "1", "--sizes", "4"]
+    arguments = ["--network", "resnet-20", "--runs", "lsr1-tr", "--out", str(tmp_path)]
+    lenet.main([*arguments, *sizes])
+    (row,) = read(tmp_path / "lenet-runs.csv")
+    assert np.isfinite(float(row["last_loss"]))
+
+
+def test_medians_and_first_epochs(scripts):
+    nets = scripts("_nets")
+    rows = [{"run": "a", "seed": i, "x": v} for i, v in enumerate(["1", "", "3"])]
+    assert nets.medians(rows, ["run"]) == [{"run": "a", "seeds": 3, "x": "3"}]
+    assert nets.medians(rows[:2], ["run"])[0]["x"] == ""
+    curve = [{"epoch": i, "passes": 2.0 * i, "seconds": 0.1 * i, "e": 1 / i} for i in (1, 2, 3)]
+    assert nets.first(curve, "e", lambda v: v <= 0.5)["passes"] == "4"
+    assert nets.first(curve, "e", lambda v: v <= 0.1)["passes"] == ""
+    assert nets.within(curve, "passes", 4.0, "e") == "0.5"
+    assert nets.within(curve, "passes", 1.0, "e") == ""
