@@ -128,8 +128,8 @@ def first(curve: Iterable[Row], key: str, enough: Callable[[float], bool]) -> Ro
     return {"epochs": "", "passes": "", "seconds": ""}
 
 
-def medians(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
-    """Return one row for each setting of the columns `names`: medians over the seeds.
+def medians(rows: Sequence[Row], names: Sequence[str], shown: Sequence[str]) -> list[Row]:
+    """Return one row for each setting of the columns `names`: medians of the columns `shown`.
 
     A figure that half of the seeds or more lack is left out; one that some lack counts as
     infinite there.
@@ -140,11 +140,10 @@ def medians(rows: Sequence[Row], names: Sequence[str]) -> list[Row]:
     out = []
     for key, part in groups.items():
         row = {**dict(zip(names, key, strict=True)), "seeds": len(part)}
-        for column in part[0]:
-            if column not in (*names, "seed"):
-                values = [float(r[column]) if r[column] != "" else np.inf for r in part]
-                middle = float(np.median(values))
-                row[column] = f"{middle:.4g}" if np.isfinite(middle) else ""
+        for column in shown:
+            values = [float(r[column]) if r[column] != "" else np.inf for r in part]
+            middle = float(np.median(values))
+            row[column] = f"{middle:.4g}" if np.isfinite(middle) else ""
         out.append(row)
     return out
 
@@ -160,10 +159,12 @@ class Tables:
         Beginning of the names of the files.
     names : sequence of str
         The columns that tell settings apart; ``seed`` tells runs of one setting apart.
+    shown : sequence of str
+        The columns of the summary.
     """
 
-    def __init__(self, folder: Path, what: str, names: Sequence[str]) -> None:
-        self.names = names
+    def __init__(self, folder: Path, what: str, names: Sequence[str], shown: Sequence[str]) -> None:
+        self.names, self.shown = names, shown
         self.paths = [folder / f"{what}{end}.csv" for end in ("-runs", "", "-summary")]
         self.runs, self.curves = (read_table(path) for path in self.paths[:2])
 
@@ -176,6 +177,10 @@ class Tables:
 
         self.runs = [*others(self.runs), row]
         self.curves = [*others(self.curves), *curve]
-        summary = medians(self.runs, self.names)
+        self.write()
+
+    def write(self) -> None:
+        """Write the tables and the medians."""
+        summary = medians(self.runs, self.names, self.shown)
         for table, path in zip((self.runs, self.curves, summary), self.paths, strict=True):
             write_table(table, path)

@@ -20,8 +20,8 @@ COLOURS = {
     "TR, RMSProp, source's radii": "tab:purple",
     "SGD": "tab:green",
     "Adam": "tab:blue",
-    "lsr1-tr": "tab:red",
-    "lqn-tr": "tab:orange",
+    "lsr1-tr": "tab:pink",
+    "lqn-tr": "tab:brown",
 }
 
 
@@ -39,8 +39,17 @@ def _lines(ax: Any, rows: Sequence[Row], horizontal: str, vertical: str, name: s
         x, y = ([float(row[key]) for row in part] for key in (horizontal, vertical))
         label = name if i == 0 else None
         family = name.split(", ", maxsplit=1)[0] if name.startswith(("SGD", "Adam")) else name
-        colour = COLOURS.get(family, "tab:brown")
+        colour = COLOURS[family]
         ax.plot(x, y, ".-", markersize=3, linewidth=1, alpha=0.8, color=colour, label=label)
+
+
+def _legend(figure: Any, axes: Any) -> None:
+    """Put one legend below all panels, of the runs in any of them."""
+    found: dict[str, Any] = {}
+    for ax in axes.flat:
+        handles, labels = ax.get_legend_handles_labels()
+        found |= dict(zip(labels, handles, strict=True))
+    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=5)
 
 
 def _best(summary: Sequence[Row], family: str, key: str) -> str | None:
@@ -61,7 +70,8 @@ def draw_ellipsoids(out: Path) -> None:
             [row for row in table if (row["data"], row["network"]) == (data, network)]
             for table in (curves, summary)
         )
-        names = [n for n in COLOURS if any(row["run"] == n for row in here)]
+        present = {row["run"] for row in here}
+        names = [name for name in COLOURS if name in present]
         names += [n for f in ("SGD", "Adam") if (n := _best(ends, f, "loss_200")) is not None]
         for ax, (column, label) in zip(line, columns.items(), strict=True):
             for name in names:
@@ -69,7 +79,7 @@ def draw_ellipsoids(out: Path) -> None:
             ax.set(yscale="log", xlabel=label, ylabel="training loss")
             ax.set_title(f"{network}, {data}", fontsize="medium")
             ax.grid(visible=True, alpha=0.3, linewidth=0.6)
-        line[-1].legend(fontsize="x-small")
+    _legend(figure, axes)
     save(figure, out / "ellipsoids.png")
 
 
@@ -98,8 +108,7 @@ def draw_lenet(out: Path) -> None:
             ax.yaxis.set_major_formatter(_percent)
             ax.yaxis.set_minor_formatter("")
             ax.set_yticks([0.02, 0.05, 0.1, 0.2, 0.5])
-            if names:
-                ax.legend(fontsize="x-small")
+    _legend(figure, axes)
     save(figure, out / "lenet.png")
 
 

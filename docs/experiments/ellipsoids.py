@@ -40,6 +40,7 @@ RUNS: dict[str, tuple[str, dict[str, Any], int, float]] = {
     "TR, sphere, source's radii": ("tr-ellipsoid", UNIFORM, SECOND, 1.0),
     "TR, RMSProp, source's radii": ("tr-ellipsoid", {"variant": "adolphs"}, SECOND, 1.0),
     "lqn-tr": ("lqn-tr", {}, SECOND, 1.0),
+    "lsr1-tr": ("lsr1-tr", {}, SECOND, 1.0),
     **{f"SGD, {r:g}": ("gd", {"learning_rate": r}, FIRST, 1.0) for r in (0.05, 0.2)},
     **{f"Adam, {r:g}": ("adam", {"learning_rate": r}, FIRST, 1.0) for r in (1e-3, 3e-3, 1e-2)},
 }
@@ -47,6 +48,12 @@ NETWORKS = ("MLP", "autoencoder")
 #: Gradients per sample after which the loss is noted.
 MARKS = (20, 60, 200)
 ENOUGH = 0.99
+#: What tells settings apart, and what the summary shows of them.
+KEYS = ("data", "network", "run")
+SHOWN = [
+    *(f"loss_{mark}" for mark in MARKS),
+    *("epochs_99", "passes_99", "seconds_99", "test_accuracy", "steps", "epochs", "seconds"),
+]
 
 
 def task(network: str, data: Images, *, large: bool) -> MLPObjective:
@@ -108,14 +115,13 @@ def run(
     ]
 
 
-def work(chosen: Any) -> None:
+def work(tables: Tables, chosen: Any) -> None:
     """Run everything that was asked for."""
-    tables = Tables(chosen.out, "ellipsoids", ("data", "network", "run"))
     for which in chosen.sets:
         data = images(which, chosen.images, chosen.images // 5)
         for network in chosen.networks:
             for name in chosen.runs:
-                for seed in range(chosen.seeds):
+                for seed in range(chosen.first, chosen.first + chosen.seeds):
                     tables.add(*run(name, network, data, seed, chosen.passes, large=chosen.large))
 
 
@@ -125,21 +131,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter
     )
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
-    parser.add_argument("--seeds", type=int, default=2, help="random starts")
+    parser.add_argument("--seeds", type=int, default=3, help="random starts")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first of them")
     parser.add_argument("--images", type=int, default=2500, help="to train on, the first ones")
     parser.add_argument("--passes", type=float, default=MARKS[-1], help="gradients per sample")
     parser.add_argument("--sets", nargs="+", default=["fashion-mnist", "mnist"])
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=NETWORKS)
     parser.add_argument("--runs", nargs="+", choices=list(RUNS), default=list(RUNS))
     parser.add_argument("--large", action="store_true", help="the source's sizes")
-    parser.add_argument("--draw", action="store_true", help="only the figure, from the tables")
+    parser.add_argument("--draw", action="store_true", help="only what follows from the tables")
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     chosen.out.mkdir(parents=True, exist_ok=True)
     if chosen.large:
         chosen.images = 60000
+    tables = Tables(chosen.out, "ellipsoids", KEYS, SHOWN)
     if not chosen.draw:
-        work(chosen)
+        work(tables, chosen)
+    tables.write()
     draw_ellipsoids(chosen.out)
 
 

@@ -56,6 +56,12 @@ VARIANTS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
 }
 #: Test errors whose first epoch is noted.
 TARGETS = (0.05, 0.03)
+#: What tells settings apart, and what the summary shows of them.
+KEYS = ("data", "network", "norm", "batch", "run")
+SHOWN = [
+    *(f"{what}_{100 * t:g}%" for t in TARGETS for what in ("epochs", "passes", "seconds")),
+    *("error", "last_error", "skipped", "rejected", "epochs", "seconds"),
+]
 
 
 # --- networks and data -----------------------------------------------------------------------
@@ -186,16 +192,15 @@ def run(chosen: Any, data: Images, name: str, size: int, seed: int, *, norm: boo
     ]
 
 
-def work(chosen: Any) -> None:
+def work(tables: Tables, chosen: Any) -> None:
     """Run everything that was asked for."""
-    tables = Tables(chosen.out, "lenet", ("data", "network", "norm", "batch", "run"))
     if chosen.network == "resnet-20":
         data = cifar(chosen.images, chosen.images // 4)
     else:
         data = images("mnist", chosen.images, chosen.images)
     residual = chosen.network == "resnet-20"  # it always has norms
     norms = [True] if residual else [word == "yes" for word in chosen.norm]
-    for seed in range(chosen.seeds):
+    for seed in range(chosen.first, chosen.first + chosen.seeds):
         for norm in norms:
             for size in chosen.sizes:
                 for name in chosen.runs:
@@ -211,6 +216,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     names = [*RUNS, *VARIANTS]
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--seeds", type=int, default=1, help="random starts")
+    parser.add_argument("--first", type=int, default=0, help="seed of the first of them")
     parser.add_argument("--images", type=int, default=2500, help="to train on, the first ones")
     parser.add_argument("--passes", type=float, default=20.0, help="gradients per sample")
     parser.add_argument("--sizes", type=int, nargs="+", default=[512, 256, 1024], help="of batches")
@@ -219,14 +225,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--runs", nargs="+", choices=names, default=names)
     parser.add_argument("--network", choices=["lenet", "resnet-20"], default="lenet")
     parser.add_argument("--large", action="store_true", help="the source's sizes")
-    parser.add_argument("--draw", action="store_true", help="only the figure, from the tables")
+    parser.add_argument("--draw", action="store_true", help="only what follows from the tables")
     chosen = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     chosen.out.mkdir(parents=True, exist_ok=True)
     if chosen.large and chosen.network == "lenet":
         chosen.images, chosen.passes = 20000, 40.0
+    tables = Tables(chosen.out, "lenet", KEYS, SHOWN)
     if not chosen.draw:
-        work(chosen)
+        work(tables, chosen)
+    tables.write()
     draw_lenet(chosen.out)
 
 
