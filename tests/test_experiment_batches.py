@@ -108,3 +108,71 @@ def test_medians_and_first_epochs(scripts):
     assert nets.first(curve, "e", lambda v: v <= 0.1)["passes"] == ""
     assert nets.within(curve, "passes", 4.0, "e") == "0.5"
     assert nets.within(curve, "passes", 1.0, "e") == ""
+
+
+# --- what the page says ----------------------------------------------------------------------
+
+
+def lowest(network, run, column="passes", limit=210.0):
+    """Return the lowest training loss within a limit: the median over the starts."""
+    rows = [
+        r
+        for r in read(RESULTS / "ellipsoids.csv")
+        if (r["network"], r["run"]) == (network, run) and float(r[column]) <= limit
+    ]
+    seeds = {r["seed"] for r in rows}
+    return np.median([min(float(r["loss"]) for r in rows if r["seed"] == s) for s in seeds])
+
+
+def end(network, run, key):
+    """Return a median of the summary."""
+    (row,) = (
+        r
+        for r in read(RESULTS / "ellipsoids-summary.csv")
+        if (r["network"], r["run"]) == (network, run)
+    )
+    return float(row[key]) if row[key] else np.inf
+
+
+ADAM = [f"Adam, {rate}" for rate in ("0.001", "0.003", "0.01")]
+
+
+def test_the_page_on_the_mlp():
+    ball, shaped = "TR, sphere", "TR, RMSProp"
+    assert lowest("MLP", shaped) < 0.75 * lowest("MLP", ball)
+    assert lowest("MLP", shaped, limit=20) > 0.9 * lowest("MLP", ball, limit=20)
+    first = [*ADAM, "SGD, 0.2"]
+    assert max(lowest("MLP", run) for run in first) < lowest("MLP", shaped)
+    for column, key in (("epoch", "epochs"), ("seconds", "seconds")):
+        limit = end("MLP", shaped, key)
+        ours = lowest("MLP", shaped)
+        sgd = min(lowest("MLP", f"SGD, {rate}", column, limit) for rate in (0.05, 0.2))
+        assert ours < sgd
+        adam = min(lowest("MLP", run, column, limit) for run in ADAM)
+        assert adam < 0.6 * ours if key == "seconds" else 0.8 < adam / ours < 1.25
+    regions = [r["run"] for r in read(RESULTS / "ellipsoids-summary.csv") if "TR" in r["run"]]
+    assert all(end("MLP", run, "epochs_99") == np.inf for run in regions)
+    quarter = "TR, RMSProp, products on a quarter"
+    for network in ("MLP", "autoencoder"):
+        assert min(set(regions), key=lambda run: lowest(network, run)) == quarter
+
+
+def test_the_page_on_the_autoencoder():
+    shown = {
+        "TR, sphere": "26.03",
+        "TR, sphere, source's radii": "26.03",
+        "TR, RMSProp": "14.0",
+        "TR, Adagrad": "13.7",
+        "TR, RMSProp, products on a quarter": "10.5",
+        "lqn-tr": "26.06",
+    }
+    for run, text in shown.items():
+        digits = len(text.split(".")[1])
+        assert f"{lowest('autoencoder', run):.{digits}f}" == text
+        assert text in PAGE
+    epochs, seconds = (end("autoencoder", "TR, RMSProp", key) for key in ("epochs", "seconds"))
+    assert epochs == 10
+    assert f"{min(lowest('autoencoder', run, 'epoch', epochs) for run in ADAM):.1f}" == "22.8"
+    assert f"{min(lowest('autoencoder', run, 'seconds', seconds) for run in ADAM):.1f}" == "9.0"
+    assert f"{lowest('autoencoder', 'SGD, 0.05', 'seconds', seconds):.1f}" == "17.0"
+    assert lowest("autoencoder", "SGD, 0.2") > 26
