@@ -165,6 +165,7 @@ def test_the_page_on_the_autoencoder():
         "TR, Adagrad": "13.7",
         "TR, RMSProp, products on a quarter": "10.5",
         "lqn-tr": "26.06",
+        "lsr1-tr": "13.8",
     }
     for run, text in shown.items():
         digits = len(text.split(".")[1])
@@ -176,3 +177,57 @@ def test_the_page_on_the_autoencoder():
     assert f"{min(lowest('autoencoder', run, 'seconds', seconds) for run in ADAM):.1f}" == "9.0"
     assert f"{lowest('autoencoder', 'SGD, 0.05', 'seconds', seconds):.1f}" == "17.0"
     assert lowest("autoencoder", "SGD, 0.2") > 26
+
+
+def convolutions(run, batch=512, norm="yes"):
+    """Return the summary's row."""
+    (row,) = (
+        r
+        for r in read(RESULTS / "lenet-summary.csv")
+        if (r["run"], r["batch"], r["norm"]) == (run, str(batch), norm)
+    )
+    return {key: float(v) if v and key not in ("data", "network") else v for key, v in row.items()
+            if key not in ("norm", "run")}  # fmt: skip
+
+
+def test_the_page_on_l_sr1():
+    sizes = (256, 512, 1024)
+    for run, ends in (("lsr1-tr", (2, 5)), ("SGD, 0.01", (4, 11)), ("Adam, 0.001", (5, 12))):
+        epochs = [convolutions(run, size)["epochs_10%"] for size in sizes]
+        assert (epochs[0], epochs[-1]) == ends
+        assert epochs == sorted(epochs)
+    memories = ["lsr1-tr, memory 2", "lsr1-tr", "lsr1-tr, memory 10"]
+    assert [convolutions(run)["epochs_7%"] for run in memories] == [5, 7, 6]
+    rows = [r for r in read(RESULTS / "lenet-summary.csv") if r["run"].startswith("lsr1")]
+    assert {float(r["skipped"]) for r in rows} == {0.0}
+    for size in sizes:
+        ours = convolutions("lsr1-tr", size)
+        for run in ("SGD, 0.1", "Adam, 0.01"):
+            for target in ("10%", "7%"):
+                share = convolutions(run, size)[f"passes_{target}"] / ours[f"passes_{target}"]
+                assert 0.29 < share < 0.81
+        for run in ("SGD, 0.01", "Adam, 0.001"):
+            share = convolutions(run, size)["passes_10%"] / ours["passes_10%"]
+            assert 0.89 < share < 1.3
+            assert size < 1024 or share > 1.1
+    for grow in ("1.2", "2"):
+        slow = convolutions(f"lsr1-tr, factors 0.8 and {grow}")
+        half = convolutions("lsr1-tr" if grow == "2" else "lsr1-tr, factors 0.5 and 1.2")
+        assert 1.4 < slow["epochs_7%"] / half["epochs_7%"] < 1.7
+        assert 0.25 < slow["rejected"] <= 0.4
+    for size in (512, 1024):
+        mixed, ours = (convolutions(run, size)["epochs_7%"] for run in ("lqn-tr", "lsr1-tr"))
+        assert mixed < ours
+    plain = {
+        "lsr1-tr": "13.8",
+        "SGD, 0.1": "7.5",
+        "Adam, 0.01": "4.9",
+        "SGD, 0.01": "11.6",
+        "Adam, 0.001": "9.0",
+        "lqn-tr": "15.6",
+    }
+    for run, text in plain.items():
+        assert f"{100 * convolutions(run, norm='no')['error']:.1f}" == text
+        assert f"{text} %" in PAGE
+    overlap = convolutions("lsr1-tr, overlap 0.25")
+    assert overlap["passes_10%"] > 1.5 * convolutions("lsr1-tr")["passes_10%"]

@@ -20,8 +20,10 @@ COLOURS = {
     "TR, RMSProp, source's radii": "tab:purple",
     "SGD": "tab:green",
     "Adam": "tab:blue",
-    "lsr1-tr": "tab:pink",
+    "lsr1-tr": "magenta",
     "lqn-tr": "tab:brown",
+    "SGD, 0.01": "yellowgreen",
+    "Adam, 0.001": "lightskyblue",
 }
 
 
@@ -39,7 +41,8 @@ def _lines(ax: Any, rows: Sequence[Row], horizontal: str, vertical: str, name: s
         x, y = ([float(row[key]) for row in part] for key in (horizontal, vertical))
         label = name if i == 0 else None
         family = name.split(", ", maxsplit=1)[0] if name.startswith(("SGD", "Adam")) else name
-        colour = COLOURS[family]
+        colour = COLOURS.get(name) if vertical == "test_error" else None
+        colour = colour or COLOURS[family]
         ax.plot(x, y, ".-", markersize=3, linewidth=1, alpha=0.8, color=colour, label=label)
 
 
@@ -84,32 +87,32 @@ def draw_ellipsoids(out: Path) -> None:
 
 
 def draw_lenet(out: Path) -> None:
-    """Write the test error by epoch, and against the work; a row with and one without norm."""
+    """Write the test error against the work, a panel for each batch and network."""
     curves = read_table(out / "lenet.csv")
-    summary = read_table(out / "lenet-summary.csv")
-    sizes = sorted({row["batch"] for row in curves}, key=int)
-    norms = list(dict.fromkeys(row["norm"] for row in curves))
-    figure, axes = _figure(len(norms), len(sizes))
-    for line, norm in zip(axes, norms, strict=True):
-        for ax, size in zip(line, sizes, strict=True):
-            here, ends = (
-                [row for row in table if (row["batch"], row["norm"]) == (size, norm)]
-                for table in (curves, summary)
-            )
-            names = [n for n in ("lsr1-tr", "lqn-tr") if any(row["run"] == n for row in here)]
-            names += [n for f in ("SGD", "Adam") if (n := _best(ends, f, "error")) is not None]
-            for name in names:
-                rows = [r for r in here if r["run"] == name]
-                _lines(ax, rows, "passes", "test_error", name)
-            title = f"batches of {size}, {'batch norm' if norm == 'yes' else 'no norm'}"
-            ax.set_title(title, fontsize="medium")
-            ax.set(yscale="log", xlabel="gradients per sample", ylabel="test error")
-            ax.grid(visible=True, alpha=0.3, linewidth=0.6)
-            ax.yaxis.set_major_formatter(_percent)
-            ax.yaxis.set_minor_formatter("")
-            ax.set_yticks([0.02, 0.05, 0.1, 0.2, 0.5])
+    kinds = {(row["network"], row["norm"], row["batch"]) for row in curves}
+    order = sorted(kinds, key=lambda kind: (kind[0], kind[1] != "yes", int(kind[2])))
+    figure, axes = _figure((len(order) + 1) // 2, min(2, len(order)))
+    for ax in axes.flat[len(order) :]:
+        ax.set_axis_off()
+    names = [name for name in dict.fromkeys(row["run"] for row in curves) if _main(name)]
+    for ax, (network, norm, size) in zip(axes.flat, order, strict=False):
+        here = [r for r in curves if (r["network"], r["norm"], r["batch"]) == (network, norm, size)]
+        for name in names:
+            _lines(ax, [r for r in here if r["run"] == name], "passes", "test_error", name)
+        title = f"{network}, batches of {size}, {'batch norm' if norm == 'yes' else 'no norm'}"
+        ax.set_title(title, fontsize="medium")
+        ax.set(yscale="log", xlabel="gradients per sample", ylabel="test error")
+        ax.grid(visible=True, alpha=0.3, linewidth=0.6)
+        ax.yaxis.set_major_formatter(_percent)
+        ax.yaxis.set_minor_formatter("")
+        ax.set_yticks([0.02, 0.05, 0.1, 0.2, 0.5])
     _legend(figure, axes)
     save(figure, out / "lenet.png")
+
+
+def _main(name: str) -> bool:
+    """Return whether a run is one of those for all sizes."""
+    return not name.startswith("lsr1-tr,")
 
 
 def _percent(value: float, _: Any = None) -> str:
