@@ -192,10 +192,9 @@ def convolutions(run, batch=512, norm="yes"):
 
 def test_the_page_on_l_sr1():
     sizes = (256, 512, 1024)
-    for run, ends in (("lsr1-tr", (2, 5)), ("SGD, 0.01", (4, 11)), ("Adam, 0.001", (5, 12))):
-        epochs = [convolutions(run, size)["epochs_10%"] for size in sizes]
-        assert (epochs[0], epochs[-1]) == ends
-        assert epochs == sorted(epochs)
+    told = {"lsr1-tr": [2, 4, 5], "SGD, 0.01": [4, 7, 11], "Adam, 0.001": [5, 8, 12]}
+    for run, epochs in told.items():
+        assert [convolutions(run, size)["epochs_10%"] for size in sizes] == epochs
     memories = ["lsr1-tr, memory 2", "lsr1-tr", "lsr1-tr, memory 10"]
     assert [convolutions(run)["epochs_7%"] for run in memories] == [5, 7, 6]
     rows = [r for r in read(RESULTS / "lenet-summary.csv") if r["run"].startswith("lsr1")]

@@ -16,13 +16,14 @@ COLOURS = {
     "TR, sphere": "tab:gray",
     "TR, RMSProp": "tab:red",
     "TR, Adagrad": "tab:orange",
+    "TR, RMSProp, products on a quarter": "deeppink",
     "TR, sphere, source's radii": "black",
     "TR, RMSProp, source's radii": "tab:purple",
     "SGD": "tab:green",
     "Adam": "tab:blue",
-    "lsr1-tr": "magenta",
+    "lsr1-tr": "tab:olive",
     "lqn-tr": "tab:brown",
-    "SGD, 0.01": "yellowgreen",
+    "SGD, 0.01": "lightgreen",
     "Adam, 0.001": "lightskyblue",
 }
 
@@ -62,8 +63,9 @@ def _best(summary: Sequence[Row], family: str, key: str) -> str | None:
 
 
 def draw_ellipsoids(out: Path) -> None:
-    """Write the training loss against passes, epochs and seconds, a row for each task."""
+    """Write the training loss against passes, epochs and seconds of one start, a row for each task."""
     curves = read_table(out / "ellipsoids.csv")
+    curves = [row for row in curves if row["seed"] == curves[0]["seed"]]
     summary = read_table(out / "ellipsoids-summary.csv")
     tasks = list(dict.fromkeys((row["data"], row["network"]) for row in curves))
     columns = {"passes": "gradients per sample", "epoch": "epochs", "seconds": "CPU seconds"}
@@ -74,7 +76,7 @@ def draw_ellipsoids(out: Path) -> None:
             for table in (curves, summary)
         )
         present = {row["run"] for row in here}
-        names = [name for name in COLOURS if name in present]
+        names = [name for name in COLOURS if name in present and "tr" in name.lower()]
         names += [n for f in ("SGD", "Adam") if (n := _best(ends, f, "loss_200")) is not None]
         for ax, (column, label) in zip(line, columns.items(), strict=True):
             for name in names:
