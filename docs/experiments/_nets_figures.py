@@ -63,7 +63,7 @@ def _best(summary: Sequence[Row], family: str, key: str) -> str | None:
 
 
 def draw_ellipsoids(out: Path) -> None:
-    """Write the training loss against passes, epochs and seconds of one start, a row for each task."""
+    """Write the loss of one start against passes, epochs and seconds, a row for each task."""
     curves = read_table(out / "ellipsoids.csv")
     curves = [row for row in curves if row["seed"] == curves[0]["seed"]]
     summary = read_table(out / "ellipsoids-summary.csv")
