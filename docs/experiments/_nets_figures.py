@@ -1,0 +1,121 @@
+"""The figures of ``ellipsoids.py`` and ``lenet.py``, from the tables that these have written."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from _networks_figures import save
+from _runs import read_table
+
+Row = dict[str, Any]
+
+COLOURS = {
+    "TR, sphere": "tab:gray",
+    "TR, RMSProp": "tab:red",
+    "TR, Adagrad": "tab:orange",
+    "TR, RMSProp, products on a quarter": "deeppink",
+    "TR, sphere, source's radii": "black",
+    "TR, RMSProp, source's radii": "tab:purple",
+    "SGD": "tab:green",
+    "Adam": "tab:blue",
+    "lsr1-tr": "tab:olive",
+    "lqn-tr": "tab:brown",
+    "SGD, 0.01": "lightgreen",
+    "Adam, 0.001": "lightskyblue",
+}
+
+
+def _figure(rows: int, columns: int) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(3.9 * columns, 3.0 * rows), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False)
+
+
+def _lines(ax: Any, rows: Sequence[Row], horizontal: str, vertical: str, name: str) -> None:
+    """Draw one line a seed."""
+    for i, seed in enumerate(dict.fromkeys(row["seed"] for row in rows)):
+        part = [row for row in rows if row["seed"] == seed]
+        x, y = ([float(row[key]) for row in part] for key in (horizontal, vertical))
+        label = name if i == 0 else None
+        family = name.split(", ", maxsplit=1)[0] if name.startswith(("SGD", "Adam")) else name
+        colour = COLOURS.get(name) if vertical == "test_error" else None
+        colour = colour or COLOURS[family]
+        ax.plot(x, y, ".-", markersize=3, linewidth=1, alpha=0.8, color=colour, label=label)
+
+
+def _legend(figure: Any, axes: Any) -> None:
+    """Put one legend below all panels, of the runs in any of them."""
+    found: dict[str, Any] = {}
+    for ax in axes.flat:
+        handles, labels = ax.get_legend_handles_labels()
+        found |= dict(zip(labels, handles, strict=True))
+    figure.legend(found.values(), found.keys(), loc="outside lower center", ncols=5)
+
+
+def _best(summary: Sequence[Row], family: str, key: str) -> str | None:
+    """Return the run of the family with the lowest `key`."""
+    runs = [row for row in summary if row["run"].startswith(family) and row[key] != ""]
+    return min(runs, key=lambda row: float(row[key]))["run"] if runs else None
+
+
+def draw_ellipsoids(out: Path) -> None:
+    """Write the loss of one start against passes, epochs and seconds, a row for each task."""
+    curves = read_table(out / "ellipsoids.csv")
+    curves = [row for row in curves if row["seed"] == curves[0]["seed"]]
+    summary = read_table(out / "ellipsoids-summary.csv")
+    tasks = list(dict.fromkeys((row["data"], row["network"]) for row in curves))
+    columns = {"passes": "gradients per sample", "epoch": "epochs", "seconds": "CPU seconds"}
+    figure, axes = _figure(len(tasks), len(columns))
+    for line, (data, network) in zip(axes, tasks, strict=True):
+        here, ends = (
+            [row for row in table if (row["data"], row["network"]) == (data, network)]
+            for table in (curves, summary)
+        )
+        present = {row["run"] for row in here}
+        names = [name for name in COLOURS if name in present and "tr" in name.lower()]
+        names += [n for f in ("SGD", "Adam") if (n := _best(ends, f, "loss_200")) is not None]
+        for ax, (column, label) in zip(line, columns.items(), strict=True):
+            for name in names:
+                _lines(ax, [r for r in here if r["run"] == name], column, "loss", name)
+            ax.set(yscale="log", xlabel=label, ylabel="training loss")
+            ax.set_title(f"{network}, {data}", fontsize="medium")
+            ax.grid(visible=True, alpha=0.3, linewidth=0.6)
+    _legend(figure, axes)
+    save(figure, out / "ellipsoids.png")
+
+
+def draw_lenet(out: Path) -> None:
+    """Write the test error against the work, a panel for each batch and network."""
+    curves = read_table(out / "lenet.csv")
+    kinds = {(row["network"], row["norm"], row["batch"]) for row in curves}
+    order = sorted(kinds, key=lambda kind: (kind[0], kind[1] != "yes", int(kind[2])))
+    figure, axes = _figure((len(order) + 1) // 2, min(2, len(order)))
+    for ax in axes.flat[len(order) :]:
+        ax.set_axis_off()
+    names = [name for name in dict.fromkeys(row["run"] for row in curves) if _main(name)]
+    for ax, (network, norm, size) in zip(axes.flat, order, strict=False):
+        here = [r for r in curves if (r["network"], r["norm"], r["batch"]) == (network, norm, size)]
+        for name in names:
+            _lines(ax, [r for r in here if r["run"] == name], "passes", "test_error", name)
+        title = f"{network}, batches of {size}, {'batch norm' if norm == 'yes' else 'no norm'}"
+        ax.set_title(title, fontsize="medium")
+        ax.set(yscale="log", xlabel="gradients per sample", ylabel="test error")
+        ax.grid(visible=True, alpha=0.3, linewidth=0.6)
+        ax.yaxis.set_major_formatter(_percent)
+        ax.yaxis.set_minor_formatter("")
+        ax.set_yticks([0.02, 0.05, 0.1, 0.2, 0.5])
+    _legend(figure, axes)
+    save(figure, out / "lenet.png")
+
+
+def _main(name: str) -> bool:
+    """Return whether a run is one of those for all sizes."""
+    return not name.startswith("lsr1-tr,")
+
+
+def _percent(value: float, _: Any = None) -> str:
+    return f"{100 * np.round(value, 4):g} %"
