@@ -235,12 +235,15 @@ def compiled(out: Path, first: int | None) -> None:
         ]
         times: dict[str, list[float]] = {rival.label: [] for rival in rivals}
         ends: dict[str, Any] = {}
+        # Short solves come in rows, as they do in use: a lone one measures what is in the cache.
+        row = max(1, 200 // n)
         for turn in range(12 if n <= 1_000 else 6):
             for rival in rivals:
                 begun = time.perf_counter()
-                ends[rival.label] = rival.minimize(fun, x0)
+                for _ in range(row):
+                    ends[rival.label] = rival.minimize(fun, x0)
                 if turn:
-                    times[rival.label].append(time.perf_counter() - begun)
+                    times[rival.label].append((time.perf_counter() - begun) / row)
         theirs = median_of(times["L-BFGS-B"])
         for label, end in ends.items():
             rows.append(

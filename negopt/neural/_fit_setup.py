@@ -213,7 +213,7 @@ def measures_of(whole: Any, validation: Any, metrics: Metrics, patience: int | N
 
 def engine_of(solver: Solver, state: State) -> Any:
     """Return the compiled engine where `minimize` would take it."""
-    if solver.run.compiled is False or state.status is not None:
+    if solver.run.compiled is False:
         return None
     from negopt._fused.engine import engine_for  # with Numba behind it
 
@@ -253,6 +253,9 @@ def begin(
         _check_same(first, kept.solver.iterate)
         if kept.buffers is not None and hasattr(whole, "load_buffers"):
             whole.load_buffers(kept.buffers)
+        engine = engine_of(solver, kept.solver) if feed is None and kept.solver.k > 0 else None
+        if engine is not None:  # a check that was cut short begins again as it was
+            solver.space = engine.space
         state = solver.resume(kept.solver)
         if feed is None and epochs is not None and solver.limits is not None:
             solver.limits = dataclasses.replace(solver.limits, first=0)
