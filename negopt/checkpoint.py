@@ -65,6 +65,13 @@ def write(path: str | os.PathLike[str], value: Any) -> None:
     """Write a tree of registered dataclasses, arrays and numbers, whole or not at all.
 
     `save` for whatever is more than a `State`; see there.
+
+    Parameters
+    ----------
+    path : path-like
+        The file; what was there is replaced when the new one is complete.
+    value : object
+        Of a class that `negopt._types.saved` has registered.
     """
     arrays: dict[str, Any] = {}
     tree = _encode(value, "state", arrays)
@@ -105,7 +112,26 @@ def load(path: str | os.PathLike[str]) -> State:
 
 
 def read(path: str | os.PathLike[str], wanted: type, name: str) -> Any:
-    """Read what `write` has written of the class `wanted`; see `load` for what is raised."""
+    """Read what `write` has written.
+
+    Parameters
+    ----------
+    path : path-like
+    wanted : type
+        The class it has to be of.
+    name : str
+        What that is called in an error message.
+
+    Returns
+    -------
+    object
+        Of the class `wanted`.
+
+    Raises
+    ------
+    ValueError
+        As `load`.
+    """
     try:
         # N.B. given a path, NumPy leaves a damaged file open.
         with Path(path).open("rb") as handle, np.load(handle, allow_pickle=False) as file:

@@ -69,10 +69,12 @@ def ritz(
     basis, images : array, shape (room, n)
         Row k of both is new.
     k : int
-    matrix, vectors : array, shape (room, room)
-        H in the basis; output: Ritz vectors as rows.
+    matrix : array, shape (room, room)
+        H in the basis.
     values : array, shape (room,)
         Output, ascending.
+    vectors : array, shape (room, room)
+        Output: Ritz vectors as rows.
     scratch : array, shape (room + 2, room + 2)
     residual : array, shape (n,)
         Output.
