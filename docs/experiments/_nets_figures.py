@@ -1,4 +1,4 @@
-"""The figures of ``ellipsoids.py`` and ``lenet.py``, from the tables that these have written."""
+"""The figures of ``ellipsoids.py``, ``lenet.py`` and ``images.py``, from their tables."""
 
 from __future__ import annotations
 
@@ -119,3 +119,62 @@ def _main(name: str) -> bool:
 
 def _percent(value: float, _: Any = None) -> str:
     return f"{100 * np.round(value, 4):g} %"
+
+
+#: Beginning of a run's name: its colour.
+IMAGES = {
+    "Ours (Adaptive), as meant": "deeppink",
+    "Ours (Adaptive)": "tab:orange",
+    "Ours": "tab:red",
+    "SGD": "tab:green",
+    "Adam": "tab:blue",
+    "gd, momentum 0.9": "limegreen",
+    "adam": "tab:blue",
+    "lqn-tr": "tab:brown",
+    "lsr1-tr": "tab:olive",
+    "tr-ellipsoid": "tab:purple",
+    "sfn-series": "black",
+    "sfn-lanczos": "tab:gray",
+}
+TITLES = {"fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10, 4000 images"}
+
+
+def draw_images(out: Path) -> None:
+    """Write losses of one start against the work, a row for each task; the best rate of several."""
+    curves, summary = read_table(out / "images.csv"), read_table(out / "images-summary.csv")
+    tasks = [task for task in TITLES if any(row["task"] == task for row in summary)]
+    panels = (("passes", "loss"), ("passes", "test_loss"), ("seconds", "test_loss"))
+    words = {
+        "passes": "gradients per sample",
+        "seconds": "CPU seconds",
+        "loss": "training loss",
+        "test_loss": "test loss",
+    }
+    figure, axes = _figure(len(tasks), len(panels))
+    for line, task in zip(axes, tasks, strict=True):
+        ends = [row for row in summary if row["task"] == task]
+        names = [row["run"] for row in ends if not row["run"].startswith(("gd,", "adam,"))]
+        names += [n for f in ("gd,", "adam,") if (n := _best(ends, f, "test_loss")) is not None]
+        highest = {key: _ceiling(curves, task, names, key) for key in ("loss", "test_loss")}
+        for ax, (horizontal, vertical) in zip(line, panels, strict=True):
+            for name in names:
+                rows = [r for r in curves if (r["task"], r["run"]) == (task, name)]
+                rows = [r for r in rows if r["seed"] == rows[0]["seed"]]
+                colour = next(c for start, c in IMAGES.items() if name.startswith(start))
+                label = "gd, momentum 0.9" if name.startswith("gd,") else name
+                label = "Adam" if name.startswith("adam,") else label
+                x, y = ([float(row[key]) for row in rows] for key in (horizontal, vertical))
+                ax.plot(x, y, ".-", markersize=3, linewidth=1, color=colour, label=label)
+            ax.set(xscale="log", xlabel=words[horizontal], ylabel=words[vertical])
+            ax.set_ylim(top=highest[vertical])
+            ax.set_title(TITLES[task], fontsize="medium")
+            ax.grid(visible=True, alpha=0.3, linewidth=0.6)
+    _legend(figure, axes)
+    save(figure, out / "images.png")
+
+
+def _ceiling(curves: Sequence[Row], task: str, names: Sequence[str], key: str) -> float | None:
+    """Return what the axis ends at: one run that diverges would leave no room for the others."""
+    ends = [float(r[key]) for r in curves if r["task"] == task and r["run"] in names]
+    ends = [value for value in ends if np.isfinite(value)]
+    return 1.05 * float(np.percentile(ends, 90)) if ends else None
