@@ -93,3 +93,74 @@ def test_a_task_that_is_not_there_is_named(script, tmp_path, capsys):
     with pytest.raises(SystemExit):
         script.main(["svhn", "--out", str(tmp_path)])
     assert "no task 'svhn'" in capsys.readouterr().err
+
+
+# --- what the page says ----------------------------------------------------------------------
+
+
+def end(task, run, key="test_loss"):
+    """Return a median of the summary."""
+    (row,) = (
+        r for r in read(RESULTS / "images-summary.csv") if (r["task"], r["run"]) == (task, run)
+    )
+    return float(row[key])
+
+
+def reached(run, loss, column):
+    """Return, for each start, after how much of `column` the test loss was there first."""
+    rows = [
+        r
+        for r in read(RESULTS / "images.csv")
+        if (r["task"], r["run"]) == ("fashion-mnist", run) and float(r["test_loss"]) <= loss
+    ]
+    return [
+        min(float(r[column]) for r in rows if r["seed"] == seed)
+        for seed in {r["seed"] for r in rows}
+    ]
+
+
+FASHION = {
+    "Ours": "0.366",
+    "Ours (Adaptive)": "0.370",
+    "SGD": "0.363",
+    "Adam": "0.355",
+    "Ours (Adaptive), as meant": "0.567",
+    "gd, momentum 0.9, 0.01": "0.361",
+    "lqn-tr": "0.402",
+    "lqn-tr, 3200": "0.368",
+    "lsr1-tr": "0.410",
+    "tr-ellipsoid, 3200": "0.623",
+}
+
+
+def test_the_page_on_fashion_mnist():
+    assert {
+        r["data"] for r in read(RESULTS / "images-runs.csv") if r["task"] == "fashion-mnist"
+    } == {"fashion-mnist"}
+    for run, text in FASHION.items():
+        assert f"{end('fashion-mnist', run):.3f}" == text
+        assert text in PAGE
+    source = ("Ours", "Ours (Adaptive)", "SGD", "Adam")
+    for run in source:
+        theirs = end("fashion-mnist", run, "source_test_loss")
+        assert abs(end("fashion-mnist", run) - theirs) < 0.007
+        assert f"{theirs:.4f}" in PAGE
+    assert min(source, key=lambda run: end("fashion-mnist", run)) == "Adam"
+    assert end("fashion-mnist", "Ours", "passes") == 520
+    assert end("fashion-mnist", "Ours (Adaptive)", "passes") == 560
+    assert {end("fashion-mnist", run, "passes") for run in ("lqn-tr", "lqn-tr, 3200")} == {20}
+    for run in ("tr-ellipsoid", "sfn-series", "sfn-lanczos"):
+        assert 0.70 < end("fashion-mnist", run) < 0.92
+    assert 0.2 < end("fashion-mnist", "lsr1-tr", "rejected") < 0.3
+
+
+def test_the_page_on_epochs_and_seconds():
+    series = [e for run in ("Ours", "Ours (Adaptive)") for e in reached(run, 0.375, "epoch")]
+    assert min(series) == 3
+    assert max(series) == 7
+    assert set(reached("SGD", 0.375, "epoch")) == {7}
+    assert set(reached("Adam", 0.375, "epoch")) == {4, 5}
+    slow = [e for run in ("Ours", "Ours (Adaptive)") for e in reached(run, 0.375, "seconds")]
+    assert min(slow) >= 13
+    assert np.median(reached("SGD", 0.375, "seconds")) == pytest.approx(5.5, abs=0.1)
+    assert np.median(reached("Adam", 0.375, "seconds")) == pytest.approx(2.0, abs=0.2)

@@ -121,21 +121,24 @@ def _percent(value: float, _: Any = None) -> str:
     return f"{100 * np.round(value, 4):g} %"
 
 
-#: Beginning of a run's name: its colour.
+#: Runs that are drawn, those of several rates by what comes before the rate.
 IMAGES = {
     "Ours (Adaptive), as meant": "deeppink",
     "Ours (Adaptive)": "tab:orange",
     "Ours": "tab:red",
     "SGD": "tab:green",
     "Adam": "tab:blue",
-    "gd, momentum 0.9": "limegreen",
+    "gd, momentum 0.9": "tab:cyan",
     "adam": "tab:blue",
     "lqn-tr": "tab:brown",
+    "lqn-tr, 3200": "sandybrown",
     "lsr1-tr": "tab:olive",
     "tr-ellipsoid": "tab:purple",
+    "tr-ellipsoid, 3200": "violet",
     "sfn-series": "black",
     "sfn-lanczos": "tab:gray",
 }
+TICKS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 100.0)
 TITLES = {"fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10, 4000 images"}
 
 
@@ -151,30 +154,28 @@ def draw_images(out: Path) -> None:
         "test_loss": "test loss",
     }
     figure, axes = _figure(len(tasks), len(panels))
+    figure.set_figheight(1.2 + 3.0 * len(tasks))  # for the legend
     for line, task in zip(axes, tasks, strict=True):
         ends = [row for row in summary if row["task"] == task]
-        names = [row["run"] for row in ends if not row["run"].startswith(("gd,", "adam,"))]
+        names = [row["run"] for row in ends if row["run"] in IMAGES]
         names += [n for f in ("gd,", "adam,") if (n := _best(ends, f, "test_loss")) is not None]
-        highest = {key: _ceiling(curves, task, names, key) for key in ("loss", "test_loss")}
         for ax, (horizontal, vertical) in zip(line, panels, strict=True):
             for name in names:
                 rows = [r for r in curves if (r["task"], r["run"]) == (task, name)]
                 rows = [r for r in rows if r["seed"] == rows[0]["seed"]]
-                colour = next(c for start, c in IMAGES.items() if name.startswith(start))
-                label = "gd, momentum 0.9" if name.startswith("gd,") else name
-                label = "Adam" if name.startswith("adam,") else label
+                label = name if name in IMAGES else name.rpartition(", ")[0]
+                colour = IMAGES[label]
                 x, y = ([float(row[key]) for row in rows] for key in (horizontal, vertical))
                 ax.plot(x, y, ".-", markersize=3, linewidth=1, color=colour, label=label)
-            ax.set(xscale="log", xlabel=words[horizontal], ylabel=words[vertical])
-            ax.set_ylim(top=highest[vertical])
+            ax.set(xscale="log", yscale="log", xlabel=words[horizontal], ylabel=words[vertical])
+            low, high = ax.get_ylim()
+            high = min(high, 4.0 * low)  # one run that rises would leave no room for the others
+            ax.set_ylim(low, high)
+            shown = [mark for mark in TICKS if low <= mark <= high]
+            ax.set_yticks(shown, [f"{mark:g}" for mark in shown])
+            ax.xaxis.set_minor_formatter("")
+            ax.yaxis.set_minor_formatter("")
             ax.set_title(TITLES[task], fontsize="medium")
             ax.grid(visible=True, alpha=0.3, linewidth=0.6)
     _legend(figure, axes)
     save(figure, out / "images.png")
-
-
-def _ceiling(curves: Sequence[Row], task: str, names: Sequence[str], key: str) -> float | None:
-    """Return what the axis ends at: one run that diverges would leave no room for the others."""
-    ends = [float(r[key]) for r in curves if r["task"] == task and r["run"] in names]
-    ends = [value for value in ends if np.isfinite(value)]
-    return 1.05 * float(np.percentile(ends, 90)) if ends else None

@@ -70,6 +70,7 @@ RUNS: dict[str, dict[str, tuple[str, dict[str, Any], int]]] = {
         "tr-ellipsoid": ("tr-ellipsoid", {}, 800),
         "sfn-series": ("sfn-series", {}, 800),
         "sfn-lanczos": ("sfn-lanczos", {}, 800),
+        **{f"{name}, 3200": (name, {}, 3200) for name in ("lqn-tr", "tr-ellipsoid")},
     },
     "cifar10": {
         "Ours": ("sfn-series", CIFAR_OURS, 200),
@@ -176,7 +177,7 @@ def run(
         measure=measure,
         x0=start(objective.network, seed) if whole else None,
     )
-    key: Row = {"task": task, "run": name, "method": method, "batch": size, "seed": seed}
+    key: Row = {"task": task, "run": name, "method": method, "batch": str(size), "seed": seed}
     last = curve[-1]
     theirs = THEIRS.get((task, name), ("", ""))
     row: Row = {**key, "data": data.name, "epochs": len(curve), "steps": res.nit}
