@@ -164,3 +164,23 @@ def test_the_page_on_epochs_and_seconds():
     assert min(slow) >= 13
     assert np.median(reached("SGD", 0.375, "seconds")) == pytest.approx(5.5, abs=0.1)
     assert np.median(reached("Adam", 0.375, "seconds")) == pytest.approx(2.0, abs=0.2)
+
+
+def test_the_page_on_cifar10():
+    shown = {
+        "adam, 0.01": ("lowest_test_loss", "1.34"),
+        "gd, momentum 0.9, 0.1": ("lowest_test_loss", "1.44"),
+        "lsr1-tr": ("test_loss", "1.67"),
+        "Ours (Adaptive)": ("test_loss", "2.24"),
+    }
+    rows = [r for r in read(RESULTS / "images-runs.csv") if r["task"] == "cifar10"]
+    assert {r["run"] for r in rows} == set(shown)
+    assert {r["data"] for r in rows} == {"CIFAR-10, subset"}
+    for run, (key, text) in shown.items():
+        assert f"{end('cifar10', run, key):.2f}" == text
+        assert text in PAGE
+    for run in ("adam, 0.01", "gd, momentum 0.9, 0.1"):
+        assert 0.48 < end("cifar10", run, "test_accuracy") < 0.52
+        assert end("cifar10", run) > 1.1 * end("cifar10", run, "lowest_test_loss")
+    assert end("cifar10", "lsr1-tr") == end("cifar10", "lsr1-tr", "lowest_test_loss")
+    assert end("cifar10", "Ours (Adaptive)", "steps") == 20
