@@ -63,13 +63,15 @@ def train(
     seed: int,
     measure: Callable[[Any], Mapping[str, float]],
     epochs: int | None = None,
+    x0: Any = None,
     **batches: Any,
 ) -> tuple[Any, list[Row]]:
     """Train, and return the result and a row for each epoch.
 
     The run ends with the epoch in which the work passes `passes` gradients per sample, or after
-    `epochs`.  ``measure(x)`` gives the columns of a row behind ``epoch``, ``passes`` (a product
-    counts as two) and ``seconds``: of the processor, those of measuring left out.
+    `epochs`.  It begins at `x0`, by default the objective's.  ``measure(x)`` gives the columns of
+    a row behind ``epoch``, ``passes`` (a product counts as two) and ``seconds``: of the processor,
+    those of measuring left out.
     """
     _compile(method)
     curve: list[Row] = []
@@ -86,10 +88,12 @@ def train(
         if here.passes >= passes:
             raise StopIteration
 
+    if x0 is None:
+        x0 = objective.x0(rng=seed) if callable(objective.x0) else objective.x0
     with np.errstate(over="ignore", invalid="ignore"):
         res = fit(
             objective,
-            objective.x0(rng=seed) if callable(objective.x0) else objective.x0,
+            x0,
             method=method,
             epochs=epochs or int(passes) + 1,
             batch_size=batch_size,

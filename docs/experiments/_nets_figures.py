@@ -1,4 +1,4 @@
-"""The figures of ``ellipsoids.py`` and ``lenet.py``, from the tables that these have written."""
+"""The figures of ``ellipsoids.py``, ``lenet.py`` and ``images.py``, from their tables."""
 
 from __future__ import annotations
 
@@ -119,3 +119,63 @@ def _main(name: str) -> bool:
 
 def _percent(value: float, _: Any = None) -> str:
     return f"{100 * np.round(value, 4):g} %"
+
+
+#: Runs that are drawn, those of several rates by what comes before the rate.
+IMAGES = {
+    "Ours (Adaptive), as meant": "deeppink",
+    "Ours (Adaptive)": "tab:orange",
+    "Ours": "tab:red",
+    "SGD": "tab:green",
+    "Adam": "tab:blue",
+    "gd, momentum 0.9": "tab:cyan",
+    "adam": "tab:blue",
+    "lqn-tr": "tab:brown",
+    "lqn-tr, 3200": "sandybrown",
+    "lsr1-tr": "tab:olive",
+    "tr-ellipsoid": "tab:purple",
+    "tr-ellipsoid, 3200": "violet",
+    "sfn-series": "black",
+    "sfn-lanczos": "tab:gray",
+}
+TICKS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 10.0, 100.0)
+TITLES = {"fashion-mnist": "Fashion-MNIST", "cifar10": "CIFAR-10, 4000 images"}
+
+
+def draw_images(out: Path) -> None:
+    """Write losses of one start against the work, a row for each task; the best rate of several."""
+    curves, summary = read_table(out / "images.csv"), read_table(out / "images-summary.csv")
+    tasks = [task for task in TITLES if any(row["task"] == task for row in summary)]
+    panels = (("passes", "loss"), ("passes", "test_loss"), ("seconds", "test_loss"))
+    words = {
+        "passes": "gradients per sample",
+        "seconds": "CPU seconds",
+        "loss": "training loss",
+        "test_loss": "test loss",
+    }
+    figure, axes = _figure(len(tasks), len(panels))
+    figure.set_figheight(1.2 + 3.0 * len(tasks))  # for the legend
+    for line, task in zip(axes, tasks, strict=True):
+        ends = [row for row in summary if row["task"] == task]
+        names = [row["run"] for row in ends if row["run"] in IMAGES]
+        names += [n for f in ("gd,", "adam,") if (n := _best(ends, f, "test_loss")) is not None]
+        for ax, (horizontal, vertical) in zip(line, panels, strict=True):
+            for name in names:
+                rows = [r for r in curves if (r["task"], r["run"]) == (task, name)]
+                rows = [r for r in rows if r["seed"] == rows[0]["seed"]]
+                label = name if name in IMAGES else name.rpartition(", ")[0]
+                colour = IMAGES[label]
+                x, y = ([float(row[key]) for row in rows] for key in (horizontal, vertical))
+                ax.plot(x, y, ".-", markersize=3, linewidth=1, color=colour, label=label)
+            ax.set(xscale="log", yscale="log", xlabel=words[horizontal], ylabel=words[vertical])
+            low, high = ax.get_ylim()
+            high = min(high, 4.0 * low)  # one run that rises would leave no room for the others
+            ax.set_ylim(low, high)
+            shown = [mark for mark in TICKS if low <= mark <= high]
+            ax.set_yticks(shown, [f"{mark:g}" for mark in shown])
+            ax.xaxis.set_minor_formatter("")
+            ax.yaxis.set_minor_formatter("")
+            ax.set_title(TITLES[task], fontsize="medium")
+            ax.grid(visible=True, alpha=0.3, linewidth=0.6)
+    _legend(figure, axes)
+    save(figure, out / "images.png")

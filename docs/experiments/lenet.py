@@ -100,15 +100,16 @@ class Block(nn.Module):
         return functional.relu(self.body(x) + short)
 
 
-def resnet(depth: int = 3) -> nn.Module:
+def resnet(depth: int = 3, width: int = 16) -> nn.Module:
     """Return the residual network of 6 `depth` + 2 layers for images of 32 x 32."""
-    layers: list[nn.Module] = [nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
-    before = 16
-    for maps in (16, 32, 64):
+    begin = nn.Conv2d(3, width, 3, 1, 1, bias=False)
+    layers: list[nn.Module] = [begin, nn.BatchNorm2d(width), nn.ReLU()]
+    before = width
+    for maps in (width, 2 * width, 4 * width):
         for i in range(depth):
             layers.append(Block(before, maps, 2 if maps > before and i == 0 else 1))
             before = maps
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, 10))
 
 
 def cifar(train_count: int, test_count: int) -> Images:
