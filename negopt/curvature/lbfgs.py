@@ -33,7 +33,8 @@ class TwoLoopOperator:
             return self.first * v
         products = float64_rows_dot(self.rows, v)
         weights = np.zeros_like(products)
-        scale = kernels.two_loops(self.gram, self.order, products, weights)
+        # N.B. a float: as plain Python the kernel gives NumPy's, which would make float32 double.
+        scale = float(kernels.two_loops(self.gram, self.order, products, weights))
         return scale * v + namespace_of(v).matmul(from_host(weights, v), self.rows)
 
 

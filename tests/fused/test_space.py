@@ -16,6 +16,7 @@ from negopt._options import RunOptions
 from negopt._solver import Solver
 from negopt._space import Space
 from negopt.kernels import space as kernels
+from negopt.kernels._jit import jit_disabled
 
 
 def quadratic(n: int, seed: int) -> tuple[np.ndarray, np.random.Generator]:
@@ -114,6 +115,7 @@ def test_the_engine_checks_with_kernels() -> None:
     assert checked_with(compiled=True) is CompiledSpace
 
 
+@pytest.mark.skipif(jit_disabled(), reason="without Numba nothing is waited for")
 def test_a_small_run_does_not_wait_for_the_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     cold = [kernels.place, kernels.ritz]
     real = Cold.waits
