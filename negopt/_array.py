@@ -265,7 +265,7 @@ def from_host(values: Any, like: Array) -> Array:
 
 
 def copy_of(x: Array) -> Array:
-    """Return a copy of an array."""
+    """Return a copy of `x` (same library, device and type)."""
     return x.copy() if type(x) is np.ndarray else namespace_of(x).asarray(x, copy=True)
 
 

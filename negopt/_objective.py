@@ -251,7 +251,7 @@ class Objective:
         if self._both is not None and best is not None and is_plain(x):
             self._require(1)
             value, g = self._call_both(x)
-            if value > best.f and math.isfinite(g @ g):
+            if best.f < value < math.inf and math.isfinite(g @ g):
                 return g  # the usual end: nothing of it is kept
             point = self._measured(x, value, g)
         else:

@@ -211,3 +211,17 @@ def test_noise_of_products_by_source() -> None:
     assert objective(hessp=rosen_hess_prod).product_noise == eps
     assert objective().product_noise == eps**0.5
     assert objective(jac=None).product_noise == eps**0.25
+
+
+def test_a_gradient_where_f_is_infinite_counts_as_not_finite() -> None:
+    """The short way of a gradient alone counts what the long way does."""
+
+    def fun(x):
+        return (np.inf if x[0] > 1.0 else float(x @ x)), 2.0 * x
+
+    objective = Objective(fun, np.zeros(2), (), True)
+    objective.at(np.zeros(2))
+    np.testing.assert_array_equal(objective.gradient(np.full(2, 0.5)), np.ones(2))
+    assert objective.counters.n_nonfinite == 0
+    objective.gradient(np.full(2, 2.0))
+    assert objective.counters.n_nonfinite == 1

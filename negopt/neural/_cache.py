@@ -6,16 +6,11 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from negopt._array import Array, device_of, namespace_of
+from negopt._array import Array, copy_of, device_of, namespace_of
 
 __all__ = ["LastPoint", "copy_of", "take_rows"]
 
 T = TypeVar("T")
-
-
-def copy_of(x: Array) -> Array:
-    """Return a copy of `x` (same library, device and type)."""
-    return namespace_of(x).asarray(x, copy=True)
 
 
 def take_rows(a: Array, indices: np.ndarray[Any, np.dtype[np.int64]]) -> Array:
