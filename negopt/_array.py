@@ -102,7 +102,7 @@ def as_vector(x0: Any) -> Array:
     Raises
     ------
     ValueError
-        When `x0` is empty, complex or has more than one dimension.
+        When `x0` is empty, complex, has masked entries or more than one dimension.
     TypeError
         When `x0` is one of JAX's arrays.
     """
@@ -118,6 +118,8 @@ def as_vector(x0: Any) -> Array:
         )
     if is_torch_array(x0):
         x0 = x0.detach()  # the solver's own arithmetic must not be recorded
+    if isinstance(x0, np.ma.MaskedArray) and np.ma.is_masked(x0):
+        raise ValueError("'x0' has masked entries; give each a value, such as x0.filled(0.0).")
     xp = namespace_of(x0)
     if is_numpy_array(x0) and (x0.dtype == np.object_ or not x0.dtype.isnative):
         # Objects are numbers or an error; a file's byte order is not the processor's.
@@ -253,6 +255,11 @@ def to_host(x: Array) -> np.ndarray[Any, np.dtype[np.float64]]:
 def is_plain(x: Any) -> bool:
     """Tell whether `x` is what compiled code takes as it is: a float64 NumPy array."""
     return type(x) is np.ndarray and x.dtype == np.float64
+
+
+def to_host_value(step: Any) -> Any:
+    """Return a user's numbers, a scalar or an array of any library, as NumPy."""
+    return np.asarray(to_host(step) if hasattr(step, "shape") else step, dtype=np.float64)
 
 
 def from_host(values: Any, like: Array) -> Array:

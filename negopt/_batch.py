@@ -15,7 +15,7 @@ from negopt._array import Array, as_vector, is_array, namespace_of
 from negopt._compiled import compiled
 from negopt._minimize import own_method, solve
 from negopt._objective import Objective
-from negopt._options import RunOptions, check_integer, collect, warn_unknown
+from negopt._options import RunOptions, as_options, check_integer, collect, warn_unknown
 from negopt._table import Table
 from negopt._types import Status
 from negopt.methods import METHODS, Method, choose
@@ -109,7 +109,7 @@ def minimize_batch(
         common = tuple(common) if isinstance(common, list) else (common,)
     if workers is not None:
         check_integer("workers", workers)
-    own, run = _settings(fun, n, method, tol, {} if options is None else dict(options))
+    own, run = _settings(fun, n, method, tol, as_options(options))
     table = Table(k, own.name)
     one = One(fun, jac, each, common, own, run, k)
     runner = None

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from negopt._array import Array, eps_of, from_host, namespace_of, norm, to_host
+from negopt._array import Array, eps_of, from_host, namespace_of, norm, to_host, to_host_value
 
 __all__ = [
     "SCHEMES",
@@ -81,11 +81,6 @@ def difference_gradient(
             behind[i] = float(host[i] - h)
             out[i] = (value(ahead) - value(behind)) / (2.0 * h)
     return from_host(out, x)
-
-
-def to_host_value(step: Any) -> Any:
-    """Return a user's step, a number or an array of any library, as NumPy."""
-    return np.asarray(to_host(step) if hasattr(step, "shape") else step, dtype=np.float64)
 
 
 def _complex_step(

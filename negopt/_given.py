@@ -12,6 +12,8 @@ __all__ = ["checked_pair", "checked_value", "matrix_like", "vector_like"]
 
 def vector_like(value: Any, like: Array, n: int, name: str) -> Array:
     """Return what the caller's function gave as a vector of n entries; else as `convert_like`."""
+    if value is None:
+        raise ValueError(f"{name} returned None; it must return the {n} entries of a vector.")
     g = convert_like(value, like, name)
     if g.shape == (n,):
         return g

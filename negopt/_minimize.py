@@ -11,7 +11,7 @@ from typing import Any
 
 from negopt._array import Array, as_vector, namespace_of
 from negopt._objective import Objective
-from negopt._options import RunOptions, collect, user_level, warn_unknown
+from negopt._options import RunOptions, as_options, collect, user_level, warn_unknown
 from negopt._report import (
     FIELDS,
     HEADER,
@@ -130,7 +130,7 @@ def minimize(
     >>> res.success, res.curvature_status, round(float(res.fun), 6)
     (True, 'positive', -0.25)
     """
-    options = {} if options is None else dict(options)
+    options = as_options(options)
     constrained = bounds is not None or has_constraints(constraints)
     row_ = own_method(method, constrained)
     if row_ is None:

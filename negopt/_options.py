@@ -13,11 +13,17 @@ from dataclasses import dataclass, field
 from types import FrameType
 from typing import Any
 
+import numpy as np
+
+from negopt._array import to_host_value
+
 __all__ = [
     "RunOptions",
+    "as_options",
     "check_choice",
     "check_integer",
     "check_number",
+    "check_step",
     "collect",
     "option_table",
     "user_level",
@@ -46,6 +52,32 @@ def check_number(
     if not good:
         left, right = "(" if open_low else "[", ")" if open_high or high == math.inf else "]"
         raise ValueError(f"{name}={value!r}: must be a number in {left}{low:g}, {high:g}{right}.")
+
+
+def check_step(name: str, value: Any) -> None:
+    """Raise ``ValueError`` unless `value` is a step of differences, or an array of them."""
+    try:
+        # N.B. of a device array too: it is read once, before the run.
+        steps = to_host_value(value)
+    except (TypeError, ValueError):
+        steps = np.asarray(math.nan)
+    if not np.all(np.isfinite(steps) & (steps != 0.0)):
+        raise ValueError(
+            f"{name}={value!r}: must be a finite number other than 0, or n of them; leave it out "
+            "for a step that suits the precision."
+        )
+
+
+def as_options(options: Any) -> dict[str, Any]:
+    """Return a copy of the caller's ``options=``."""
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping):
+        raise TypeError(
+            f"options={options!r}: pass a dict, such as options={{'maxiter': 100}}; "
+            "negopt.show_options lists the names."
+        )
+    return dict(options)
 
 
 def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
@@ -118,6 +150,11 @@ class RunOptions:
                 raise ValueError(f"{name}={value!r}: must be a number, or None.")
         if self.maxfun is not None and self.maxfun < 1:
             raise ValueError(f"maxfun={self.maxfun!r}: at least one evaluation is needed.")
+        for name in ("certify", "record", "return_all"):
+            check_choice(name, getattr(self, name), (True, False))
+        for name in ("eps", "finite_diff_rel_step"):
+            if getattr(self, name) is not None:
+                check_step(name, getattr(self, name))
         check_choice("compiled", self.compiled, ("auto", True, False))
         check_number("norm", self.norm, open_low=True)
         check_number("ftarget", self.ftarget, -math.inf)
@@ -140,7 +177,7 @@ def collect(cls: type, options: Mapping[str, Any]) -> dict[str, Any]:
 def user_level() -> int:
     """Return the ``stacklevel`` that makes the caller's warning point at the user's line."""
     frame, level = sys._getframe(1), 1
-    while _package(frame) in ("negopt", "scipy") and frame.f_back is not None:
+    while _package(frame) in ("negopt", "scipy", "torch") and frame.f_back is not None:
         frame, level = frame.f_back, level + 1
     return level
 

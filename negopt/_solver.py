@@ -67,14 +67,35 @@ class Solver:
             self._rng = generator(self.run.rng)
         return self._rng
 
-    def init(self) -> State:
-        """Evaluate the start and return the first state.
+    def init(self, start: Iterate | None = None) -> State:
+        """Return the first state.
+
+        Parameters
+        ----------
+        start : Iterate, optional
+            A finite one, which is then not evaluated here.
 
         Raises
         ------
         ValueError
             When f or g is not finite at x0.
         """
+        objective = self.objective
+        start = self._evaluate_start() if start is None else start
+        state = State(
+            method=self.method.name,
+            iterate=start,
+            best=start,
+            memory=self.method.curvature.init(start.x),
+            globalize=self.method.globalize.init(start),
+            counters=objective.counters,
+        )
+        state.f0, state.measure0 = start.f, gradient_measure(start, self.run.norm)
+        self._set_limits(state)
+        self.check_stop(state)
+        return state
+
+    def _evaluate_start(self) -> Iterate:
         objective = self.objective
         try:
             start = objective.at(objective.x0)
@@ -92,18 +113,7 @@ class Solver:
                 f"the gradient at x0 from {objective.gradient_source} is not finite "
                 f"(max|g| = {start.gmax}); check jac, or choose another starting point."
             )
-        state = State(
-            method=self.method.name,
-            iterate=start,
-            best=start,
-            memory=self.method.curvature.init(start.x),
-            globalize=self.method.globalize.init(start),
-            counters=objective.counters,
-        )
-        state.f0, state.measure0 = start.f, gradient_measure(start, self.run.norm)
-        self._set_limits(state)
-        self.check_stop(state)
-        return state
+        return start
 
     def resume(self, state: State) -> State:
         """Go on from `state`, which is already a copy of the caller's."""

@@ -70,8 +70,9 @@ def test_zero_dimensions_become_one(xp_case) -> None:
         (np.ones(0), "empty"),
         ([], "empty"),
         (np.ones(2) * 1j, "complex"),
+        (np.ma.array([1.0, 2.0], mask=[0, 1]), "masked entries"),
     ],
-    ids=["matrix", "1 x 1", "nested", "no entry", "empty list", "complex"],
+    ids=["matrix", "1 x 1", "nested", "no entry", "empty list", "complex", "masked"],
 )
 def test_what_is_no_vector(x0, words) -> None:
     with pytest.raises(ValueError, match=words):

@@ -81,7 +81,7 @@ def test_the_residual_network_runs(scripts, tmp_path, monkeypatch):
     sizes = ["--images", "8", "--passes", "1", "--sizes", "4"]
     arguments = ["--network", "resnet-20", "--runs", "lsr1-tr", "--out", str(tmp_path)]
     lenet.main([*arguments, *sizes])
-    (row,) = read(tmp_path / "lenet-runs.csv")
+    (row,) = read(tmp_path / "resnet-20-runs.csv")
     assert np.isfinite(float(row["last_loss"]))
 
 

@@ -206,6 +206,11 @@ def test_what_cannot_be_used(changes, error, words) -> None:
         objective(**changes)
 
 
+def test_a_gradient_that_is_forgotten_is_named() -> None:
+    with pytest.raises(ValueError, match="jac returned None; it must return the 3 entries"):
+        objective(jac=lambda x: None).at(X)
+
+
 def test_noise_of_products_by_source() -> None:
     eps = 2.0**-52
     assert objective(hessp=rosen_hess_prod).product_noise == eps

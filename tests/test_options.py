@@ -12,6 +12,7 @@ from scipy.optimize import OptimizeWarning
 
 from negopt._options import (
     RunOptions,
+    as_options,
     check_choice,
     check_integer,
     check_number,
@@ -69,6 +70,36 @@ def test_check_integer_and_choice_accept() -> None:
     check_choice("c", "a", ("a", "b"))
     with pytest.raises(ValueError, match=r"c='x': use one of 'a', 'b'"):
         check_choice("c", "x", ("a", "b"))
+
+
+@pytest.mark.parametrize("value", [0, 0.0, math.nan, math.inf, "a", [1e-8, 0.0], [1e-8, "b"]])
+@pytest.mark.parametrize("name", ["eps", "finite_diff_rel_step"])
+def test_steps_of_differences_are_refused(name, value) -> None:
+    with pytest.raises(ValueError, match=f"{name}=.*must be a finite number other than 0"):
+        RunOptions(**{name: value})
+
+
+@pytest.mark.parametrize("value", [1e-8, -1e-8, [1e-8, 1e-6], np.full(3, 1e-4)])
+def test_steps_of_differences_are_accepted(value) -> None:
+    RunOptions(eps=value, finite_diff_rel_step=value)
+
+
+@pytest.mark.parametrize("name", ["certify", "record", "return_all"])
+def test_a_word_is_no_truth(name) -> None:
+    RunOptions(**{name: np.True_})
+    with pytest.raises(ValueError, match=f"{name}='no': use one of True, False"):
+        RunOptions(**{name: "no"})
+
+
+def test_options_are_a_dict() -> None:
+    given = {"gtol": 1.0}
+    copy = as_options(given)
+    assert copy == given
+    assert copy is not given
+    assert as_options(None) == {}
+    for wrong in (5, ["gtol"], "gtol"):
+        with pytest.raises(TypeError, match=r"options=.*pass a dict"):
+            as_options(wrong)
 
 
 def test_unknown_names_warn_once_each_with_the_nearest() -> None:

@@ -88,17 +88,17 @@ def draw_ellipsoids(out: Path) -> None:
     save(figure, out / "ellipsoids.png")
 
 
-def draw_lenet(out: Path) -> None:
-    """Write the test error against the work, a panel for each batch and network."""
-    curves = read_table(out / "lenet.csv")
-    kinds = {(row["network"], row["norm"], row["batch"]) for row in curves}
-    order = sorted(kinds, key=lambda kind: (kind[0], kind[1] != "yes", int(kind[2])))
+def draw_lenet(out: Path, network: str) -> None:
+    """Write the test error against the work, a panel for each batch."""
+    curves = read_table(out / f"{network}.csv")
+    kinds = {(row["norm"], row["batch"]) for row in curves}
+    order = sorted(kinds, key=lambda kind: (kind[0] != "yes", int(kind[1])))
     figure, axes = _figure((len(order) + 1) // 2, min(2, len(order)))
     for ax in axes.flat[len(order) :]:
         ax.set_axis_off()
     names = [name for name in dict.fromkeys(row["run"] for row in curves) if _main(name)]
-    for ax, (network, norm, size) in zip(axes.flat, order, strict=False):
-        here = [r for r in curves if (r["network"], r["norm"], r["batch"]) == (network, norm, size)]
+    for ax, (norm, size) in zip(axes.flat, order, strict=False):
+        here = [r for r in curves if (r["norm"], r["batch"]) == (norm, size)]
         for name in names:
             _lines(ax, [r for r in here if r["run"] == name], "passes", "test_error", name)
         title = f"{network}, batches of {size}, {'batch norm' if norm == 'yes' else 'no norm'}"
@@ -109,7 +109,7 @@ def draw_lenet(out: Path) -> None:
         ax.yaxis.set_minor_formatter("")
         ax.set_yticks([0.02, 0.05, 0.1, 0.2, 0.5])
     _legend(figure, axes)
-    save(figure, out / "lenet.png")
+    save(figure, out / f"{network}.png")
 
 
 def _main(name: str) -> bool:

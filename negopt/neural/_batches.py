@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -27,7 +27,7 @@ class Plan:
     ----------
     samples : int
     size : int
-        Samples of a batch; the last one of an epoch may have fewer.
+        Samples of a batch; the last one of an epoch may have fewer, or one more.
     shared : int
         Samples that a batch has in common with the next one of its epoch.
     hessian : int or None
@@ -52,12 +52,20 @@ class Plan:
     @property
     def count(self) -> int:
         """Batches of an epoch; each has more samples than it shares."""
-        return max(1, math.ceil((self.samples - self.shared) / (self.size - self.shared)))
+        stride = self.size - self.shared
+        count = max(1, math.ceil((self.samples - self.shared) / stride))
+        left = self.samples - stride * (count - 1)
+        # N.B. batch norm in training mode cannot take one sample alone.
+        return count - 1 if left == 1 and self.size > 1 else count
 
     def batch(self, epoch: int, index: int) -> Indices:
         """Return the samples of a batch, in random order."""
+        return _order(self.seed, epoch, self.samples)[self.part(index)]
+
+    def part(self, index: int) -> slice:
+        """Return which of an order of all samples make a batch."""
         start = index * (self.size - self.shared)
-        return _order(self.seed, epoch, self.samples)[start : start + self.size]
+        return slice(start, None if index + 1 >= self.count else start + self.size)
 
     def overlap(self, epoch: int, index: int) -> Indices | None:
         """Return what a batch shares with the next one; None for the last of an epoch."""
@@ -132,9 +140,10 @@ class Feed:
         """Return the value and the gradient over all data, formed a batch at a time."""
         n = self.plan.samples
         value, gradient = 0.0, None
-        for start in range(0, n, self.plan.size):
-            rows = np.arange(start, min(start + self.plan.size, n))
-            part = self._over(rows, 0, start)
+        plan = replace(self.plan, shared=0)
+        for index in range(plan.count):
+            rows = np.arange(n)[plan.part(index)]
+            part = self._over(rows, 0, int(rows[0]))
             if hasattr(part, "fun_and_grad"):
                 f, g = part.fun_and_grad(x)
             else:
@@ -154,8 +163,22 @@ class Feed:
 
 
 def on(objective: Any, data: Sequence[Any], **extra: Any) -> Any:
-    """Return the objective over other data, told those of `extra` that it takes."""
-    known = inspect.signature(objective.on).parameters
+    """Return the objective over other data, told those of `extra` that it takes.
+
+    Raises
+    ------
+    TypeError
+        When it takes more parts of data, or fewer.
+    """
+    signature = inspect.signature(objective.on)
+    try:
+        signature.bind(*data)
+    except TypeError:
+        raise TypeError(
+            f"the data have {len(data)} parts, but this objective takes them as "
+            f"on({', '.join(signature.parameters)}): pass a tuple of as many."
+        ) from None
+    known = signature.parameters
     return objective.on(*data, **{k: v for k, v in extra.items() if k in known})
 
 

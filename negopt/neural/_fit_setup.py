@@ -13,7 +13,14 @@ from negopt._array import Array, convert_like, namespace_of, norm, scalars
 from negopt._hessian import attach
 from negopt._minimize import own_method
 from negopt._objective import Objective
-from negopt._options import RunOptions, check_integer, check_number, collect, warn_unknown
+from negopt._options import (
+    RunOptions,
+    as_options,
+    check_integer,
+    check_number,
+    collect,
+    warn_unknown,
+)
 from negopt._result import wrap
 from negopt._solver import Solver
 from negopt._types import Iterate, State, Status
@@ -88,10 +95,10 @@ def method_of(method: Any, start: Array, objective: Any, *, on_batches: bool) ->
 
 
 def settings_of(
-    method: Method, given: Mapping[str, Any], epochs: int | None, rng: Any, *, on_batches: bool
+    method: Method, given: Any, epochs: int | None, rng: Any, *, on_batches: bool
 ) -> tuple[Method, RunOptions]:
     """Return the method with its options, and those of the run."""
-    options = dict(given)
+    options = as_options(given)
     known = method.option_names() | {f.name for f in dataclasses.fields(RunOptions)}
     warn_unknown(options, known, method.name)
     for name, instead in ELSEWHERE.items():

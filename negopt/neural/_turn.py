@@ -10,7 +10,7 @@ from negopt._objective import Objective
 from negopt._solver import Solver
 from negopt._types import Certificate, State, Status
 
-__all__ = ["BatchObjective", "turn"]
+__all__ = ["BatchObjective", "forget_values", "turn"]
 
 #: What ends a run on batches too; every other verdict is about one batch.
 FINAL = (Status.LIMIT, Status.NONFINITE, Status.UNBOUNDED)
@@ -55,15 +55,15 @@ def turn(solver: Solver, state: State, fun: Any, *, evaluate: bool = True) -> No
     assert isinstance(objective, BatchObjective)
     objective.turn(fun)
     here = objective.at(state.iterate.x) if evaluate else state.iterate
-    _forget(state.globalize)
-    _forget(state.memory)
+    forget_values(state.globalize)
+    forget_values(state.memory)
     state.iterate = state.best = objective.best = here
     state.stalled, state.stalled_gmax, state.resets = 0, math.nan, 0
     state.certificate = Certificate()
     state.status, state.message = None, ""
 
 
-def _forget(part: Any) -> None:
+def forget_values(part: Any) -> None:
     """Set what belongs to f itself (metadata ``"value"``) back to its default."""
     if not dataclasses.is_dataclass(part):  # a user's own method may keep what it likes
         return
@@ -71,4 +71,4 @@ def _forget(part: Any) -> None:
         if f.metadata.get("value"):
             setattr(part, f.name, f.default)
         else:
-            _forget(getattr(part, f.name))
+            forget_values(getattr(part, f.name))

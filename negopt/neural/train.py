@@ -138,7 +138,7 @@ def fit(
     check and escapes.  With batches:
 
     1. Each epoch goes through the samples in a random order of its own; the last batch has
-       what is left.
+       what is left, and a single sample that is left is added to the batch before it.
     2. On each batch the solver takes one step: f and g at the present point are evaluated on
        it, trials and line searches are judged on it, and a pair's s and y = g(x + s) - g(x)
        belong to it.  Curvature memory, radius, damping and search length are kept from batch
@@ -181,7 +181,7 @@ def fit(
     start = as_vector(starting_point(whole, rng) if x0 is None else x0)
     on_batches = batch_size is not None or hessian_batch_size is not None
     row = method_of(method, start, whole, on_batches=on_batches)
-    row, run = settings_of(row, options or {}, epochs, rng, on_batches=on_batches)
+    row, run = settings_of(row, options, epochs, rng, on_batches=on_batches)
     path, source = _fit_state.where(checkpoint, resume)
     feed = None
     if on_batches:
@@ -191,6 +191,8 @@ def fit(
     measures = measures_of(whole, validation, metrics or {}, patience)
     if checkpoint_every is not None:
         check_integer("checkpoint_every", checkpoint_every)
+        if path is None:
+            raise ValueError(f"checkpoint_every={checkpoint_every!r}: give checkpoint= too.")
     settings = {
         "method": row.name,
         **row_settings(row),

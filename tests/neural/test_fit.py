@@ -361,7 +361,11 @@ def test_float32_stays_float32(method: str) -> None:
         ({"data": ()}, "the pair"),
         ({"data": (np.ones((3, 34)), np.ones(2))}, "same number"),
         ({"validation": (np.full((3, 34), np.nan), np.ones(3))}, "not finite"),
+        ({"validation": (np.ones((3, 34)),)}, r"1 parts, .* as on\(X, y\)"),
+        ({"data": (np.ones((3, 34)), np.ones(3), np.ones(3))}, "3 parts"),
+        ({"options": 5}, "options=5: pass a dict"),
         ({"checkpoint_every": 0}, "checkpoint_every=0"),
+        ({"checkpoint_every": 3}, "give checkpoint= too"),
         ({"resume": True}, "not given"),
     ],
 )

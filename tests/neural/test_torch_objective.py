@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import negopt
-from negopt.neural import MLP, MLPObjective, check_deterministic
+from negopt.neural import MLP, MLPObjective, check_deterministic, fit
 
 torch = pytest.importorskip("torch")
 
@@ -539,6 +539,10 @@ def test_errors_name_what_is_wrong():
     mixed = nn.Sequential(nn.Linear(2, 1), nn.Linear(1, 1).double())
     with pytest.raises(ValueError, match=r"'1.weight' is torch.float64 .* '0.weight' is"):
         TorchObjective(mixed, mse, *data)
+    with pytest.raises(TypeError, match=r"module is a int; pass the torch.nn.Module"):
+        TorchObjective(3, mse, *data)
+    with pytest.raises(TypeError, match=r"loss='mse': pass a function"):
+        TorchObjective(net, "mse", *data)
     with pytest.raises(ValueError, match="nothing to train"):
         TorchObjective(nn.Linear(2, 1).requires_grad_(False), mse, *data)
     with pytest.raises(ValueError, match="no shape yet"):
@@ -546,6 +550,15 @@ def test_errors_name_what_is_wrong():
     tuple_out = TorchObjective(nn.LSTM(2, 2), lambda z: z[0].sum(), torch.ones(1, 1, 2))
     with pytest.raises(TypeError, match="one tensor of outputs"):
         tuple_out.gnp(tuple_out.x0)
+
+
+def test_batch_norm_with_one_sample_left_over():
+    net = nn.Sequential(nn.Linear(2, 4), nn.BatchNorm1d(4), nn.Tanh(), nn.Linear(4, 1))
+    X = torch.randn(21, 2)
+    objective = TorchObjective(net, functional.mse_loss, X, X.sum(dim=1, keepdim=True))
+    res = fit(objective, method="lqn-tr", batch_size=5, epochs=3)
+    assert res.nit == 3 * 4  # of 5, 5, 5 and 6 samples
+    assert res.fun < 1.5
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")

@@ -124,6 +124,7 @@ def test_products_by_differences_are_calls_of_the_closure(name):
     assert functional.mse_loss(net(X), y).item() < seen[0]
 
 
+@pytest.mark.filterwarnings("ignore:max_eval=. calls of the closure:UserWarning")
 @pytest.mark.parametrize("max_eval", [1, 2, 7])
 def test_max_eval_is_never_exceeded(max_eval):
     net, X, y = small()
@@ -445,8 +446,9 @@ def test_states_that_do_not_fit_are_refused():
         Optimizer(bigger.parameters(), "lqn-tr").load_state_dict(saved)
     theirs = torch.optim.LBFGS(net.parameters())
     theirs.step(closure_of(net, functional.mse_loss, X, y, theirs))
-    with pytest.raises(ValueError, match="no state of another optimizer"):
-        optimizer.load_state_dict(theirs.state_dict())
+    for foreign in (theirs, torch.optim.LBFGS(net.parameters())):  # used, and fresh
+        with pytest.raises(ValueError, match="state is of another optimizer"):
+            optimizer.load_state_dict(foreign.state_dict())
     assert optimizer.iterations == before
     optimizer.load_state_dict(empty)
     assert optimizer.iterations == 0
@@ -508,6 +510,36 @@ def test_a_rate_of_zero_takes_no_step(name):
         assert all(same) == (epoch % 2 == 0)
         scheduler.step()
     assert optimizer.iterations == 6
+
+
+@pytest.mark.parametrize("name", ["sfn-exact", "new-q-newton"])
+def test_a_method_that_forms_the_hessian_has_the_calls_for_it(name):
+    net, X, y = small()
+    optimizer = Optimizer(net.parameters(), name)
+    closure = closure_of(net, functional.mse_loss, X, y, optimizer)
+    first = optimizer.step(closure).item()
+    assert optimizer.iterations > 5
+    assert optimizer.evaluations <= optimizer.param_groups[0]["max_eval"] == 25 + 20 * 33
+    assert closure().item() < 0.5 * first
+
+
+@pytest.mark.parametrize(("name", "advice"), [("sfn-exact", " to 35 or more"), ("sfn-series", "")])
+def test_a_step_without_an_iteration_warns(name, advice):
+    net, X, y = small()
+    optimizer = Optimizer(net.parameters(), name, max_eval=8)
+    closure = closure_of(net, functional.mse_loss, X, y, optimizer)
+    with pytest.warns(UserWarning, match=f"max_eval=8 .* of '{name}'.*raise max_eval{advice}"):
+        optimizer.step(closure)
+    assert optimizer.iterations == 0
+
+
+def test_a_first_loss_that_is_not_finite_speaks_of_the_closure():
+    net, X, y = small()
+    before = [p.detach().clone() for p in net.parameters()]
+    optimizer = Optimizer(net.parameters())
+    with pytest.raises(ValueError, match="the closure gives f = nan"):
+        optimizer.step(closure_of(net, functional.mse_loss, X * torch.nan, y, optimizer))
+    assert all(torch.equal(a, b) for a, b in zip(before, net.parameters(), strict=True))
 
 
 def test_states_of_other_optimizers_are_refused():

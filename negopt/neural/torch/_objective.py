@@ -86,6 +86,8 @@ class TorchObjective:
 
     Raises
     ------
+    TypeError
+        When `module` is no module or `loss` is not callable.
     ValueError
         When no parameter is to be trained; when parameters differ in type or device or are
         neither float32 nor float64; when tensors of the data are on another device; when the
@@ -142,6 +144,15 @@ class TorchObjective:
         training: bool | None = None,
         seed: int | None = None,
     ) -> None:
+        if not isinstance(module, torch.nn.Module):
+            raise TypeError(
+                f"module is a {type(module).__name__}; pass the torch.nn.Module that is trained."
+            )
+        if loss is not None and not callable(loss):
+            raise TypeError(
+                f"loss={loss!r}: pass a function (outputs, targets) -> scalar tensor, or None "
+                "where module(inputs) is the loss."
+            )
         self.module = module
         self.loss = loss
         self._parameters = Parameters(module.named_parameters())

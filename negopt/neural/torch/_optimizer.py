@@ -16,6 +16,7 @@ from negopt._random import generator
 from negopt._resume import adopt
 from negopt._types import Iterate, State, Status
 from negopt.checkpoint import FORMAT, _decode, _encode
+from negopt.curvature.dense import DenseHessian
 from negopt.methods import METHODS, Method, choose
 from negopt.neural.torch._frozen import Buffers, RandomNumbers
 from negopt.neural.torch._steps import Closure, advance
@@ -57,7 +58,8 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         Most iterations in one call of `step`.
     max_eval : int, optional
         Most calls of the closure in one call of `step`, never exceeded.  By default
-        ``max_iter * 5 // 4``, at least 2.
+        ``max_iter * 5 // 4``, at least 2, and another n an iteration for the methods that form
+        the whole Hessian of n parameters (``"sfn-exact"``, ``"new-q-newton"``, ...).
     tolerance_grad : float, default 1e-7
         A call of `step` ends where no entry of the gradient is larger.
     tolerance_change : float, default 1e-9
@@ -148,8 +150,8 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         **options: Any,
     ) -> None:
         check_integer("max_iter", max_iter)
-        max_eval = max(max_iter * 5 // 4, 2) if max_eval is None else max_eval
-        check_integer("max_eval", max_eval)
+        if max_eval is not None:
+            check_integer("max_eval", max_eval)
         check_number("tolerance_grad", tolerance_grad)
         check_number("tolerance_change", tolerance_change)
         check_choice("line_search_fn", line_search_fn, (None, "strong_wolfe"))
@@ -166,6 +168,10 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         names = group.get("param_names") or [f"params[{i}]" for i in range(len(group["params"]))]
         self._parameters = Parameters(zip(names, group["params"], strict=True))
         self.method = _method(method, self._parameters.size)
+        if max_eval is None:
+            columns = self._parameters.size if _forms_matrix(self.method) else 0
+            group["max_eval"] = max(max_iter * 5 // 4, 2) + max_iter * columns
+            self.defaults["max_eval"] = group["max_eval"]
         self._set_options(options, lr, history_size, line_search_fn)
         self._random = RandomNumbers(self._parameters.device)
         if not isinstance(module, torch.nn.Module | None):
@@ -283,6 +289,7 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
             else:
                 method = method.with_options({"learning_rate": rate})
         evaluated = Closure(closure, self._parameters, self._random, self._buffers)
+        before = self.iterations
         x = self._parameters.gather()
         try:
             with torch.no_grad():
@@ -296,8 +303,20 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         self._parameters.write(state.iterate.x)
         if error is not None:
             raise error
+        if state.k == before and run.maxiter and state.status is Status.LIMIT:
+            warnings.warn(
+                f"max_eval={run.maxfun} calls of the closure were not enough for one iteration of "
+                f"{method.name!r}, so nothing, or next to nothing, was gained: raise max_eval"
+                f"{self._advice()}.",
+                UserWarning,
+                stacklevel=user_level(),
+            )
         self._parameters.write_gradients(state.iterate.g)
         return evaluated.first
+
+    def _advice(self) -> str:
+        n = self._parameters.size
+        return f" to {n + 2} or more an iteration" if _forms_matrix(self.method) else ""
 
     # --- on disk ---------------------------------------------------------------------------
 
@@ -309,6 +328,7 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         dropout.  ``torch.load(..., weights_only=True)`` reads it.
         """
         saved: dict[str, Any] = super().state_dict()
+        saved["state"] = {"format": FORMAT, "n": self._parameters.size}
         if self._state is not None:
             arrays: dict[str, Any] = {}
             here = self._state.iterate
@@ -316,12 +336,8 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
             # the function is the same are kept.
             point = Iterate(here.x[:0], here.f, here.g[:0], here.gnorm, here.gmax)
             tree = _encode(replace(self._state, iterate=point, best=point), "state", arrays)
-            saved["state"] = {
-                "format": FORMAT,
-                "n": self._parameters.size,
-                "tree": tree,
-                "arrays": {name: torch.tensor(value) for name, value in arrays.items()},
-            }
+            saved["state"]["tree"] = tree
+            saved["state"]["arrays"] = {name: torch.tensor(v) for name, v in arrays.items()}
         return saved
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -335,16 +351,17 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         """
         groups = state_dict.get("param_groups") or [{}]
         missing = sorted(self.defaults.keys() - groups[0].keys())
-        if missing or "state" not in state_dict:
+        saved = state_dict.get("state", {})
+        if missing or "format" not in saved:
             raise ValueError(
-                f"the state is of another optimizer: it lacks {', '.join(missing) or 'state'}."
+                "the state is of another optimizer: it lacks "
+                f"{', '.join(missing) or 'the format of this one'}."
             )
-        saved = state_dict["state"]
-        state = self._restored(saved) if saved else None
+        state = self._restored(saved)
         super().load_state_dict({**state_dict, "state": {}})
         self._state = state
 
-    def _restored(self, saved: dict[str, Any]) -> State:
+    def _restored(self, saved: dict[str, Any]) -> State | None:
         if saved.get("format") != FORMAT:
             raise ValueError(
                 f"the state has format {saved.get('format')!r}; this negopt reads its own "
@@ -355,6 +372,8 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
                 f"the state is of {saved['n']} parameters but the optimizer has "
                 f"{self._parameters.size}: load it beside the module that it was saved with."
             )
+        if "tree" not in saved:  # before the first step
+            return None
         arrays = {name: value.cpu().numpy() for name, value in saved["arrays"].items()}
         state: State = _decode(saved["tree"], arrays)
         x = self._parameters.gather()
@@ -362,6 +381,11 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         state = replace(state, iterate=point, best=point)
         rules = self.method.curvature, self.method.globalize
         return adopt(state, self.method.name, x, rules)
+
+
+def _forms_matrix(method: Method) -> bool:
+    """Tell whether each iteration of the method takes n differences of gradients."""
+    return isinstance(method.curvature, DenseHessian)
 
 
 def _method(method: Any, n: int) -> Method:

@@ -13,8 +13,9 @@ import torch
 from negopt._objective import Objective
 from negopt._options import RunOptions
 from negopt._solver import Solver
-from negopt._types import Iterate, State, Status
+from negopt._types import BudgetExhausted, Iterate, State, Status
 from negopt.methods import Method
+from negopt.neural._turn import forget_values
 from negopt.neural.torch._frozen import Buffers, RandomNumbers
 from negopt.neural.torch._vector import Parameters
 
@@ -118,7 +119,16 @@ def advance(
         maxtime=math.inf if run.maxtime is None else float(run.maxtime),
     )
     solver = Solver(method, objective, run)
-    state = solver.init() if state is None else _taken_up(solver, state)
+    try:
+        start = objective.at(objective.x0)
+    except BudgetExhausted as exhausted:
+        raise ValueError(exhausted.message) from None
+    if not start.finite:
+        raise ValueError(
+            f"the closure gives f = {start.f} and max|g| = {start.gmax} at the start of this step: "
+            "both must be finite; look at the batch and at the parameters."
+        )
+    state = solver.init(start) if state is None else _taken_up(solver, state, start)
     closure.accept(None)  # the pass at the start is that of the point accepted last
     error = None
     while state.status is None:
@@ -143,30 +153,21 @@ def advance(
     return state, error
 
 
-def _taken_up(solver: Solver, state: State) -> State:
-    """Evaluate the function where the parameters are, and go on with what is known of it.
+def _taken_up(solver: Solver, state: State, start: Iterate) -> State:
+    """Go on at `start`, where the parameters are, with what is known of the function.
 
     Unless the values are those of the last iterate it is another function (another batch):
     the memory of curvature and the reach of the steps stay, values to compare with do not.
     """
-    start = solver.objective.at(solver.objective.x0)
-    if not start.finite:
-        raise ValueError(
-            f"the closure gives f = {start.f} and max|g| = {start.gmax} at the start of this step: "
-            "both must be finite; look at the batch and at the parameters."
-        )
     state.counters.nfev += solver.objective.counters.nfev
     state.counters.njev += solver.objective.counters.njev
     if start.f != state.iterate.f or start.gnorm != state.iterate.gnorm:
         state.f0, state.stalled, state.resets = start.f, 0, 0
         state.stalled_gmax = math.nan
-        if hasattr(state.globalize, "lowest"):
-            state.globalize.lowest = math.inf
         if state.status is not Status.LIMIT:  # at the end of the other one steps were tiny
             state.globalize = solver.method.globalize.init(start)
-        for name in ("f", "predicted"):  # what the last step was promised, and from where
-            if hasattr(state.memory, name):
-                setattr(state.memory, name, math.nan)
+        forget_values(state.globalize)
+        forget_values(state.memory)
     state.iterate = state.best = start
     return solver.resume(state)
 
