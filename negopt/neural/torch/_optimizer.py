@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import operator
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
@@ -16,7 +17,6 @@ from negopt._random import generator
 from negopt._resume import adopt
 from negopt._types import Iterate, State, Status
 from negopt.checkpoint import FORMAT, _decode, _encode
-from negopt.curvature.dense import DenseHessian
 from negopt.methods import METHODS, Method, choose
 from negopt.neural.torch._frozen import Buffers, RandomNumbers
 from negopt.neural.torch._steps import Closure, advance
@@ -26,6 +26,8 @@ __all__ = ["Optimizer"]
 
 #: Options of a run that may be given here; the others have torch's names.
 _RUN = ("certify", "certify_products", "max_escapes", "rng", "ftarget", "maxtime", "norm", "grtol")
+#: What a parameter group holds beside the parameters.
+_GROUP = {"lr", "max_iter", "max_eval", "tolerance_grad", "tolerance_change"}
 _RENAMED = {
     "maxiter": "max_iter",
     "maxfun": "max_eval",
@@ -49,17 +51,20 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         torch 2.6.
     method : str or Method, optional
         One of ``negopt.METHODS``.  By default ``"lqn-tr"``, below 121 parameters
-        ``"dqn-wolfe-pm"``: what `negopt.minimize` takes for gradients.
+        ``"dqn-wolfe-pm"``: what `negopt.minimize` takes for gradients.  With `history_size`
+        always ``"lqn-tr"``.
     lr : float, optional
-        Learning rate of the methods that have one (``"gd"``, ``"adam"``, ``"sfn-series"``);
-        the others find the length of their steps, and warn of a value other than 1.  With 0,
-        as schedules have it, `step` evaluates the closure and leaves the parameters.
+        Learning rate of the methods that have one (``"gd"``, ``"adam"``, ``"sfn-series"``),
+        by default their own; the others find the length of their steps, and warn of a value
+        other than 1.  With 0, as schedules have it, `step` evaluates the closure and leaves the
+        parameters.
     max_iter : int, default 20
         Most iterations in one call of `step`.
     max_eval : int, optional
-        Most calls of the closure in one call of `step`, never exceeded.  By default
-        ``max_iter * 5 // 4``, at least 2, and another n an iteration for the methods that form
-        the whole Hessian of n parameters (``"sfn-exact"``, ``"new-q-newton"``, ...).
+        Most calls of the closure in one call of `step`, never exceeded.  By default the
+        larger of ``max_iter * 5 // 4`` and 25, so that one iteration has room for a line
+        search; without bound for methods that live on Hessian products (note 5), whose
+        iterations take as many calls as products.
     tolerance_grad : float, default 1e-7
         A call of `step` ends where no entry of the gradient is larger.
     tolerance_change : float, default 1e-9
@@ -87,7 +92,7 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
     message : str
         The same in words, with the numbers that were compared.
     iterations, evaluations : int
-        Iterations made and calls of the closure, in all.
+        Iterations made and calls of the closure, since the memory of curvature began.
 
     Raises
     ------
@@ -109,7 +114,11 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
     4. An exception of the closure passes through; before that the parameters go back to the
        last point accepted.
     5. Methods that need Hessian products take differences of gradients, each a call of the
-       closure: for exact products use `TorchObjective` with `negopt.minimize`.
+       closure (``"sfn-exact"`` and ``"new-q-newton"`` n an iteration): for exact products use
+       `TorchObjective` with `negopt.minimize`.
+    6. Trained are the parameters with ``requires_grad``.  When these are others than in the
+       step before (a layer is unfrozen), or have moved to another type or device, the memory
+       of curvature begins anew, and a warning says so.
 
     **Guarantee** (``tests/neural/test_torch_optimizer.py``): a run that is saved by
     `state_dict` and loaded goes on bit for bit on a CPU; `max_eval` is never exceeded.
@@ -149,11 +158,6 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         module: torch.nn.Module | None = None,
         **options: Any,
     ) -> None:
-        check_integer("max_iter", max_iter)
-        if max_eval is not None:
-            check_integer("max_eval", max_eval)
-        check_number("tolerance_grad", tolerance_grad)
-        check_number("tolerance_change", tolerance_change)
         check_choice("line_search_fn", line_search_fn, (None, "strong_wolfe"))
         defaults = {
             "lr": lr,
@@ -165,14 +169,14 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         self._ready = False
         super().__init__(params, defaults)
         group = self.param_groups[0]
-        names = group.get("param_names") or [f"params[{i}]" for i in range(len(group["params"]))]
-        self._parameters = Parameters(zip(names, group["params"], strict=True))
+        self._parameters = Parameters(self._named())
+        if method is None and history_size is not None:
+            method = "lqn-tr"
         self.method = _method(method, self._parameters.size)
-        if max_eval is None:
-            columns = self._parameters.size if _forms_matrix(self.method) else 0
-            group["max_eval"] = max(max_iter * 5 // 4, 2) + max_iter * columns
-            self.defaults["max_eval"] = group["max_eval"]
         self._set_options(options, lr, history_size, line_search_fn)
+        self._fill(self.defaults)
+        self._fill(group)
+        _check(group)
         self._random = RandomNumbers(self._parameters.device)
         if not isinstance(module, torch.nn.Module | None):
             raise TypeError(f"module={module!r}: pass the torch.nn.Module that is trained.")
@@ -188,6 +192,18 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
                 "parameters together. Pass them in one list, or make an optimizer for each."
             )
         super().add_param_group(param_group)
+
+    def _named(self) -> list[tuple[str, torch.Tensor]]:
+        group = self.param_groups[0]
+        names = group.get("param_names") or [f"params[{i}]" for i in range(len(group["params"]))]
+        return list(zip(names, group["params"], strict=True))
+
+    def _fill(self, group: dict[str, Any]) -> None:
+        """Put the method's own values where None was given: schedulers multiply numbers."""
+        if group["lr"] is None:
+            group["lr"] = _rate(self.method)
+        if group["max_eval"] is None and self.method.needs != "hessp":
+            group["max_eval"] = max(group["max_iter"] * 5 // 4, 25)
 
     def _set_options(
         self,
@@ -218,9 +234,7 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
             own["maxcor"] = history_size
         if line_search_fn is not None and "wolfe" in known:
             own.setdefault("wolfe", "strong")
-        if lr is not None and "learning_rate" in known:
-            check_number("lr", lr.item() if isinstance(lr, torch.Tensor) else lr)
-        elif lr is not None and lr != 1:
+        if lr is not None and lr != 1 and "learning_rate" not in known:
             warnings.warn(
                 f"lr={lr} has no effect: {self.method.name!r} finds the length of its steps.",
                 UserWarning,
@@ -275,6 +289,8 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         if not callable(closure):
             raise TypeError(f"closure={closure!r}: pass a function that returns the loss.")
         group = self.param_groups[0]
+        _check(group)
+        self._follow_parameters()
         run = replace(
             self._run,
             maxiter=group["max_iter"],
@@ -282,14 +298,14 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
             gtol=group["tolerance_grad"],
         )
         method = self.method
-        if group["lr"] is not None and "learning_rate" in method.option_names():
+        if "learning_rate" in method.option_names():
             rate = float(group["lr"])
             if rate == 0.0:  # where many schedules begin or end
                 run = replace(run, maxiter=0)
             else:
                 method = method.with_options({"learning_rate": rate})
         evaluated = Closure(closure, self._parameters, self._random, self._buffers)
-        before = self.iterations
+        before = self.iterations, self.evaluations
         x = self._parameters.gather()
         try:
             with torch.no_grad():
@@ -303,20 +319,42 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         self._parameters.write(state.iterate.x)
         if error is not None:
             raise error
-        if state.k == before and run.maxiter and state.status is Status.LIMIT:
+        spent = self.evaluations - before[1]
+        if state.k == before[0] and run.maxfun is not None and run.maxfun - spent < 1:
             warnings.warn(
                 f"max_eval={run.maxfun} calls of the closure were not enough for one iteration of "
-                f"{method.name!r}, so nothing, or next to nothing, was gained: raise max_eval"
-                f"{self._advice()}.",
+                f"{method.name!r}, so nothing, or next to nothing, was gained: raise max_eval.",
                 UserWarning,
                 stacklevel=user_level(),
             )
         self._parameters.write_gradients(state.iterate.g)
         return evaluated.first
 
-    def _advice(self) -> str:
-        n = self._parameters.size
-        return f" to {n + 2} or more an iteration" if _forms_matrix(self.method) else ""
+    def _follow_parameters(self) -> None:
+        """Begin anew where other parameters are to be trained than in the step before."""
+        known = self._parameters
+        trained = [p for _, p in self._named() if p.requires_grad]
+        same = len(trained) == len(known.tensors) and all(map(operator.is_, trained, known.tensors))
+        if same and all((p.dtype, p.device) == (known.dtype, known.device) for p in trained):
+            return
+        self._parameters = Parameters(self._named())
+        self._random = RandomNumbers(self._parameters.device)
+        if self._state is not None:
+            warnings.warn(
+                f"{self._parameters.size} parameters are trained from now on, {known.size} were "
+                "before (or their type or device has changed): the memory of curvature begins "
+                "anew.",
+                UserWarning,
+                stacklevel=user_level(),
+            )
+            self._state = None
+
+    # --- copies ----------------------------------------------------------------------------
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy consists of: torch's part would be of no use alone."""
+        own = ("method", "_parameters", "_run", "_random", "_buffers", "_state", "_ready")
+        return {**super().__getstate__(), **{name: self.__dict__[name] for name in own}}
 
     # --- on disk ---------------------------------------------------------------------------
 
@@ -328,7 +366,11 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         dropout.  ``torch.load(..., weights_only=True)`` reads it.
         """
         saved: dict[str, Any] = super().state_dict()
-        saved["state"] = {"format": FORMAT, "n": self._parameters.size}
+        saved["state"] = {
+            "format": FORMAT,
+            "n": self._parameters.size,
+            "options": _settings(self.method),
+        }
         if self._state is not None:
             arrays: dict[str, Any] = {}
             here = self._state.iterate
@@ -350,7 +392,7 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
             of another version.
         """
         groups = state_dict.get("param_groups") or [{}]
-        missing = sorted(self.defaults.keys() - groups[0].keys())
+        missing = sorted(_GROUP - groups[0].keys())
         saved = state_dict.get("state", {})
         if missing or "format" not in saved:
             raise ValueError(
@@ -375,17 +417,45 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         if "tree" not in saved:  # before the first step
             return None
         arrays = {name: value.cpu().numpy() for name, value in saved["arrays"].items()}
-        state: State = _decode(saved["tree"], arrays)
+        try:
+            state: State = _decode(saved["tree"], arrays)
+        except KeyError as missing:
+            raise ValueError(f"the state is damaged: it lacks {missing}.") from None
         x = self._parameters.gather()
         point = replace(state.iterate, x=x, g=x)
         state = replace(state, iterate=point, best=point)
         rules = self.method.curvature, self.method.globalize
-        return adopt(state, self.method.name, x, rules)
+        state = adopt(state, self.method.name, x, rules)
+        for name, now in _settings(self.method).items():
+            if saved["options"].get(name) != now:
+                raise ValueError(
+                    f"the state is of {name}={saved['options'].get(name)}, not {now}: make the "
+                    "optimizer with the options that it was saved with."
+                )
+        return state
 
 
-def _forms_matrix(method: Method) -> bool:
-    """Tell whether each iteration of the method takes n differences of gradients."""
-    return isinstance(method.curvature, DenseHessian)
+def _settings(method: Method) -> dict[str, str]:
+    """Return the options of a method in words, but for the rate, which is the group's."""
+    own = {f.name: getattr(part, f.name) for part in method.parts for f in fields(part)}
+    return {name: repr(value) for name, value in own.items() if name != "learning_rate"}
+
+
+def _rate(method: Method) -> float:
+    """Return the learning rate of a method, 1 where it has none."""
+    rates = (getattr(part, "learning_rate", None) for part in method.parts)
+    return float(next((rate for rate in rates if rate is not None), 1.0))
+
+
+def _check(group: dict[str, Any]) -> None:
+    """Check the numbers of a parameter group, which anyone may have changed."""
+    check_integer("max_iter", group["max_iter"])
+    if group["max_eval"] is not None:
+        check_integer("max_eval", group["max_eval"])
+    rate = group["lr"]
+    check_number("lr", rate.item() if isinstance(rate, torch.Tensor) else rate)
+    check_number("tolerance_grad", group["tolerance_grad"])
+    check_number("tolerance_change", group["tolerance_change"])
 
 
 def _method(method: Any, n: int) -> Method:
