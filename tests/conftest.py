@@ -5,7 +5,10 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 # Before NumPy is imported: one BLAS thread, so that times and last bits do not
@@ -112,3 +115,17 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip("no data folder; set NEGOPT_DATA")
     return folder
+
+
+@pytest.fixture(scope="module")
+def scripts() -> Iterator[Callable[[str], ModuleType]]:
+    """Return an import of an experiment by name; they import each other as when they are run."""
+    folder = str(Path(__file__).resolve().parents[1] / "docs" / "experiments")
+    sys.path.insert(0, folder)
+    try:
+        yield importlib.import_module
+    finally:
+        sys.path.remove(folder)
+        for name, module in list(sys.modules.items()):
+            if str(getattr(module, "__file__", "")).startswith(folder):
+                del sys.modules[name]

@@ -3,30 +3,14 @@
 from __future__ import annotations
 
 import csv
-import importlib
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = ROOT / "docs" / "experiments"
-RESULTS = SCRIPTS / "results"
+RESULTS = ROOT / "docs" / "experiments" / "results"
 PAGE = (ROOT / "docs" / "batches.md").read_text(encoding="utf-8")
-NAMES = ("_nets", "_nets_figures", "_networks_figures", "_runs", "ellipsoids", "lenet")
-
-
-@pytest.fixture(scope="module")
-def scripts():
-    """Return an import of a script by name, as when it is run."""
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        yield importlib.import_module
-    finally:
-        sys.path.remove(str(SCRIPTS))
-        for name in NAMES:
-            sys.modules.pop(name, None)
 
 
 def read(path: Path):

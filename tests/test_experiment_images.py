@@ -3,31 +3,20 @@
 from __future__ import annotations
 
 import csv
-import importlib
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = ROOT / "docs" / "experiments"
-RESULTS = SCRIPTS / "results"
+RESULTS = ROOT / "docs" / "experiments" / "results"
 PAGE = (ROOT / "docs" / "images.md").read_text(encoding="utf-8")
-NAMES = ("_nets", "_nets_figures", "_networks_figures", "_runs", "images", "lenet", "series")
 
 
 @pytest.fixture(scope="module")
-def script():
-    """Return the script as a module; it imports its neighbours as when it is run."""
+def script(scripts):
     pytest.importorskip("matplotlib")
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        yield importlib.import_module("images")
-    finally:
-        sys.path.remove(str(SCRIPTS))
-        for name in NAMES:
-            sys.modules.pop(name, None)
+    return scripts("images")
 
 
 def read(path: Path):

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,22 +12,8 @@ import pytest
 pytest.importorskip("matplotlib")
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = ROOT / "docs" / "experiments"
-RESULTS = SCRIPTS / "results"
-NAMES = ("_runs", "_networks_figures", "networks", "plots")
+RESULTS = ROOT / "docs" / "experiments" / "results"
 NETWORKS = ("raw-10", "raw-20-20", "raw-50", "standardised-10")
-
-
-@pytest.fixture(scope="module")
-def scripts():
-    """Return the scripts as modules; they import each other as when they are run."""
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        yield {name: importlib.import_module(name) for name in NAMES}
-    finally:
-        sys.path.remove(str(SCRIPTS))
-        for name in NAMES:
-            sys.modules.pop(name, None)
 
 
 def read(path):
@@ -47,7 +31,7 @@ def test_a_positive_search_ends_where_the_direction_ascends(scripts):
         "nfev": np.array([1.0, 2.0, 5.0, 6.0]),
         "step_size": np.array([np.nan, 1.0, 0.5, -1.0]),
     }
-    networks = scripts["networks"]
+    networks = scripts("networks")
     cut = networks.until_ascent(history)
     assert list(cut["fun"]) == [5.0, 3.0, 4.0]
     assert networks.lowest(history, "nfev", [1, 4, 6]) == [5.0, 3.0, 1.0]
@@ -58,9 +42,9 @@ def test_a_positive_search_ends_where_the_direction_ascends(scripts):
 
 def test_the_depths_run(scripts, tmp_path):
     sizes = ["--depths", "1", "3", "--width", "3", "--steps", "6", "--seeds", "2"]
-    scripts["networks"].main(["depth", *sizes, "--out", str(tmp_path)])
+    scripts("networks").main(["depth", *sizes, "--out", str(tmp_path)])
     rows = read(tmp_path / "networks-depth-summary.csv")
-    methods = {*scripts["networks"].FULL, scripts["networks"].POSITIVE}
+    methods = {*scripts("networks").FULL, scripts("networks").POSITIVE}
     assert {(r["depth"], r["method"]) for r in rows} == {(d, m) for d in "13" for m in methods}
     curves = read(tmp_path / "networks-depth.csv")
     assert len(curves) == len(rows) * 7
@@ -71,12 +55,12 @@ def test_the_depths_run(scripts, tmp_path):
 
 def test_the_table_runs_on_what_is_shipped_and_is_kept(scripts, tmp_path, monkeypatch):
     monkeypatch.delenv("NEGOPT_DATA", raising=False)
-    main = scripts["networks"].main
+    main = scripts("networks").main
     sizes = ["--evaluations", "12", "--starts", "2", "--out", str(tmp_path)]
     main(["table", "--networks", "3", *sizes])
     main(["table", "--networks", "2-2", "--scale", "standardised", *sizes])
     rows = read(tmp_path / "networks-table.csv")
-    runs = {*scripts["networks"].LIMITED, "L-SR1"}
+    runs = {*scripts("networks").LIMITED, "L-SR1"}
     assert len(rows) == 2 * len(runs)
     assert {r["run"] for r in rows} == runs
     assert all(int(r["evaluations"]) <= 12 for r in rows)
@@ -101,13 +85,13 @@ def test_the_table_runs_on_what_is_shipped_and_is_kept(scripts, tmp_path, monkey
 def test_unknown_words_are_refused(scripts, capsys):
     for words in (["figure"], ["--sets", "gisette"]):
         with pytest.raises(SystemExit):
-            scripts["networks"].main(words)
+            scripts("networks").main(words)
         assert "choose from" in capsys.readouterr().err
 
 
 def test_the_sets_of_the_source(scripts, data_dir, monkeypatch):
     monkeypatch.setenv("NEGOPT_DATA", str(data_dir))
-    networks = scripts["networks"]
+    networks = scripts("networks")
     for name, shape in (("heart", (270, 13)), ("svmguide3", (1243, 21)), ("a1a", (1605, 123))):
         X, y = networks.load(name, "raw")
         assert X.shape == shape
@@ -118,8 +102,8 @@ def test_the_sets_of_the_source(scripts, data_dir, monkeypatch):
 
 
 def test_the_figures_of_the_page_on_plots(scripts, tmp_path):
-    scripts["plots"].main(["--steps", "8", "--out", str(tmp_path)])
-    for name in scripts["plots"].DRAWN:
+    scripts("plots").main(["--steps", "8", "--out", str(tmp_path)])
+    for name in scripts("plots").DRAWN:
         assert (tmp_path / f"plots-{name}.png").stat().st_size > 4_000
         assert (RESULTS / f"plots-{name}.png").exists()
 

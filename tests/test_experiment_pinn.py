@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import math
 import sys
 from pathlib import Path
@@ -14,20 +13,13 @@ import pytest
 SCRIPTS = Path(__file__).resolve().parents[1] / "docs" / "experiments"
 STORED = SCRIPTS / "results" / "pinn.csv"
 SUMMARY = SCRIPTS / "results" / "pinn-summary.csv"
-NAMES = ("_runs", "_networks_figures", "_pinn_figure", "pinn")
 NU = 0.1 / math.pi
 
 
 @pytest.fixture(scope="module")
-def script():
+def script(scripts):
     pytest.importorskip("torch")
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        yield {name: importlib.import_module(name) for name in NAMES}["pinn"]
-    finally:
-        sys.path.remove(str(SCRIPTS))
-        for name in NAMES:
-            sys.modules.pop(name, None)
+    return scripts("pinn")
 
 
 def read(path):

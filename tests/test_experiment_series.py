@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,15 +15,8 @@ RESULTS = ROOT / "docs" / "experiments" / "results"
 
 
 @pytest.fixture(scope="module")
-def series():
-    spec = importlib.util.spec_from_file_location(
-        "series_experiment", ROOT / "docs" / "experiments" / "series.py"
-    )
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+def series(scripts):
+    return scripts("series")
 
 
 def read(path):

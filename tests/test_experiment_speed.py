@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 import csv
-import importlib
-import sys
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("matplotlib")
 
-SCRIPTS = Path(__file__).resolve().parents[1] / "docs" / "experiments"
-NAMES = ("_runs", "_timing", "_solves", "profiles", "speed")
-
-
-@pytest.fixture(scope="module")
-def scripts():
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        yield {name: importlib.import_module(name) for name in NAMES}
-    finally:
-        sys.path.remove(str(SCRIPTS))
-        for name in NAMES:
-            sys.modules.pop(name, None)
+RESULTS = Path(__file__).resolve().parents[1] / "docs" / "experiments" / "results"
 
 
 def read(path):
@@ -33,7 +19,7 @@ def read(path):
 
 def test_overhead_leaves_out_the_objective(scripts) -> None:
     """A slow objective costs the solver nothing."""
-    timing = scripts["_timing"]
+    timing = scripts("_timing")
     fun, x0 = timing.rosenbrock(2), timing.start(2)
     calls = []
 
@@ -51,7 +37,7 @@ def test_overhead_leaves_out_the_objective(scripts) -> None:
 
 
 def test_the_objectives_are_what_they_say(scripts) -> None:
-    timing, x = scripts["_timing"], scripts["_timing"].start(6)
+    timing, x = scripts("_timing"), scripts("_timing").start(6)
     for build in (timing.rosenbrock, timing.convex):
         fun = build(6)
         f, g = fun(x)
@@ -66,7 +52,7 @@ def test_the_objectives_are_what_they_say(scripts) -> None:
 
 
 def test_the_smallest_table(scripts, tmp_path, monkeypatch) -> None:
-    speed = scripts["speed"]
+    speed = scripts("speed")
     monkeypatch.setattr(speed, "repeats_at", lambda n: 1)
     monkeypatch.setattr(speed, "RIVALS", speed.LATER)
     speed.overhead(tmp_path, 1)
@@ -78,7 +64,7 @@ def test_the_smallest_table(scripts, tmp_path, monkeypatch) -> None:
 
 
 def test_the_stored_peaks_keep_to_the_formula() -> None:
-    rows = read(SCRIPTS / "results" / "speed-memory.csv")
+    rows = read(RESULTS / "speed-memory.csv")
     assert "10000000" in {row["n"] for row in rows}
     for row in rows:
         assert float(row["vectors held at the peak"]) < 2 * int(row["m"]) + 12

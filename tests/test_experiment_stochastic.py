@@ -3,28 +3,18 @@
 from __future__ import annotations
 
 import csv
-import importlib
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SCRIPTS = ROOT / "docs" / "experiments"
-RESULTS = SCRIPTS / "results"
+RESULTS = ROOT / "docs" / "experiments" / "results"
 
 
 @pytest.fixture(scope="module")
-def stochastic():
-    """Return the script as a module; it imports its neighbour as when it is run."""
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        yield importlib.import_module("stochastic")
-    finally:
-        sys.path.remove(str(SCRIPTS))
-        for name in ("stochastic", "series"):
-            sys.modules.pop(name, None)
+def stochastic(scripts):
+    return scripts("stochastic")
 
 
 def read(path: Path):
@@ -40,8 +30,13 @@ def test_energy_runs_on_what_is_shipped(stochastic, tmp_path, monkeypatch):
     )
     rows = read(tmp_path / "stochastic-energy.csv")
     assert len(rows) == 8
+    again = ["--runs", "lqn-tr", "--steps", "20", "--first", "1", "--seeds", "2"]
+    stochastic.main(["energy", *again, "--out", str(tmp_path)])
+    rows = read(tmp_path / "stochastic-energy.csv")
+    assert sorted(r["seed"] for r in rows if r["run"] == "lqn-tr") == ["0", "1", "2"]
+    assert len(rows) == 9
     assert {r["task"] for r in rows} == {"ionosphere"}
-    assert {r["steps"] for r in rows if r["run"] == "Exact SFN"} == {"1"}
+    assert {r["steps"] for r in rows if r["run"] == "Exact SFN"} == {"2"}
     summary = {r["run"]: r for r in read(tmp_path / "stochastic-energy-summary.csv")}
     losses = [float(r["train"]) for r in rows if r["run"] == "lqn-tr"]
     assert float(summary["lqn-tr"]["train"]) == pytest.approx(np.median(losses), rel=1e-3)

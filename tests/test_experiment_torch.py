@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,19 +12,12 @@ SCRIPTS = Path(__file__).resolve().parents[1] / "docs" / "experiments"
 STORED = SCRIPTS / "results" / "torch-optimizer.csv"
 BATCHES = SCRIPTS / "results" / "torch-batches.csv"
 PAGE = (SCRIPTS.parent / "torch.md").read_text(encoding="utf-8")
-NAMES = ("_runs", "torch_optimizer")
 
 
 @pytest.fixture(scope="module")
-def script():
+def script(scripts):
     pytest.importorskip("torch")
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        yield {name: importlib.import_module(name) for name in NAMES}["torch_optimizer"]
-    finally:
-        sys.path.remove(str(SCRIPTS))
-        for name in NAMES:
-            sys.modules.pop(name, None)
+    return scripts("torch_optimizer")
 
 
 def read(path):

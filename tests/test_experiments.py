@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib
 import math
 import sys
 from pathlib import Path
@@ -17,20 +16,7 @@ pytest.importorskip("matplotlib")
 
 ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = ROOT / "docs" / "experiments"
-RESULTS = SCRIPTS / "results"
-NAMES = ("_runs", "ablation", "saddles", "profiles")
-
-
-@pytest.fixture(scope="module")
-def scripts():
-    """Return the scripts as modules; they import each other as when they are run."""
-    sys.path.insert(0, str(SCRIPTS))
-    try:
-        yield {name: importlib.import_module(name) for name in NAMES}
-    finally:
-        sys.path.remove(str(SCRIPTS))
-        for name in NAMES:
-            sys.modules.pop(name, None)
+RESULTS = ROOT / "docs" / "experiments" / "results"
 
 
 def read(path):
@@ -53,11 +39,11 @@ def ratio(text):
 
 def task_of(scripts, name, n=None):
     p = problems.get(name, n)
-    return scripts["_runs"].Task(p.name, p.x0, p.fun_and_grad, p.hessp)
+    return scripts("_runs").Task(p.name, p.x0, p.fun_and_grad, p.hessp)
 
 
 def test_a_point_costs_one_and_a_hessian_n(scripts):
-    counted = scripts["_runs"].Counted(task_of(scripts, "wood"), cap=20, stop=False)
+    counted = scripts("_runs").Counted(task_of(scripts, "wood"), cap=20, stop=False)
     x = counted.task.x0
     f, g = counted.fun(x), counted.grad(x)
     assert counted.fun_and_grad(x)[0] == f
@@ -69,7 +55,7 @@ def test_a_point_costs_one_and_a_hessian_n(scripts):
     assert counted.run.cost == 5
     for i in range(15):
         counted.fun(x + i + 1.0)
-    with pytest.raises(scripts["_runs"].Finished):
+    with pytest.raises(scripts("_runs").Finished):
         counted.fun(x - 1.0)
     assert counted.run.cost == 20
 
@@ -79,18 +65,18 @@ def test_costs_are_those_at_the_first_point_that_passes(scripts):
     from scipy.optimize import minimize
 
     task = task_of(scripts, "wood")
-    run = scripts["_runs"].Solver("L-BFGS-B", "L-BFGS-B")(task)
+    run = scripts("_runs").Solver("L-BFGS-B", "L-BFGS-B")(task)
     unit = max(1.0, np.max(np.abs(task.fun_and_grad(task.x0)[1])))
     for tol, (cost, f) in run.hits.items():
         options = {"gtol": tol * unit, "ftol": 0.0, "maxiter": 10**4}
         res = minimize(task.fun_and_grad, task.x0, jac=True, method="L-BFGS-B", options=options)
         assert (cost, f) == (res.nfev, res.fun)
-    assert list(run.hits) == list(scripts["_runs"].TOLERANCES)
+    assert list(run.hits) == list(scripts("_runs").TOLERANCES)
 
 
 def test_a_flat_point_high_up_solves_nothing(scripts):
     """f = -x exp(-x^2): flat where |x| is large, minimal at 1/sqrt(2)."""
-    runs = scripts["_runs"]
+    runs = scripts("_runs")
 
     def fun_and_grad(x):
         e = np.exp(-(x[0] ** 2))
@@ -106,14 +92,14 @@ def test_a_flat_point_high_up_solves_nothing(scripts):
 
 def test_unknown_options_are_refused(scripts):
     with pytest.raises(ValueError, match="no option"):
-        scripts["_runs"].check_options("lqn-tr", {"forcing": 0.1})
+        scripts("_runs").check_options("lqn-tr", {"forcing": 0.1})
     with pytest.raises(ValueError, match="maxcor"):
-        scripts["_runs"].check_options("lqn-tr", {"maxcor": 0})
+        scripts("_runs").check_options("lqn-tr", {"maxcor": 0})
 
 
 def test_intervals_hold_what_is_known(scripts):
     """Ratios that are all equal have no spread; few noisy ones have a wide one."""
-    runs = scripts["_runs"]
+    runs = scripts("_runs")
     names = {f"p{i}-{n}": f"p{i}" for i in range(30) for n in (2, 3)}
     ones = dict.fromkeys(names, 10.0)
     assert runs.mean_ratio(dict.fromkeys(names, 5.0), ones, names) == pytest.approx((0.5, 0.5, 0.5))
@@ -130,18 +116,18 @@ def test_intervals_hold_what_is_known(scripts):
 
 
 def test_every_default_is_taken_apart(scripts):
-    ablation = scripts["ablation"]
+    ablation = scripts("ablation")
     assert ablation.defaults() == set(ablation.CHANGES)
     for method, changes in ablation.CHANGES.items():
         for change in changes:
             name, options = ablation.changed(method, change)
-            scripts["_runs"].check_options(name, options)
+            scripts("_runs").check_options(name, options)
             parts = METHODS[name].with_options(options).parts
             assert parts != METHODS[method].parts, change  # it is one
 
 
 def test_the_ablation_runs(scripts, tmp_path):
-    ablation = scripts["ablation"]
+    ablation = scripts("ablation")
     ablation.main(["--sizes", "--first", "2", "--cap", "60", "--out", str(tmp_path)])
     for method, changes in ablation.CHANGES.items():
         rows = read(tmp_path / f"ablation-{method}.csv")
@@ -157,12 +143,12 @@ def test_the_ablation_runs(scripts, tmp_path):
 
 
 def test_the_saddles_run(scripts, tmp_path):
-    saddles = scripts["saddles"]
+    saddles = scripts("saddles")
     small = ["--distances", "1e-2", "1e-8", "--seeds", "1", "--first", "1", "--cap", "100"]
     saddles.main([*small, "--out", str(tmp_path)])
     table = {row["solver"]: row for row in read(tmp_path / "saddles-summary.csv")}
     assert set(METHODS) < set(table)
-    for name in scripts["ablation"].defaults():
+    for name in scripts("ablation").defaults():
         assert share(table[name], "1e-08: minima, %") == 100.0
     assert share(table["SciPy's L-BFGS-B"], "1e-08: minima, %") == 0.0
     before = read(tmp_path / "saddles.csv")
@@ -172,7 +158,7 @@ def test_the_saddles_run(scripts, tmp_path):
 
 def test_starts_are_strict_saddles(scripts):
     """The gradient vanishes to rounding, and there is a direction downhill."""
-    found = scripts["saddles"].strict_saddles()
+    found = scripts("saddles").strict_saddles()
     assert any(saddle.family.startswith("network") for saddle in found)
     for saddle in found:
         values = np.linalg.eigvalsh(hessian(saddle.task))
@@ -180,7 +166,7 @@ def test_starts_are_strict_saddles(scripts):
         assert gmax < 1e-9 * np.max(np.abs(values))
         assert values[0] == pytest.approx(saddle.lowest)
         assert values[0] < 0.0
-        assert not scripts["saddles"].is_minimum(saddle.task, saddle.task.x0)
+        assert not scripts("saddles").is_minimum(saddle.task, saddle.task.x0)
 
 
 def hessian(task):
@@ -189,7 +175,7 @@ def hessian(task):
 
 
 def test_the_profiles_run(scripts, tmp_path):
-    scripts["profiles"].main(["negopt", "--first", "5", "--cap", "60", "--out", str(tmp_path)])
+    scripts("profiles").main(["negopt", "--first", "5", "--cap", "60", "--out", str(tmp_path)])
     rows = read(tmp_path / "profiles-negopt-summary.csv")
     assert [row["solver"] for row in rows][:3] == [
         "negopt, gradients",
@@ -203,14 +189,14 @@ def test_the_profiles_run(scripts, tmp_path):
     figure = (tmp_path / "profiles-negopt.svg").read_text()
     assert figure.startswith("<?xml")
     summary = (tmp_path / "profiles-negopt-summary.csv").read_text()
-    scripts["profiles"].main(["negopt", "--again", "--out", str(tmp_path)])
+    scripts("profiles").main(["negopt", "--again", "--out", str(tmp_path)])
     assert (tmp_path / "profiles-negopt-summary.csv").read_text() == summary
     assert (tmp_path / "profiles-negopt.svg").read_text() == figure
 
 
 def test_cutest_is_optional(scripts, tmp_path, monkeypatch):
-    monkeypatch.setattr(scripts["profiles"], "s2mpj_folder", lambda: None)
-    scripts["profiles"].main(["cutest", "--out", str(tmp_path)])
+    monkeypatch.setattr(scripts("profiles"), "s2mpj_folder", lambda: None)
+    scripts("profiles").main(["cutest", "--out", str(tmp_path)])
     assert list(tmp_path.iterdir()) == []
 
 
@@ -233,7 +219,7 @@ def test_problems_of_s2mpj_are_read(scripts, tmp_path, monkeypatch):
             "    def fHxv(self, x, v):\n"
             "        return 12 * x**2 * v\n"
         )
-    profiles = scripts["profiles"]
+    profiles = scripts("profiles")
     monkeypatch.setattr(profiles, "s2mpj_folder", lambda: folder)
     monkeypatch.setattr(sys, "path", list(sys.path))
     some = list(profiles.cutest(names.index(plain) + names.index(sized) + 1, {plain, sized}))
@@ -256,7 +242,7 @@ def test_stored_tables_are_of_these_methods(scripts):
         name for name, row in METHODS.items() if not row.baseline
     }
     assert set(METHODS) <= {row["solver"] for row in read(RESULTS / "saddles-summary.csv")}
-    for method, changes in scripts["ablation"].CHANGES.items():
+    for method, changes in scripts("ablation").CHANGES.items():
         rows = read(RESULTS / f"ablation-{method}.csv")
         assert [row["change"] for row in rows][1:-1] == list(changes)
 
@@ -264,11 +250,11 @@ def test_stored_tables_are_of_these_methods(scripts):
 def test_stored_saddles(scripts):
     table = {row["solver"]: row for row in read(RESULTS / "saddles-summary.csv")}
     for distance in ("0.01", "0.0001", "1e-06", "1e-08"):
-        for name in scripts["ablation"].defaults():
+        for name in scripts("ablation").defaults():
             assert share(table[name], f"{distance}: minima, %") == 100.0
-    for name in scripts["saddles"].RIVALS:
+    for name in scripts("saddles").RIVALS:
         assert share(table[f"SciPy's {name}"], "1e-08: minima, %") < 10.0
-    for name in scripts["ablation"].defaults():
+    for name in scripts("ablation").defaults():
         assert share(table[f"{name}, no check"], "1e-08: minima, %") == 0.0
 
 

@@ -9,7 +9,6 @@ that of the paper, else one of the same kind on the data that ship with negopt.
 from __future__ import annotations
 
 import argparse
-import csv
 import io
 import logging
 import math
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _runs import write_table
 
 from negopt import METHODS, minimize
 from negopt._damping import AbsoluteDamping
@@ -346,15 +346,6 @@ def save(figure: Any, path: Path) -> None:
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=85, format="png")
     Image.open(drawn).convert("RGB").quantize(128).save(path, optimize=True)
-    log.info("wrote %s", path)
-
-
-def write_table(rows: list[Row], path: Path) -> None:
-    """Write rows with the keys of the first as header."""
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
     log.info("wrote %s", path)
 
 
