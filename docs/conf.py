@@ -1,6 +1,7 @@
 """Sphinx configuration.  The tables of methods, options and statuses come from the code."""
 
 import importlib.metadata
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -42,6 +43,8 @@ myst_substitutions = {"dense_limit": DENSE_LIMIT}
 myst_heading_anchors = 3
 
 autosummary_generate = True
+# The pages on PyTorch and JAX are built without them.
+autodoc_mock_imports = [name for name in ("torch", "jax") if not importlib.util.find_spec(name)]
 autodoc_typehints = "none"  # numpydoc says the types, in words
 numpydoc_show_class_members = False
 # Every object that the reference shows is validated; -W makes a fault an error.
