@@ -25,6 +25,8 @@ __all__ = ["check_deterministic"]
 ROUNDINGS = 100.0
 #: Above this many the order of sums is no explanation any more.
 REORDERED = 1e5
+#: Above this relative difference it is not the only one, however coarse the type.
+CHANGED = 1e-4
 
 
 def check_deterministic(
@@ -136,22 +138,24 @@ def _compare(what: str, difference: float, allowed: float, eps: float) -> None:
 
 
 def _differs(what: str, difference: float, allowed: float, eps: float) -> NoReturn:
+    causes = []
     if difference <= REORDERED * eps:
-        cause = (
-            "So small a difference comes from kernels that sum in varying order: ask for "
-            "deterministic ones (torch.use_deterministic_algorithms(True); XLA's flag "
-            "--xla_gpu_deterministic_ops=true), use float64, or pass a larger rtol if the run "
-            "may live with it."
+        causes.append(
+            "kernels that sum in varying order: ask for deterministic ones "
+            "(torch.use_deterministic_algorithms(True); XLA's flag "
+            "--xla_gpu_deterministic_ops=true), use float64, or pass a larger rtol if the run may "
+            "live with it."
         )
-    else:
-        cause = (
-            "Likely causes: dropout without a fixed mask (negopt.neural.torch keeps one; "
-            "elsewhere switch to evaluation mode or fix the key), batch norm or other running "
-            "statistics that advance with every evaluation (evaluation mode, or an objective "
-            "that freezes them), or data drawn or augmented anew each time (draw the batch once "
-            "and pass it with on(inputs, targets))."
+    if difference > min(REORDERED * eps, CHANGED):
+        causes.append(
+            "dropout without a fixed mask (negopt.neural.torch keeps one; elsewhere switch to "
+            "evaluation mode or fix the key), batch norm or other running statistics that advance "
+            "with every evaluation (evaluation mode, or an objective that freezes them), or data "
+            "drawn or augmented anew each time (draw the batch once and pass it with "
+            "on(inputs, targets))."
         )
     raise ValueError(
         f"{what} differs between two evaluations at the same point, by {difference:.2g} relative "
-        f"(allowed {allowed:.2g}): the objective is not deterministic. {cause}"
+        f"(allowed {allowed:.2g}): the objective is not deterministic. Likely causes: "
+        f"{' Or '.join(causes)}"
     )

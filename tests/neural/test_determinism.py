@@ -65,6 +65,23 @@ def test_sums_in_another_order_are_let_pass_unless_asked(dtype):
         check_deterministic(noisy(), x, rtol=-1.0)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "size", "kernels", "changes"),
+    [
+        ("float32", 3e-5, True, False),
+        ("float32", 6e-3, True, True),  # augmentation, or sums with much cancellation
+        ("float32", 0.1, False, True),
+        ("float64", 1e-12, True, False),
+        ("float64", 1e-9, False, True),
+    ],
+)
+def test_the_causes_named_fit_the_size_of_the_difference(dtype, size, kernels, changes):
+    with pytest.raises(ValueError, match="the value f") as raised:
+        check_deterministic(Quadratic("f", size), START.astype(dtype))
+    assert ("varying order" in str(raised.value)) == kernels
+    assert ("augmented" in str(raised.value)) == ("dropout" in str(raised.value)) == changes
+
+
 def test_a_cache_hides_nothing():
     """FlatObjective answers from its last point; MLPObjective does and is pure."""
     rng = np.random.default_rng(0)

@@ -298,6 +298,178 @@ def test_a_loss_may_look_at_the_parameters():
     torch.testing.assert_close(with_decay.hessp(x)(p), plain.hessp(x)(p) + 2 * p)
 
 
+def small(*, loss=functional.mse_loss, rule="auto", wrap=lambda net: net, norm=lambda layer: layer):
+    """Return an objective on a network of two layers in double precision."""
+    torch.manual_seed(0)
+    X = torch.randn(20, 3, dtype=torch.float64)
+    first, last = nn.Linear(3, 5).double(), nn.Linear(5, 4).double()
+    net = wrap(nn.Sequential(norm(first), nn.Tanh(), last))
+    return TorchObjective(net, loss, X, torch.sin(X @ torch.ones(3, 4).double()), products=rule)
+
+
+def difference(objective, x, p, h=1e-5):
+    return (objective.grad(x + h * p) - objective.grad(x - h * p)) / (2 * h)
+
+
+def legacy_norm(layer, **options):
+    with pytest.warns(FutureWarning, match="weight_norm"):
+        return nn.utils.weight_norm(layer, **options)
+
+
+@pytest.mark.parametrize("rule", ["double backward", "forward-over-reverse"])
+@pytest.mark.parametrize("norm", [nn.utils.parametrizations.weight_norm, legacy_norm])
+@pytest.mark.parametrize("dim", [0, 1, None])
+def test_weight_normalisation(norm, dim, rule):
+    """The gradient of torch's kernel is not differentiated: that leaves a part of H away."""
+    objective = small(rule=rule, norm=lambda layer: norm(layer, dim=dim))
+    x, p = objective.x0, direction(objective.x0)
+    assert relative(objective.hessp(x)(p), difference(objective, x, p)) < 1e-7
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("rule", ["auto", "double backward"])
+def test_weight_normalisation_in_traced_code_is_refused(rule):
+    data = torch.ones(2, 3, dtype=torch.float64)
+    objective = small(norm=legacy_norm, wrap=lambda net: torch.jit.trace(net, data), rule=rule)
+    x = objective.x0
+    with pytest.raises(RuntimeError, match="weight normalisation has a wrong second derivative"):
+        objective.hessp(x)(x)
+    plain, p = small(norm=legacy_norm), direction(x)
+    assert plain.names == objective.names
+    assert relative(objective.gnp(x)(p), plain.gnp(x)(p)) < 1e-14  # needs the first alone
+
+
+def row_of(z):
+    return torch.arange(len(z)) % 4
+
+
+def shares(t):
+    return torch.softmax(t, dim=1)
+
+
+LOSSES = {
+    "mse": functional.mse_loss,
+    "mse, sum": lambda z, t: functional.mse_loss(z, t, reduction="sum"),
+    "mse, module": nn.MSELoss(),
+    "mse, closed over": lambda z, t: functional.mse_loss(z[:, :2], torch.zeros(20, 2).double()),
+    "mse, both": lambda z, t: functional.mse_loss(z[:, :2], z[:, 2:]),
+    "l1": functional.l1_loss,
+    "smooth l1": functional.smooth_l1_loss,
+    "huber": lambda z, t: functional.huber_loss(z, 2 * t, delta=0.7),
+    "huber, sum": lambda z, t: functional.huber_loss(z, t, "sum", 0.3),
+    "cross entropy": lambda z, t: functional.cross_entropy(z, row_of(z), label_smoothing=0.1),
+    "cross entropy, shares": lambda z, t: functional.cross_entropy(z, shares(t)),
+    "nll": lambda z, t: functional.nll_loss(z.log_softmax(1), row_of(z)),
+    "bce": lambda z, t: functional.binary_cross_entropy(z.sigmoid(), t.sigmoid()),
+    "bce with logits": lambda z, t: functional.binary_cross_entropy_with_logits(z, t.sigmoid()),
+    "kl": lambda z, t: functional.kl_div(z.log_softmax(1), shares(t), reduction="batchmean"),
+    "gaussian nll": lambda z, t: functional.gaussian_nll_loss(z, t, z.exp()),
+    "poisson nll": lambda z, t: functional.poisson_nll_loss(z, t.exp()),
+    "cosine": lambda z, t: functional.cosine_embedding_loss(z, t, torch.ones(20).double()),
+    "triplet": lambda z, t: functional.triplet_margin_loss(z, t, t.flip(0)),
+}
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_both_ways_agree_on_the_losses_of_torch(loss):
+    twice, forward = (small(loss=loss, rule=r) for r in ("double backward", "forward-over-reverse"))
+    x, p = twice.x0, direction(twice.x0)
+    product = twice.hessp(x)(p)
+    assert relative(forward.hessp(x)(p), product) < 1e-13
+    assert relative(difference(twice, x, p), product) < 1e-6
+
+
+def test_a_huber_loss_with_weights_has_no_forward_derivative():
+    def loss(z, t):
+        return functional.huber_loss(z, t, weight=torch.ones_like(t))
+
+    try:
+        objective = small(loss=loss, rule="forward-over-reverse")
+        objective.fun(objective.x0)
+    except TypeError:
+        pytest.skip("this torch knows no weights there")
+    with pytest.raises(NotImplementedError, match="huber_loss with weights"):
+        objective.hessp(objective.x0)(objective.x0)
+
+
+def compiled(what):
+    try:
+        return torch.compile(what, backend="aot_eager")
+    except RuntimeError as error:
+        pytest.skip(f"no torch.compile here: {error}")
+
+
+def square(z, t):
+    return (z - t).square().mean()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:The .grad attribute:UserWarning")
+def test_products_set_compiled_code_aside(monkeypatch):
+    plain, module, loss = small(), small(wrap=compiled), small(loss=compiled(square))
+    x, p = plain.x0, direction(plain.x0)
+    can = hasattr(torch.compiler, "set_stance")
+    for objective in (module, loss):
+        torch.testing.assert_close(objective.grad(x), plain.grad(x))
+        if can:
+            torch.testing.assert_close(objective.hessp(x)(p), plain.hessp(x)(p))
+            torch.testing.assert_close(objective.gnp(x)(p), plain.gnp(x)(p))
+    monkeypatch.delattr(torch.compiler, "set_stance", raising=False)  # as before torch 2.6
+    for objective in (small(wrap=compiled), small(loss=compiled(square))):
+        with pytest.raises(RuntimeError, match=r"no second deriv.*compiled code .*: pass the mod"):
+            objective.hessp(x)(p)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_scripted_modules_have_products_by_double_backward():
+    plain, scripted = small(), small(wrap=torch.jit.script)
+    x, p = plain.x0, direction(plain.x0)
+    for _ in range(4):  # scripts change their ways after some runs
+        scripted = scripted.on(scripted.inputs, scripted.targets)
+        assert float(scripted.fun(x)) == pytest.approx(float(plain.fun(x)), rel=1e-14)
+        assert relative(scripted.grad(x), plain.grad(x)) < 1e-14
+        assert relative(scripted.hessp(x)(p), plain.hessp(x)(p)) < 1e-14
+        assert relative(scripted.gnp(x)(p), plain.gnp(x)(p)) < 1e-14
+
+
+class Activation(nn.Module):
+    def __init__(self, apply):
+        super().__init__()
+        self.apply_to = apply
+
+    def forward(self, x):
+        return self.apply_to(x)
+
+
+def swish(x):
+    return x * torch.sigmoid(x) * torch.tanh(x)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_forward_derivatives_that_a_script_would_lose_are_refused():
+    activation = Activation(torch.jit.script(swish))
+    plain = small(wrap=lambda net: nn.Sequential(net, activation), loss=square)
+    forward = TorchObjective(
+        plain.module, square, plain.inputs, plain.targets, products="forward-over-reverse"
+    )
+    x, p = plain.x0, direction(plain.x0)
+    for _ in range(4):
+        plain.on(plain.inputs, plain.targets).grad(x)
+    with pytest.raises(NotImplementedError, match=r"scripted code .* take products='double back"):
+        forward.hessp(x)(p)
+    assert relative(plain.hessp(x)(p), difference(plain, x, p)) < 1e-7
+
+
+def test_modules_of_several_devices():
+    plain, parallel = small(), small(wrap=nn.DataParallel)
+    x, p = plain.x0, direction(plain.x0)
+    torch.testing.assert_close(parallel.hessp(x)(p), plain.hessp(x)(p))
+    parallel.module.device_ids = [0, 1]
+    distributed = nn.parallel.DistributedDataParallel
+    for module in (parallel.module, distributed.__new__(distributed)):
+        with pytest.raises(TypeError, match=r"Parallel, .* several devices; pass .* module.module"):
+            TorchObjective(module, functional.mse_loss, plain.inputs, plain.targets)
+
+
 # --- what stays as it is, and what advances ----------------------------------------------------
 
 
@@ -376,6 +548,27 @@ def test_buffers_go_into_a_checkpoint_and_back():
         objective.load_buffers({"1.num_batches_tracked": 1})
     assert same_state(objective.module, before)
     assert case("attention").buffers() == {}
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float8_e5m2])
+def test_buffers_of_types_that_numpy_lacks(dtype, tmp_path):
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.w = nn.Parameter(torch.ones(2))
+            self.register_buffer("scale", torch.tensor([0.1, 1e-6, -3e4, torch.inf]).to(dtype))
+
+        def forward(self, x):
+            return self.w * x
+
+    objective = TorchObjective(Scaled(), torch.sum, torch.ones(2))
+    before = objective.module.scale.clone()
+    np.savez(tmp_path / "buffers.npz", **objective.buffers())
+    objective.module.scale.zero_()
+    with np.load(tmp_path / "buffers.npz", allow_pickle=False) as saved:
+        objective.load_buffers(saved)
+    assert objective.module.scale.dtype == dtype
+    assert torch.equal(objective.module.scale.float(), before.float())
 
 
 def test_a_mask_belongs_to_a_batch():

@@ -12,6 +12,9 @@ import torch
 
 __all__ = ["Buffers", "RandomNumbers", "mode_of"]
 
+#: The floating types that NumPy has too.
+NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
+
 
 class Buffers:
     """The buffers of a module, which trials must not change.
@@ -61,10 +64,14 @@ class Buffers:
                 setattr(owner, name, value.clone())
 
     def save(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Return host copies of those that the module's ``state_dict`` holds, by name."""
+        """Return host copies of those that the module's ``state_dict`` holds, by name.
+
+        Types that NumPy lacks, such as bfloat16, are widened to float32: `load` gives the
+        same values back.
+        """
         kept = self.module.state_dict()
         return {
-            name: buffer.detach().cpu().numpy().copy()
+            name: _host(buffer.detach()).numpy().copy()
             for name, buffer in self.module.named_buffers()
             if name in kept
         }
@@ -82,6 +89,12 @@ class Buffers:
             for name, buffer in self.module.named_buffers():
                 if name in mine:
                     buffer.copy_(torch.as_tensor(np.array(saved[name])))
+
+
+def _host(buffer: torch.Tensor) -> torch.Tensor:
+    if buffer.is_floating_point() and buffer.dtype not in NUMPY_FLOATS:
+        buffer = buffer.float()  # bfloat16 and smaller ones: all their values, exactly
+    return buffer.cpu()
 
 
 class RandomNumbers:

@@ -38,6 +38,13 @@ class _Whole(torch.nn.Module):  # type: ignore[misc]
         return body()
 
 
+def _is_parallel(module: torch.nn.Module) -> bool:
+    """Return whether gradients or random numbers of `module` are not of one device alone."""
+    if isinstance(module, torch.nn.parallel.DistributedDataParallel):
+        return True
+    return isinstance(module, torch.nn.DataParallel) and len(module.device_ids) > 1
+
+
 class TorchObjective:
     """Loss of a ``torch.nn.Module`` over data, as a function of one flat vector.
 
@@ -87,7 +94,8 @@ class TorchObjective:
     Raises
     ------
     TypeError
-        When `module` is no module or `loss` is not callable.
+        When `module` is no module, or one that runs on several devices (pass the one inside), or
+        `loss` is not callable.
     ValueError
         When no parameter is to be trained; when parameters differ in type or device or are
         neither float32 nor float64; when tensors of the data are on another device; when the
@@ -102,8 +110,8 @@ class TorchObjective:
       are not touched otherwise.
     - Double backward keeps the graph of one gradient at x and then costs about two gradients
       a product; forward-over-reverse keeps nothing and costs four to six (measured on a
-      CPU, on a network with full layers, one with convolutions and a transformer).  Both use
-      attention kernels that have second derivatives, where f and g may use fused ones.
+      CPU, on a network with full layers, one with convolutions and a transformer).  Both keep
+      to kernels with right second derivatives, where f and g may use fused or compiled ones.
     - The module holds the trial's parameters while it is evaluated: one thread at a time.
     - Points are recognised by content.  `x` may be a NumPy vector when the module is on the
       CPU: what comes back is NumPy's, and shares memory where it can.
@@ -147,6 +155,11 @@ class TorchObjective:
         if not isinstance(module, torch.nn.Module):
             raise TypeError(
                 f"module is a {type(module).__name__}; pass the torch.nn.Module that is trained."
+            )
+        if _is_parallel(module):
+            raise TypeError(
+                f"module is a {type(module).__name__}, whose passes run on several devices; pass "
+                "the module inside it, module.module."
             )
         if loss is not None and not callable(loss):
             raise TypeError(
@@ -219,7 +232,7 @@ class TorchObjective:
 
         The passes that all products share are made once, here.
         """
-        return self._products(self._rule.at(self, self._own(x, "x")), x)
+        return self._products(self._rule.at(self, self._parameters.own(x, "x")), x)
 
     def gnp(self, x: Any) -> Callable[[Any], Any]:
         """Return the callable ``p -> J'H J p``, both of shape (n,): Gauss-Newton products.
@@ -240,7 +253,7 @@ class TorchObjective:
                 "gnp needs the loss apart from the network; pass 'loss', and a module that "
                 "returns its outputs."
             )
-        return self._products(gauss_newton(self, self._own(x, "x")), x)
+        return self._products(gauss_newton(self, self._parameters.own(x, "x")), x)
 
     # --- the network ---------------------------------------------------------------------
 
@@ -270,7 +283,7 @@ class TorchObjective:
 
     def load(self, x: Any) -> None:
         """Write the vector `x`, shape (n,), into the module's parameters."""
-        self._parameters.write(self._own(x, "x"))
+        self._parameters.write(self._parameters.own(x, "x"))
 
     def commit(self, x: Any) -> None:
         """Advance the module's buffers by the forward pass at `x`, shape (n,).
@@ -302,7 +315,7 @@ class TorchObjective:
         other.inputs = self.inputs if inputs is None else inputs
         other.training = False
         with torch.no_grad():
-            return other.within(self._own(x, "x"), other.outputs)
+            return other.within(self._parameters.own(x, "x"), other.outputs)
 
     def outputs(self) -> Any:
         """Return the module's outputs for the data, at the parameters that it has."""
@@ -353,49 +366,32 @@ class TorchObjective:
     def _gradient(self, point: _Point) -> torch.Tensor:
         if point.gradient is None:
 
-            def both() -> tuple[torch.Tensor, torch.Tensor]:
-                value = self.loss_of(self.outputs()) if point.value is None else point.value
+            def slope(value: torch.Tensor) -> torch.Tensor:
                 if not value.requires_grad:
-                    return value, torch.zeros_like(point.leaf)
+                    return torch.zeros_like(point.leaf)
                 (g,) = torch.autograd.grad(value, point.leaf, materialize_grads=True)
-                return value.detach(), g
+                return g
 
+            def both() -> tuple[torch.Tensor, torch.Tensor]:
+                value = self.loss_of(self.outputs())
+                return value.detach(), slope(value)
+
+            value = point.value
             with torch.enable_grad():
-                first = point.value is None
-                (point.value, point.gradient), after = self._within(point.leaf, both)
-                if first:
-                    point.buffers = after
+                if value is None:
+                    (point.value, point.gradient), point.buffers = self._within(point.leaf, both)
+                else:  # only backwards, which frees the graph
+                    point.gradient = self.within(point.leaf, lambda: slope(value))
+                    point.value = value.detach()
         return point.gradient
 
     def _at(self, x: Any) -> _Point:
-        own = self._own(x, "x")
+        own = self._parameters.own(x, "x")
         found = self._last.find(own)
         return self._last.store(own, _Point(own)) if found is None else found
 
     def _products(self, product: Product, x: Any) -> Callable[[Any], Any]:
         def apply(p: Any) -> Any:
-            return vector_like(product(self._own(p, "p")), x)
+            return vector_like(product(self._parameters.own(p, "p")), x)
 
         return apply
-
-    def _own(self, x: Any, name: str) -> torch.Tensor:
-        """Check the vector `x` and return a copy as a tensor."""
-        device, dtype = self._parameters.device, self._parameters.dtype
-        if isinstance(x, np.ndarray) and device.type == "cpu":
-            x = torch.tensor(x)
-        if not isinstance(x, torch.Tensor):
-            raise TypeError(
-                f"{name!r} is a {type(x).__module__}.{type(x).__name__}; it must be a tensor on "
-                f"{device}, such as x0 of this objective."
-            )
-        if x.shape != (self.size,):
-            raise ValueError(
-                f"{name!r} has shape {tuple(x.shape)}; the module has {self.size} parameters to "
-                f"train, so it must be ({self.size},)."
-            )
-        if x.dtype != dtype or x.device != device:
-            raise ValueError(
-                f"{name!r} is {x.dtype} on {x.device} but the module is {dtype} on {device}; "
-                "start from x0 of this objective, or convert the module."
-            )
-        return x.detach().clone()

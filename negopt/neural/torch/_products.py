@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from typing import Any, Protocol
 
 import torch
 from torch.autograd import forward_ad, grad
+from torch.autograd.graph import Node
 
 from negopt._options import check_choice
+from negopt.neural.torch._kernels import DifferentiableFunctions, differentiable_kernels
 
 __all__ = ["RULES", "ProductRule", "gauss_newton"]
 
@@ -21,6 +22,20 @@ Product = Callable[[torch.Tensor], torch.Tensor]
 AUTO, TWICE, FORWARD = "auto", "double backward", "forward-over-reverse"
 #: The values of `products`.
 RULES = (AUTO, TWICE, FORWARD)
+
+#: Operations, by the beginnings of their names in a graph, that have no second derivative.  The
+#: first stands where torch has put a node that fails when it is met; but nothing leads from it to
+#: the parameters, so it is not met, and products would lack its part without a word.
+MISSING = {
+    "torch::autograd::Error": "an operation of the network is once_differentiable",
+    "CompiledFunction": "compiled code has no second derivative, and only torch 2.6 and later can "
+    "set torch.compile aside: pass the module and the loss as they were before",
+}
+#: Those that have one that is not right.
+WRONG = {
+    "WeightNormInterface": "torch's kernel of weight normalisation has a wrong second derivative, "
+    "and scripted or traced code cannot be kept from it",
+}
 
 
 class Network(Protocol):
@@ -97,43 +112,30 @@ class ProductRule:
         return product
 
 
-@contextmanager
-def _differentiable_kernels(network: Network) -> Iterator[None]:
-    """Keep to kernels that have second derivatives: the fused ones have none."""
-    with ExitStack() as stack:
-        stack.enter_context(torch.enable_grad())
-        if network.recurrent:
-            stack.enter_context(torch.backends.cudnn.flags(enabled=False))
-        attention: Any = getattr(torch.nn, "attention", None)
-        if hasattr(attention, "sdpa_kernel"):
-            stack.enter_context(attention.sdpa_kernel(attention.SDPBackend.MATH))
-        elif torch.cuda.is_available():  # torch 2.2
-            stack.enter_context(
-                torch.backends.cuda.sdp_kernel(enable_flash=False, enable_mem_efficient=False)
-            )
-        yield
-
-
 def _double_backward(network: Network, x: torch.Tensor, *, check: bool) -> Product:
     """Return products by differentiating the gradient's graph, which is kept."""
     leaf = x.detach().requires_grad_()
 
-    def gradient() -> torch.Tensor | None:
-        value = network.loss_of(network.outputs())
+    def gradient() -> tuple[torch.Tensor | None, Exception | None]:
+        with DifferentiableFunctions():
+            value = network.loss_of(network.outputs())
         if not value.requires_grad:
-            return None
-        return _gradient_with_graph(value, leaf)
+            return None, None
+        try:
+            g = _gradient_with_graph(value, leaf)
+        except RuntimeError as error:  # some operations fail here, and others in a product
+            return None, _fault(MISSING, value) or error
+        return g, _fault(MISSING | WRONG, value, g) if check else None
 
-    with _differentiable_kernels(network):
-        g = network.within(leaf, gradient)
-    fault = _fault(g) if check else None
+    with differentiable_kernels(recurrent=network.recurrent):
+        g, fault = network.within(leaf, gradient)
 
     def product(p: torch.Tensor) -> torch.Tensor:
         if fault is not None:
             raise fault
         if g is None:
             return torch.zeros_like(p)
-        with _differentiable_kernels(network):
+        with differentiable_kernels(recurrent=network.recurrent):
             return _pull(network, leaf, g, leaf, p)
 
     return product
@@ -150,22 +152,24 @@ def _gradient_with_graph(value: torch.Tensor, leaf: torch.Tensor) -> torch.Tenso
     return g
 
 
-def _fault(g: torch.Tensor | None) -> Exception | None:
-    """Return an error where a part of the graph of `g` has no derivative.
+def _fault(faults: dict[str, str], *results: torch.Tensor) -> Exception | None:
+    """Return an error where one of `faults` is in the graph of `results`."""
+    for node in _graph(*results):
+        for beginning, fault in faults.items():
+            if node.name().startswith(beginning):
+                return NotImplementedError(fault)
+    return None
 
-    N.B. torch leaves a node there that fails when it is met; but nothing leads from it to the
-    parameters, so it is not met, and products would lack its part without a word.
-    """
-    seen, ahead = set(), [None if g is None else g.grad_fn]
+
+def _graph(*results: torch.Tensor) -> Iterator[Node]:
+    """Yield what the `results` were computed by, each operation once."""
+    seen, ahead = set(), [result.grad_fn for result in results]
     while ahead:
         node = ahead.pop()
-        if node is None or node in seen:
-            continue
-        if node.name() == "torch::autograd::Error":
-            return NotImplementedError("an operation of the network is once_differentiable")
-        seen.add(node)
-        ahead += [before for before, _ in node.next_functions]
-    return None
+        if node is not None and node not in seen:
+            seen.add(node)
+            yield node
+            ahead += [before for before, _ in node.next_functions]
 
 
 def _pull(
@@ -189,13 +193,22 @@ def _forward_over_reverse(network: Network, x: torch.Tensor) -> Product:
     """Return products by the derivative of the gradient along p, each with its own passes."""
 
     def product(p: torch.Tensor) -> torch.Tensor:
-        with _differentiable_kernels(network), forward_ad.dual_level():
+        with (
+            differentiable_kernels(recurrent=network.recurrent),
+            forward_ad.dual_level(),
+        ):
             dual = forward_ad.make_dual(x.detach().requires_grad_(), p)
 
             def along() -> torch.Tensor | None:
-                value = network.loss_of(network.outputs())
+                with DifferentiableFunctions(forward=True):
+                    value = network.loss_of(network.outputs())
                 if not value.requires_grad:
                     return None
+                if any("DifferentiableGraph" in node.name() for node in _graph(value)):
+                    raise NotImplementedError(
+                        "scripted code has no forward derivatives; leave torch.jit.script away, "
+                        f"or take products={TWICE!r}"
+                    )
                 # N.B. the graph is asked for because some backward kernels have a derivative
                 # in their differentiable form alone.
                 (g,) = grad(value, dual, create_graph=True, materialize_grads=True)
@@ -230,19 +243,19 @@ def gauss_newton(network: Network, x: torch.Tensor) -> Product:
         slope = _gradient_with_graph(value, own)
         u = torch.zeros_like(z, requires_grad=True)
         (back,) = grad(z, leaf, u, create_graph=True, materialize_grads=True)
-        fault = _fault(slope) or _fault(back)
+        fault = _fault(MISSING, slope, back)
         if fault is not None:
             raise fault
         return z, own, slope, u, back
 
-    with _differentiable_kernels(network):
+    with differentiable_kernels(recurrent=network.recurrent):
         made = network.within(leaf, linearise)
 
     def product(p: torch.Tensor) -> torch.Tensor:
         if made is None:
             return torch.zeros_like(p)
         z, own, slope, u, back = made
-        with _differentiable_kernels(network):
+        with differentiable_kernels(recurrent=network.recurrent):
             jp = _pull(network, leaf, back, u, p)
             hjp = _pull(network, leaf, slope, own, jp)
             return _pull(network, leaf, z, leaf, hjp)

@@ -71,6 +71,27 @@ class Parameters:
         pieces = x.split(self.sizes)
         return [piece.view(p.shape) for piece, p in zip(pieces, self.tensors, strict=True)]
 
+    def own(self, x: Any, name: str) -> torch.Tensor:
+        """Return a copy of the vector `x`, a tensor or NumPy's; `name` is for messages."""
+        if isinstance(x, np.ndarray) and self.device.type == "cpu":
+            x = torch.tensor(x)
+        if not isinstance(x, torch.Tensor):
+            raise TypeError(
+                f"{name!r} is a {type(x).__module__}.{type(x).__name__}; it must be a tensor on "
+                f"{self.device}, such as x0 of this objective."
+            )
+        if x.shape != (self.size,):
+            raise ValueError(
+                f"{name!r} has shape {tuple(x.shape)}; the module has {self.size} parameters to "
+                f"train, so it must be ({self.size},)."
+            )
+        if x.dtype != self.dtype or x.device != self.device:
+            raise ValueError(
+                f"{name!r} is {x.dtype} on {x.device} but the module is {self.dtype} on "
+                f"{self.device}; start from x0 of this objective, or convert the module."
+            )
+        return x.detach().clone()
+
     def write(self, x: torch.Tensor) -> None:
         """Copy the vector `x`, shape (n,), into the parameters."""
         with torch.no_grad():
