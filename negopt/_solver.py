@@ -68,20 +68,9 @@ class Solver:
         return self._rng
 
     def init(self, start: Iterate | None = None) -> State:
-        """Return the first state.
-
-        Parameters
-        ----------
-        start : Iterate, optional
-            A finite one, which is then not evaluated here.
-
-        Raises
-        ------
-        ValueError
-            When f or g is not finite at x0.
-        """
+        """Return the first state, at `start`, by default what `evaluate_start` returns."""
         objective = self.objective
-        start = self._evaluate_start() if start is None else start
+        start = self.evaluate_start() if start is None else start
         state = State(
             method=self.method.name,
             iterate=start,
@@ -95,7 +84,8 @@ class Solver:
         self.check_stop(state)
         return state
 
-    def _evaluate_start(self) -> Iterate:
+    def evaluate_start(self) -> Iterate:
+        """Return f and g at x0, or raise ValueError where these are not finite."""
         objective = self.objective
         try:
             start = objective.at(objective.x0)

@@ -36,7 +36,7 @@ def test_energy_runs_on_what_is_shipped(stochastic, tmp_path, monkeypatch):
     assert sorted(r["seed"] for r in rows if r["run"] == "lqn-tr") == ["0", "1", "2"]
     assert len(rows) == 9
     assert {r["task"] for r in rows} == {"ionosphere"}
-    assert {r["steps"] for r in rows if r["run"] == "Exact SFN"} == {"2"}
+    assert {r["steps"] for r in rows if r["run"] == "Exact SFN"} == {"1"}
     summary = {r["run"]: r for r in read(tmp_path / "stochastic-energy-summary.csv")}
     losses = [float(r["train"]) for r in rows if r["run"] == "lqn-tr"]
     assert float(summary["lqn-tr"]["train"]) == pytest.approx(np.median(losses), rel=1e-3)

@@ -13,7 +13,7 @@ from _networks_figures import save
 #: Optimizer: colour and mark.
 LOOKS = {
     "negopt": ("tab:red", "v"),
-    "negopt, history 100": ("tab:orange", "v"),
+    "negopt, history 10": ("tab:orange", "v"),
     "negopt, lsr1-wolfe-pm": ("tab:blue", "o"),
     "negopt, lbfgs-wolfe": ("tab:cyan", "^"),
     "negopt, newton-krylov": ("tab:purple", "D"),

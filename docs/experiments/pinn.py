@@ -285,9 +285,7 @@ _OURS = {**_LONG, "max_eval": 10**6}
 
 OPTIMIZERS: Mapping[str, Run] = {
     "negopt": with_closure(lambda p: Optimizer(p, **_OURS)),
-    "negopt, history 100": with_closure(
-        lambda p: Optimizer(p, "lqn-tr", history_size=100, **_OURS)
-    ),
+    "negopt, history 10": with_closure(lambda p: Optimizer(p, history_size=10, **_OURS)),
     "negopt, lsr1-wolfe-pm": with_closure(lambda p: Optimizer(p, "lsr1-wolfe-pm", **_OURS)),
     "negopt, lbfgs-wolfe": with_closure(lambda p: Optimizer(p, "lbfgs-wolfe", **_OURS)),
     "negopt, newton-krylov": with_products(gauss_newton=False),

@@ -26,6 +26,9 @@ __all__ = ["Optimizer"]
 
 #: Options of a run that may be given here; the others have torch's names.
 _RUN = ("certify", "certify_products", "max_escapes", "rng", "ftarget", "maxtime", "norm", "grtol")
+#: Pairs that torch's L-BFGS keeps, and these methods here.
+HISTORY = 100
+_LONG = ("lqn-tr", "lbfgs-wolfe")
 #: What a parameter group holds beside the parameters.
 _GROUP = {"lr", "max_iter", "max_eval", "tolerance_grad", "tolerance_change"}
 _RENAMED = {
@@ -71,7 +74,9 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         A call of `step` ends after a step of no more than this length, or a smaller change
         of the loss.
     history_size : int, optional
-        Pairs that a limited-memory method keeps (its option ``maxcor``); by default its own.
+        Pairs that a limited-memory method keeps (its option ``maxcor``).  By default 100 for
+        ``"lqn-tr"`` and ``"lbfgs-wolfe"``, as in ``torch.optim.LBFGS`` (on networks they use
+        them: docs/pinn.md), and the method's own for all others.
     line_search_fn : {None, "strong_wolfe"}, optional
         "strong_wolfe" makes a method with a Wolfe search ask for the strong conditions.
         Methods with a trust region take no notice.
@@ -232,6 +237,8 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
                     "out, or take a limited-memory method."
                 )
             own["maxcor"] = history_size
+        elif self.method.name in _LONG:
+            own.setdefault("maxcor", HISTORY)
         if line_search_fn is not None and "wolfe" in known:
             own.setdefault("wolfe", "strong")
         if lr is not None and lr != 1 and "learning_rate" not in known:
