@@ -50,6 +50,7 @@ OURS: dict[str, tuple[str, dict[str, Any], float]] = {
     "Exact SFN (Adaptive)": ("sfn-exact", {"variant": "adaptive as run"}, 0.01),
     "Exact SFN, 600 steps": ("sfn-exact", {"variant": "as run"}, 0.1),
     "lqn-tr": ("lqn-tr", {}, 1.0),
+    "lqn-tr, 100 pairs": ("lqn-tr", {"maxcor": 100}, 1.0),
     "lsr1-tr": ("lsr1-tr", {}, 1.0),
     "lsr1-wolfe-pm": ("lsr1-wolfe-pm", {}, 1.0),
     "dqn-wolfe-pm": ("dqn-wolfe-pm", {}, 1.0),
