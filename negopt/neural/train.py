@@ -14,6 +14,8 @@ from negopt.neural._fit import Training
 from negopt.neural._fit_progress import Bar, Callback
 from negopt.neural._fit_setup import (
     begin,
+    check_objective,
+    data_of,
     engine_of,
     feed_of,
     measures_of,
@@ -23,7 +25,9 @@ from negopt.neural._fit_setup import (
     row_settings,
     settings_of,
     starting_point,
+    words_of,
 )
+from negopt.neural._trees import fingerprint, type_of
 
 __all__ = ["fit"]
 
@@ -176,6 +180,7 @@ def fit(
     >>> res.nit, len(res.history["epochs"]["validation_loss"])
     (18, 3)
     """
+    check_objective(objective)
     generator(rng)  # or a clear error, before anything is drawn
     whole = objective if data is None else over(objective, data, "data")
     start = as_vector(starting_point(whole, rng) if x0 is None else x0)
@@ -197,12 +202,16 @@ def fit(
         "method": row.name,
         **row_settings(row),
         "batches": "all data" if feed is None else feed.plan.description,
-        "parameters": int(start.shape[0]),
+        "parameters": f"{start.shape[0]} of {type_of(start)}",
         "validation": validation is not None,
         "metrics": list(metrics or {}),
     }
+    if path is not None:
+        settings["data"] = fingerprint(data_of(whole) if data is None else data)
+        settings["validation"] = fingerprint(validation)
     kept = None if source is None else _fit_state.load(source, row, start, settings)
-    solver, state = begin(whole, start, row, run, feed, kept, settings, epochs)
+    words = words_of(path, on_batches=on_batches)
+    solver, state = begin(whole, start, row, run, feed, kept, settings, epochs, words)
     training = Training(
         solver,
         whole,
