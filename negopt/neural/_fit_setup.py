@@ -99,8 +99,8 @@ def over(objective: Any, data: Any, name: str, **extra: Any) -> Any:
     here, there = libraries_in(data_of(objective)), libraries_in(data_of(other))
     if here and not there <= here:
         raise TypeError(
-            f"{name} has arrays of {', '.join(sorted(there - here))}, the data of the objective "
-            f"are of {', '.join(sorted(here))}: convert the former."
+            f"{name} has {', '.join(sorted(there - here))} arrays, but the objective has "
+            f"{', '.join(sorted(here))} arrays: convert those of {name}."
         )
     return other
 
