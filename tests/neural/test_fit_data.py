@@ -1,4 +1,4 @@
-"""Data of `negopt.neural.fit`: trees, what belongs to all samples, what is refused, fingerprints."""
+"""Data of `negopt.neural.fit`: trees, what all samples share, what is refused, fingerprints."""
 
 from __future__ import annotations
 
