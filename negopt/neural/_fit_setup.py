@@ -95,14 +95,20 @@ def over(objective: Any, data: Any, name: str, **extra: Any) -> Any:
         )
     number_of_samples(data, name)
     other = on(objective, data, **extra)
-    # Asked of the new objective: it may have converted what it was given.
-    here, there = libraries_in(data_of(objective)), libraries_in(data_of(other))
-    if here and not there <= here:
-        raise TypeError(
-            f"{name} has {', '.join(sorted(there - here))} arrays, but the objective has "
-            f"{', '.join(sorted(here))} arrays: convert those of {name}."
-        )
+    # Asked of the new objective, which may have converted what it was given.
+    for here, there in zip(_libraries(objective), _libraries(other), strict=False):
+        if here and there and not here & there:
+            raise TypeError(
+                f"{name} has {', '.join(sorted(there))} arrays where the objective has "
+                f"{', '.join(sorted(here))} arrays: convert them."
+            )
     return other
+
+
+def _libraries(objective: Any) -> list[set[str]]:
+    """Return the array libraries of each part of an objective's data, as far as it tells."""
+    data = data_of(objective)
+    return [libraries_in(part) for part in data] if isinstance(data, (tuple, list)) else []
 
 
 def data_of(objective: Any) -> Any:

@@ -136,8 +136,8 @@ def fit(
         For an argument out of range, data that do not fit, a checkpoint that is damaged,
         foreign, or of a run with other settings or other data.
     TypeError
-        When the objective lacks a method that is needed, or data are of another array library
-        than the objective's.
+        When the objective lacks a method that is needed, or data are of another array
+        library than the objective's.
 
     Notes
     -----

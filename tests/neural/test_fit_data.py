@@ -138,9 +138,11 @@ def test_data_of_another_library_are_named() -> None:
     A, b = torch.as_tensor(X), torch.as_tensor(Y)[:, None]
     objective = TorchObjective(net, torch.nn.functional.mse_loss, A, b)
     for name in ("validation", "data"):
-        given: dict[str, Any] = {name: (X, Y[:, None])}
-        with pytest.raises(TypeError, match=rf"{name} has numpy arrays, .* has torch arrays"):
-            fit(objective, epochs=2, **given)
+        for data in ((X, Y[:, None]), (A, Y[:, None])):
+            given: dict[str, Any] = {name: data}
+            words = f"{name} has numpy arrays where the objective has torch arrays"
+            with pytest.raises(TypeError, match=words):
+                fit(objective, epochs=2, **given)
     assert fit(objective, epochs=2, validation=(A, b)).nit == 2
 
 
