@@ -172,7 +172,8 @@ def where(checkpoint_path: Any, resume: Any) -> tuple[Any, Any]:
         if path.exists() and not path.samefile(resume):
             raise ValueError(
                 f"checkpoint={os.fspath(path)!r} exists already, and is not the file that the run "
-                f"goes on from, resume={os.fspath(resume)!r}: give another name, or remove it."
+                f"goes on from, resume={os.fspath(resume)!r}: resume=True goes on from the former; "
+                "else give another name, or remove it."
             )
         return checkpoint_path, resume
     if not path.exists() or resume is False:

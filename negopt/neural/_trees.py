@@ -67,19 +67,19 @@ def number_of_samples(data: Any, name: str) -> int:
     """
     if not isinstance(data, (tuple, list)) or not data:
         raise TypeError(f"{name} is a {type(data).__name__}; pass the pair (inputs, targets).")
-    sizes = set()
+    sizes: set[int] = set()
     for part in data:
         leaves = list(_leaves(part))
-        for leaf in leaves:
-            # N.B. a list of numbers is no constant: it is targets that are no array yet.
-            alone = isinstance(part, (tuple, list)) and all(map(_belongs_to_all, leaves))
-            if alone or not (is_array(leaf) or _belongs_to_all(leaf)):
-                raise TypeError(
-                    f"{name} holds a {type(leaf).__name__}; inputs and targets are arrays (or "
-                    "tuples, lists or dicts of arrays) whose first axis counts the samples."
-                )
-            if not _belongs_to_all(leaf):
-                sizes.add(int(leaf.shape[0]))
+        counted = [leaf for leaf in leaves if not _belongs_to_all(leaf)]
+        odd = [leaf for leaf in counted if not is_array(leaf)]
+        if isinstance(part, (tuple, list)) and not counted:
+            odd = leaves  # N.B. a list of numbers is no constant: it is targets, not yet an array
+        if odd:
+            raise TypeError(
+                f"{name} holds a {type(odd[0]).__name__}; inputs and targets are arrays (or "
+                "tuples, lists or dicts of arrays) whose first axis counts the samples."
+            )
+        sizes |= {int(leaf.shape[0]) for leaf in counted}
     if len(sizes) != 1 or sizes == {0}:
         raise ValueError(
             f"{name} has arrays of {sorted(sizes)} samples; inputs and targets must have the same "

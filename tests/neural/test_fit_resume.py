@@ -301,7 +301,7 @@ def test_a_file_beside_that_of_resume_is_not_overwritten(tmp_path: Path) -> None
     fit(objective, epochs=2, **arguments, checkpoint=first)
     fit(objective, epochs=1, **arguments, checkpoint=second)
     before = second.read_bytes()
-    with pytest.raises(ValueError, match=r"b.npz' exists already, .*a.npz': give another name"):
+    with pytest.raises(ValueError, match=r"b.npz' exists already, .*a.npz': resume=True"):
         fit(objective, epochs=3, **arguments, resume=first, checkpoint=second)
     assert second.read_bytes() == before
     with pytest.raises(ValueError, match="folder does not exist"):
