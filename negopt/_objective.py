@@ -24,6 +24,7 @@ from negopt._array import (
 )
 from negopt._given import checked_pair, checked_value, matrix_like, vector_like
 from negopt._types import BudgetExhausted, Counters, Iterate
+from negopt._words import MINIMIZE, Words
 
 __all__ = ["Objective"]
 
@@ -50,6 +51,8 @@ class Objective:
         Evaluations of `fun` that may be made in this call.
     maxtime : float
         Seconds this call may take, checked before each evaluation.
+    words : Words
+        Of the messages of the run.
 
     Attributes
     ----------
@@ -73,6 +76,7 @@ class Objective:
         maxtime: float = math.inf,
         relative_step: Any = None,
         absolute_step: Any = None,
+        words: Words = MINIMIZE,
     ) -> None:
         self.x0 = x0
         self.n = int(x0.shape[0])
@@ -81,6 +85,7 @@ class Objective:
         self.best: Iterate | None = None
         self.maxfun = maxfun
         self.maxtime = maxtime
+        self.words = words
         self._spent = 0
         self._begin = time.monotonic()
         self._steps = (relative_step, absolute_step)
@@ -170,17 +175,13 @@ class Objective:
 
     def _require(self, calls: int) -> None:
         if self._spent + calls > self.maxfun:
-            raise BudgetExhausted(
-                f"maxfun={self.maxfun:g} evaluations are used up "
-                f"({self._spent} made, the next step needs {calls}); raise maxfun, or go on from "
-                "here with options={'state': res.state}"
-            )
+            made = f"({self._spent} made, the next step needs {calls})"
+            facts = f"{self.maxfun:g} evaluations are used up {made}"
+            raise BudgetExhausted(self.words.used_up("maxfun", facts))
         elapsed = time.monotonic() - self._begin
         if elapsed > self.maxtime:
-            raise BudgetExhausted(
-                f"maxtime={self.maxtime:g} s is used up ({elapsed:.3g} s); raise maxtime, or go on "
-                "from here with options={'state': res.state}"
-            )
+            facts = f"{self.maxtime:g} s is used up ({elapsed:.3g} s)"
+            raise BudgetExhausted(self.words.used_up("maxtime", facts))
 
     def allowance(self) -> int:
         """Return n >= 1: an evaluation may begin while fewer than n calls of fun are made."""

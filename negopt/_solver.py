@@ -139,6 +139,7 @@ class Solver:
             maxiter=state.k + maxiter,
             f0=state.f0,
             first=state.k,
+            words=self.objective.words,
         )
         return self.limits
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from negopt._array import eps_of, namespace_of, scalars
 from negopt._types import Iterate, Outcome, Status
+from negopt._words import MINIMIZE, Words
 
 __all__ = ["Limits", "bound_on_gradient", "gradient_measure", "most_iterations", "stop"]
 
@@ -44,6 +45,8 @@ class Limits:
         Value at the first point.
     first : int
         Iterations made before this call.
+    words : Words
+        Of the messages.
     """
 
     gtol: float
@@ -53,6 +56,7 @@ class Limits:
     maxiter: int
     f0: float
     first: int = 0
+    words: Words = MINIMIZE
 
     @property
     def unbounded_below(self) -> float:
@@ -81,14 +85,16 @@ def stop(
     A stationary point is reported as ``CONVERGED`` here; the caller checks its curvature.
     """
     size = gradient_measure(iterate, limits.order)
+    words = limits.words
     name = "max|g|" if limits.order == math.inf else f"|g|_{limits.order:g}"
     if iterate.f <= limits.ftarget:
         return Status.TARGET, (
-            f"Target reached: f = {iterate.f:.6g} <= ftarget = {limits.ftarget:.6g}."
+            f"Target reached: f = {iterate.f:.6g} <= {words['ftarget']} = {limits.ftarget:.6g}."
         )
     if size <= limits.gtol:
         return Status.CONVERGED, (
-            f"Optimization terminated successfully: {name} = {size:.3g} <= gtol = {limits.gtol:.3g}"
+            f"Optimization terminated successfully: {name} = {size:.3g} <= {words['gtol']} = "
+            f"{limits.gtol:.3g}"
         )
     if iterate.f < limits.unbounded_below:
         return Status.UNBOUNDED, (
@@ -101,14 +107,14 @@ def stop(
         if step <= limits.xrtol * x:
             return Status.CONVERGED, (
                 f"Optimization terminated successfully: the step {step:.3g} is at most "
-                f"xrtol = {limits.xrtol:.3g} of max|x| = {x:.3g}"
+                f"{words['xrtol']} = {limits.xrtol:.3g} of max|x| = {x:.3g}"
             )
     if k >= limits.maxiter:
         return Status.LIMIT, (
             "Maximum number of iterations has been exceeded "
-            f"(maxiter = {limits.maxiter - limits.first} in this call, {k} in all); "
-            f"{name} = {size:.3g} > gtol = {limits.gtol:.3g}. Raise maxiter, or go on from here "
-            "with options={'state': res.state}."
+            f"({words['maxiter']} = {limits.maxiter - limits.first} in this call, {k} in all); "
+            f"{name} = {size:.3g} > {words['gtol']} = {limits.gtol:.3g}. Raise "
+            f"{words['maxiter']}{words.go_on}."
         )
     return None
 
@@ -118,15 +124,15 @@ def precision_message(
 ) -> str:
     """Say why no progress is possible, with the numbers and what to try."""
     size = gradient_measure(iterate, limits.order)
-    eps = eps_of(iterate.x)
+    eps, gtol = eps_of(iterate.x), limits.words["gtol"]
     hint = "check the gradient with scipy.optimize.check_grad"
     if differences:
         hint = "pass jac, or jac='3-point': differences of fun resolve no smaller gradient"
     elif eps > 1e-10:
-        hint = "x0 is float32: pass float64, or gtol=1e-3"
+        hint = f"x0 is float32: pass float64, or {gtol}=1e-3"
     elif size < 1e3 * limits.gtol:
-        hint = f"f resolves about {eps * max(abs(iterate.f), 1e-300):.1g} here: raise gtol"
+        hint = f"f resolves about {eps * max(abs(iterate.f), 1e-300):.1g} here: raise {gtol}"
     return (
         f"No further decrease is possible at this precision: {reason}; gradient norm {size:.3g} > "
-        f"gtol = {limits.gtol:.3g}. If that is not small enough, {hint}."
+        f"{gtol} = {limits.gtol:.3g}. If that is not small enough, {hint}."
     )

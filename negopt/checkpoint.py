@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -43,12 +42,13 @@ def save(path: str | os.PathLike[str], state: State) -> None:
         When `state` is not a state, or holds something that is not data (the state of
         a user's own method with unknown classes).
     OSError
-        When the file cannot be written; an older file at `path` is then untouched.
+        When the file cannot be written, or another process is writing it; an older file at
+        `path` is then untouched.
 
     Notes
     -----
-    The file is written beside `path`, flushed to disk, and renamed over it.  Arrays
-    are stored on the host in their own type; the structure is JSON.
+    The file is written beside `path`, as ``.<name>.tmp``, flushed to disk, and renamed over
+    it.  Arrays are stored on the host in their own type; the structure is JSON.
 
     **Guarantee**: ``load(path)`` continues bit for bit as `state` would
     (``tests/test_checkpoint.py``), and a run cut between two iterations (by `maxiter` or
@@ -77,17 +77,24 @@ def write(path: str | os.PathLike[str], value: Any) -> None:
     tree = _encode(value, "state", arrays)
     header = json.dumps({"format": FORMAT, "tree": tree})
     target = Path(path)
-    folder = target.parent if str(target.parent) else Path()
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".tmp", dir=folder)
-    try:
-        with os.fdopen(handle, "wb") as file:
+    draft = target.with_name(f".{target.name}.tmp")
+    draft.unlink(missing_ok=True)  # a process that was killed in the middle of a write left it
+    with draft.open("xb") as file:
+        mine = os.fstat(file.fileno())
+        try:
             np.savez(file, __header__=np.frombuffer(header.encode(), dtype=np.uint8), **arrays)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).replace(target)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+        except BaseException:
+            file.close()
+            draft.unlink(missing_ok=True)
+            raise
+    if not (draft.exists() and os.path.samestat(draft.stat(), mine)):
+        raise OSError(
+            f"{os.fspath(path)!r} is being written by another process or thread too: give each "
+            "run a file of its own."
+        )
+    draft.replace(target)
 
 
 def load(path: str | os.PathLike[str]) -> State:

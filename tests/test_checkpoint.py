@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -87,6 +90,49 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch) -> None:
         checkpoint.save(path, run(maxiter=5))
     assert path.read_bytes() == old
     assert list(tmp_path.iterdir()) == [path]  # no half-written file either
+
+
+def test_what_a_killed_process_left_is_taken_by_the_next_write(tmp_path) -> None:
+    path = tmp_path / "run.npz"
+    code = (
+        "import os, sys, numpy, negopt\n"
+        "from negopt import checkpoint\n"
+        "state = negopt.minimize(lambda x: x @ x, [1.0], options={'maxiter': 1}).state\n"
+        "numpy.savez = lambda file, **_: (file.write(b'half'), file.flush(), os._exit(9))\n"
+        "checkpoint.save(sys.argv[1], state)\n"
+    )
+    for _ in range(2):
+        done = subprocess.run([sys.executable, "-c", code, str(path)], check=False)
+        assert done.returncode == 9
+        assert [p.name for p in tmp_path.iterdir()] == [".run.npz.tmp"]
+    checkpoint.save(path, run(maxiter=3))
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_two_that_write_one_file_at_a_time(tmp_path, monkeypatch) -> None:
+    path, savez, first = tmp_path / "run.npz", np.savez, run(maxiter=1)
+
+    def interrupted(file, **arrays):
+        savez(file, **arrays)
+        monkeypatch.setattr(np, "savez", savez)
+        checkpoint.save(path, run(maxiter=2))  # somebody else's, from beginning to end
+
+    monkeypatch.setattr(np, "savez", interrupted)
+    with pytest.raises(OSError, match=r"another process or thread too: give each run a file"):
+        checkpoint.save(path, first)
+    assert checkpoint.load(path).k == 2
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="modes are POSIX's")
+@pytest.mark.parametrize("mask", [0o022, 0o077])
+def test_the_mode_follows_the_umask(mask, tmp_path) -> None:
+    before = os.umask(mask)
+    try:
+        checkpoint.save(tmp_path / "run.npz", run(maxiter=1))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "run.npz").stat().st_mode & 0o777 == 0o666 & ~mask
 
 
 @pytest.mark.parametrize("what", [3, "text", None, {}])

@@ -151,6 +151,8 @@ def test_draws_where_it_is_told() -> None:
     assert plot.convergence({"a": ([1], [1.0])}, ax=right) is figure
     assert left.get_title() == "left"
     assert len(plot.panels(list("abcd"))[1]) == 4
+    with pytest.raises(ValueError, match="'titles' is empty"):
+        plot.panels([])
 
 
 def test_nothing_global() -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from negopt._stopping import Limits, gradient_measure, precision_message, stop
 from negopt._types import Iterate, Outcome, Status
+from negopt._words import Words
 
 
 def point(f=1.0, g=(3.0, -4.0), x=(1.0, 2.0), dtype=np.float64):
@@ -21,6 +22,20 @@ def point(f=1.0, g=(3.0, -4.0), x=(1.0, 2.0), dtype=np.float64):
 def limits(**changes):
     values = dict(gtol=1e-5, order=math.inf, xrtol=0.0, ftarget=-math.inf, maxiter=10, f0=1.0)
     return Limits(**{**values, **changes})
+
+
+def test_another_caller_has_words_of_its_own() -> None:
+    words = Words({"maxiter": "max_iter", "gtol": "tolerance_grad"}, "; call step again")
+    verdict = stop(point(), limits(words=words), 10, None)
+    assert verdict is not None
+    assert "(max_iter = 10 in this call, 10 in all)" in verdict[1]
+    assert verdict[1].endswith("> tolerance_grad = 1e-05. Raise max_iter; call step again.")
+    assert "raise tolerance_grad" in precision_message(
+        point(g=(1e-4, 0.0)), limits(words=words), "reason"
+    )
+    assert words.used_up("maxfun", "3 evaluations are used up").endswith(
+        "maxfun=3 evaluations are used up; raise maxfun; call step again"
+    )
 
 
 @pytest.mark.parametrize("order", [1, 1.5, 2, 3, math.inf])

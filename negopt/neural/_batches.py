@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from negopt._array import Array, is_array, namespace_of, scalars
-from negopt.neural._cache import take_rows
+from negopt._array import Array, scalars
+from negopt.neural._trees import Indices, rows_of
 
-__all__ = ["Feed", "Plan", "Sampled", "number_of_samples", "on"]
-
-Indices = np.ndarray[Any, np.dtype[np.int64]]
+__all__ = ["Feed", "Plan", "Sampled", "on"]
 
 
 @dataclass(frozen=True)
@@ -159,7 +157,7 @@ class Feed:
         seed = None
         if self._seeded:  # of dropout: a mask belongs to a batch, also when the run is resumed
             seed = int(np.random.default_rng([self.plan.seed, *place]).integers(2**62))
-        return on(self.objective, tuple(_rows(part, rows) for part in self.data), seed=seed)
+        return on(self.objective, tuple(rows_of(part, rows) for part in self.data), seed=seed)
 
 
 def on(objective: Any, data: Sequence[Any], **extra: Any) -> Any:
@@ -180,56 +178,3 @@ def on(objective: Any, data: Sequence[Any], **extra: Any) -> Any:
         ) from None
     known = signature.parameters
     return objective.on(*data, **{k: v for k, v in extra.items() if k in known})
-
-
-def _rows(tree: Any, rows: Indices) -> Any:
-    """Return the rows of every array in a tuple, list or dict of arrays."""
-    if tree is None:
-        return None
-    if isinstance(tree, dict):
-        return {key: _rows(value, rows) for key, value in tree.items()}
-    if isinstance(tree, (list, tuple)):
-        return type(tree)(_rows(value, rows) for value in tree)
-    return take_rows(tree, rows)
-
-
-def _leaves(tree: Any) -> Iterator[Any]:
-    if isinstance(tree, dict):
-        tree = list(tree.values())
-    if isinstance(tree, (list, tuple)):
-        for value in tree:
-            yield from _leaves(value)
-    elif tree is not None:
-        yield tree
-
-
-def number_of_samples(data: Any, name: str) -> int:
-    """Check data and return the number of samples.
-
-    Raises
-    ------
-    TypeError
-        When `data` is not a pair of arrays, or of tuples, lists or dicts of arrays.
-    ValueError
-        When they have different numbers of samples, none, or entries that are not finite.
-    """
-    if not isinstance(data, (tuple, list)) or not data:
-        raise TypeError(f"{name} is a {type(data).__name__}; pass the pair (inputs, targets).")
-    sizes = set()
-    for leaf in _leaves(data):
-        if not is_array(leaf) or leaf.ndim == 0:
-            raise TypeError(
-                f"{name} holds a {type(leaf).__name__}; inputs and targets are arrays (or tuples, "
-                "lists or dicts of arrays) whose first axis counts the samples."
-            )
-        sizes.add(int(leaf.shape[0]))
-        xp = namespace_of(leaf)
-        real = xp.isdtype(leaf.dtype, "real floating")
-        if leaf.shape[0] and real and not bool(xp.all(xp.isfinite(leaf))):
-            raise ValueError(f"{name} has entries that are not finite; fill or drop those samples.")
-    if len(sizes) != 1 or sizes == {0}:
-        raise ValueError(
-            f"{name} has arrays of {sorted(sizes)} samples; inputs and targets must have the same "
-            "number of samples, at least one."
-        )
-    return sizes.pop()

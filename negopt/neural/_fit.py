@@ -5,6 +5,7 @@ The mathematics is that of `negopt._solver.Solver`; nothing here computes a step
 
 from __future__ import annotations
 
+import copy
 import math
 from typing import Any, Protocol
 
@@ -278,6 +279,8 @@ class Training:
             x = self.state.iterate.x
             fit.best_x = namespace_of(x).asarray(x, copy=True)
             fit.best_loss, fit.best_epoch, fit.waited = loss, fit.epoch, 0
+            if hasattr(self.objective, "buffers"):  # the loss was measured with these
+                fit.best_buffers = copy.deepcopy(self.objective.buffers())
         else:
             fit.waited += 1
 
@@ -293,6 +296,11 @@ class Training:
                 f"{self.patience}); its lowest, {fit.best_loss:.6g}, is of epoch {fit.best_epoch}, "
                 "whose parameters are returned."
             )
+            if fit.best_x is None:
+                state.message = (
+                    f"The validation loss was not finite in any of {fit.epoch} epochs (patience = "
+                    f"{self.patience}): look at the validation data."
+                )
         elif self.feed is not None and fit.epoch >= self.epochs:
             state.status = Status.EPOCHS
             state.message = f"All {fit.epoch} epochs have been run."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -24,15 +25,19 @@ from negopt._options import (
 from negopt._result import wrap
 from negopt._solver import Solver
 from negopt._types import Iterate, State, Status
+from negopt._words import Words
 from negopt.methods import METHODS, Method, choose
-from negopt.neural._batches import Feed, Plan, number_of_samples, on
+from negopt.neural._batches import Feed, Plan, on
 from negopt.neural._fit import Training
 from negopt.neural._fit_state import EPOCH_FIELDS, STEP_FIELDS, FitState, new_columns
+from negopt.neural._trees import libraries_in, number_of_samples
 from negopt.neural._turn import BatchObjective
 
 __all__ = [
     "Measures",
     "begin",
+    "check_objective",
+    "data_of",
     "engine_of",
     "feed_of",
     "measures_of",
@@ -42,6 +47,7 @@ __all__ = [
     "row_settings",
     "settings_of",
     "starting_point",
+    "words_of",
 ]
 
 #: Options of `minimize` that `fit` has a parameter for, or does by itself.
@@ -63,6 +69,23 @@ SAME = 1e-3
 Metrics = Mapping[str, Callable[[Any, Array], Any]]
 
 
+def check_objective(objective: Any) -> None:
+    """Raise unless there are a value and a gradient, and say what there is instead."""
+    if hasattr(objective, "fun") and hasattr(objective, "grad"):
+        return
+    kind = type(objective)
+    if any(base.__module__.startswith("torch.nn.") for base in kind.__mro__):
+        raise TypeError(
+            f"objective is the module {kind.__name__}, without loss and data; pass "
+            "TorchObjective(module, loss, inputs, targets), of negopt.neural.torch."
+        )
+    raise TypeError(
+        f"objective is a {kind.__name__}; pass an object with fun(x) and grad(x), such as "
+        "MLPObjective(network, X, y), or a TorchObjective or JaxObjective. A plain function is "
+        "for negopt.minimize."
+    )
+
+
 def over(objective: Any, data: Any, name: str, **extra: Any) -> Any:
     """Return the objective of the same network over other data, which are checked."""
     if not hasattr(objective, "on"):
@@ -71,7 +94,30 @@ def over(objective: Any, data: Any, name: str, **extra: Any) -> Any:
             "has none."
         )
     number_of_samples(data, name)
-    return on(objective, data, **extra)
+    other = on(objective, data, **extra)
+    # Asked of the new objective, which may have converted what it was given.
+    for here, there in zip(_libraries(objective), _libraries(other), strict=False):
+        if here and there and not here & there:
+            raise TypeError(
+                f"{name} has {', '.join(sorted(there))} arrays where the objective has "
+                f"{', '.join(sorted(here))} arrays: convert them."
+            )
+    return other
+
+
+def _libraries(objective: Any) -> list[set[str]]:
+    """Return the array libraries of each part of an objective's data, as far as it tells."""
+    data = data_of(objective)
+    return [libraries_in(part) for part in data] if isinstance(data, (tuple, list)) else []
+
+
+def data_of(objective: Any) -> Any:
+    """Return ``(inputs, targets)`` of an objective, None where it does not say."""
+    if hasattr(objective, "data"):
+        return objective.data
+    if hasattr(objective, "inputs") and hasattr(objective, "targets"):
+        return objective.inputs, objective.targets
+    return None
 
 
 def starting_point(objective: Any, rng: Any) -> Any:
@@ -121,6 +167,14 @@ def settings_of(
     return method.with_options(options), RunOptions(**{**collect(RunOptions, options), "rng": rng})
 
 
+def words_of(path: Any, *, on_batches: bool) -> Words:
+    """Return what messages call the options of `minimize`, and how the run goes on."""
+    go_on = ", or go on from here with x0=res.x"
+    if path is not None:
+        go_on = f"; resume={os.fspath(path)!r} goes on from here"
+    return Words({} if on_batches else {"maxiter": "epochs"}, go_on)
+
+
 def row_settings(method: Method) -> dict[str, str]:
     """Return the value of every option of a method, in words: a run is gone on with as it was."""
     return {
@@ -144,10 +198,7 @@ def feed_of(
             f"batch_size= needs an objective with on(inputs, targets); a {type(whole).__name__} "
             "has none."
         )
-    if data is None and hasattr(whole, "data"):
-        data = whole.data
-    elif data is None and hasattr(whole, "inputs") and hasattr(whole, "targets"):
-        data = (whole.inputs, whole.targets)
+    data = data_of(whole) if data is None else data
     if data is None:
         raise ValueError(
             f"a {type(whole).__name__} does not say what its data are; pass data=(inputs, targets)."
@@ -236,6 +287,7 @@ def begin(
     kept: FitState | None,
     settings: dict[str, Any],
     epochs: int | None,
+    words: Words,
 ) -> tuple[Solver, FitState]:
     """Return the solver and the state of a run, new or gone on with."""
     place = [0, 0]
@@ -254,6 +306,7 @@ def begin(
         maxtime=math.inf if run.maxtime is None else float(run.maxtime),
         relative_step=run.finite_diff_rel_step,
         absolute_step=run.eps,
+        words=words,
     )
     solver = Solver(method, door, run)
     if kept is not None:
@@ -297,10 +350,13 @@ def result_of(run: Training) -> Any:
     state, fit, solver, feed = run.state, run.fit, run.solver, run.feed
     last = state.iterate.x
     point = solver.finish(state) if feed is None else None
-    x = last if fit.best_x is None else fit.best_x
-    if point is None or fit.best_x is not None:
-        known = point
-        point = known if known is not None and _same(known.x, x) else _evaluate(run, x)
+    x = last if point is None else point.x
+    if fit.best_x is not None:
+        x = fit.best_x
+        if fit.best_buffers is not None and hasattr(run.objective, "load_buffers"):
+            run.objective.load_buffers(fit.best_buffers)
+    if point is None or not _same(point.x, x):
+        point = _evaluate(run, x)
     result = wrap(state, point, solver.objective)
     if feed is None:
         attach(result, solver.method, state, point, solver.objective)

@@ -51,6 +51,8 @@ class FitState:
     best_x : array, shape (n,), or None
         Parameters of the lowest validation loss.
     best_loss : float
+    best_buffers : dict or None
+        Buffers that it was measured with.
     best_epoch, waited : int
         Epoch of that, from 1, and epochs that have passed since.
     loss, weight : float
@@ -76,6 +78,7 @@ class FitState:
     epochs: Columns = field(default_factory=dict)
     best_x: Array | None = None
     best_loss: float = math.inf
+    best_buffers: dict[str, Any] | None = None
     best_epoch: int = 0
     waited: int = 0
     loss: float = 0.0
@@ -153,18 +156,26 @@ def where(checkpoint_path: Any, resume: Any) -> tuple[Any, Any]:
     ValueError
         When a file would be overwritten by chance, or resuming makes no sense.
     """
-    if resume not in (None, True, False):
-        path = resume
-        if not Path(path).exists():
-            raise FileNotFoundError(f"resume={os.fspath(path)!r}: there is no such file.")
-        return checkpoint_path if checkpoint_path is not None else path, path
+    own = resume not in (None, True, False)
+    if own and not Path(resume).exists():
+        raise FileNotFoundError(f"resume={os.fspath(resume)!r}: there is no such file.")
     if checkpoint_path is None:
+        if own:
+            return resume, resume
         if resume:
             raise ValueError("resume=True goes on from checkpoint=, which is not given.")
         return None, None
     path = Path(checkpoint_path)
     if not path.parent.is_dir():
         raise ValueError(f"checkpoint={os.fspath(path)!r}: the folder does not exist.")
+    if own:
+        if path.exists() and not path.samefile(resume):
+            raise ValueError(
+                f"checkpoint={os.fspath(path)!r} exists already, and is not the file that the run "
+                f"goes on from, resume={os.fspath(resume)!r}: resume=True goes on from the former; "
+                "else give another name, or remove it."
+            )
+        return checkpoint_path, resume
     if not path.exists() or resume is False:
         return checkpoint_path, None
     if resume is None:

@@ -14,6 +14,8 @@ from negopt.neural._fit import Training
 from negopt.neural._fit_progress import Bar, Callback
 from negopt.neural._fit_setup import (
     begin,
+    check_objective,
+    data_of,
     engine_of,
     feed_of,
     measures_of,
@@ -23,7 +25,9 @@ from negopt.neural._fit_setup import (
     row_settings,
     settings_of,
     starting_point,
+    words_of,
 )
+from negopt.neural._trees import fingerprint, type_of
 
 __all__ = ["fit"]
 
@@ -59,15 +63,17 @@ def fit(
     Parameters
     ----------
     objective : object
-        A network's objective, such as `MLPObjective`: ``fun(x)`` and ``grad(x)`` (or
-        ``fun_and_grad(x)``), optionally ``hessp(x) -> callable``, and, for batches and
-        validation, ``on(inputs, targets)``, which returns the objective of the same network
-        and loss over other data.  The loss has to be a mean over the samples.
+        A network's objective, such as `MLPObjective`: ``fun(x)`` and ``grad(x)``, optionally
+        ``fun_and_grad(x)`` and ``hessp(x) -> callable``, and, for batches and validation,
+        ``on(inputs, targets)``, which returns the objective of the same network and loss over
+        other data.  The loss has to be a mean over the samples.
     x0 : array_like, shape (n,), optional
         Starting point; by default that of the objective.
     data : tuple, optional
-        ``(inputs, targets)`` to train on, arrays (or tuples, lists or dicts of arrays) whose
-        first axis counts the samples; by default those of the objective.
+        ``(inputs, targets)`` to train on, arrays (or tuples, lists or mappings of arrays)
+        whose first axis counts the samples; by default those of the objective.  Numbers and
+        arrays without an axis (a random key of JAX) belong to every batch.  Inputs must not be
+        nan; they may be infinite, as attention masks are.
     method : str, callable or Method, optional
         As in `minimize`; on batches None takes ``"lqn-tr"``.
     epochs : int, optional
@@ -104,7 +110,7 @@ def fit(
         Steps between two checkpoints; by default an epoch, and without `batch_size` 20.
     resume : path-like or bool, optional
         A checkpoint to go on from.  True takes that of `checkpoint` if there is one; False
-        overwrites it; None, the default, raises where it exists.
+        overwrites it; None, the default, raises where it exists, and so does another path.
     options : mapping, optional
         Options of the method and of the run, as in `minimize`.
 
@@ -128,9 +134,10 @@ def fit(
     ------
     ValueError
         For an argument out of range, data that do not fit, a checkpoint that is damaged,
-        foreign, or of a run with other settings.
+        foreign, or of a run with other settings or other data.
     TypeError
-        When the objective lacks a method that is needed.
+        When the objective lacks a method that is needed, or data are of another array
+        library than the objective's.
 
     Notes
     -----
@@ -152,10 +159,16 @@ def fit(
        The run ends after `epochs`, by `patience`, by a budget (``maxfun``, ``maxtime``, or
        ``maxiter`` steps in ``options``), or when an epoch has passed without a step.
 
+    A network with weights of its own, such as a module of PyTorch, keeps those that it had:
+    ``objective.load(res.x)`` puts the trained ones in.  Its buffers (running statistics of
+    batch norm) advance with every accepted step; with `validation` they are at the end those
+    of ``res.best_epoch``, so that the network loaded has ``res.validation_loss``.
+
     **Guarantee**: on all data the iterates are those of `minimize`, bit for bit; a run that
     is killed and resumed ends bit for bit where an uninterrupted one does, on a CPU
     (``tests/neural/test_fit.py``, ``tests/neural/test_fit_resume.py``); a pair is of one batch
-    (``tests/neural/test_fit_batches.py``).
+    (``tests/neural/test_fit_batches.py``); data that have changed are refused, and buffers are
+    those of the parameters returned (``tests/neural/test_fit_data.py``).
 
     References
     ----------
@@ -176,6 +189,7 @@ def fit(
     >>> res.nit, len(res.history["epochs"]["validation_loss"])
     (18, 3)
     """
+    check_objective(objective)
     generator(rng)  # or a clear error, before anything is drawn
     whole = objective if data is None else over(objective, data, "data")
     start = as_vector(starting_point(whole, rng) if x0 is None else x0)
@@ -197,12 +211,16 @@ def fit(
         "method": row.name,
         **row_settings(row),
         "batches": "all data" if feed is None else feed.plan.description,
-        "parameters": int(start.shape[0]),
+        "parameters": f"{start.shape[0]} of {type_of(start)}",
         "validation": validation is not None,
         "metrics": list(metrics or {}),
     }
+    if path is not None:
+        settings["data"] = fingerprint(data_of(whole) if data is None else data)
+        settings["validation"] = fingerprint(validation)
     kept = None if source is None else _fit_state.load(source, row, start, settings)
-    solver, state = begin(whole, start, row, run, feed, kept, settings, epochs)
+    words = words_of(path, on_batches=on_batches)
+    solver, state = begin(whole, start, row, run, feed, kept, settings, epochs, words)
     training = Training(
         solver,
         whole,

@@ -63,7 +63,16 @@ def panels(titles: Sequence[str]) -> tuple[Any, list[Any]]:
     -------
     figure : matplotlib.figure.Figure
     axes : list of matplotlib.axes.Axes
+
+    Raises
+    ------
+    ValueError
+        When there is no title.
+    ImportError
+        When matplotlib is not installed.
     """
+    if not titles:
+        raise ValueError("'titles' is empty; give one for each panel.")
     columns = min(len(titles), 3)
     rows = math.ceil(len(titles) / columns)
     figure = new_figure(6.4 if columns == 1 else 4.6 * columns, 4.4 if rows == 1 else 3.6 * rows)

@@ -1,0 +1,35 @@
+"""What the messages of a run call its options, and how they say that it can go on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+__all__ = ["MINIMIZE", "Words"]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """The words of one caller of the solver; by default those of `minimize`.
+
+    Attributes
+    ----------
+    names : mapping
+        Option of `minimize` -> what the caller has in its place; all others keep their name.
+    go_on : str
+        How a run that was cut goes on; it follows "raise maxiter".
+    """
+
+    names: Mapping[str, str] = field(default_factory=dict)
+    go_on: str = ", or go on from here with options={'state': res.state}"
+
+    def __getitem__(self, option: str) -> str:
+        """Return the caller's name of an option."""
+        return self.names.get(option, option)
+
+    def used_up(self, option: str, facts: str) -> str:
+        """Return the message that a budget is used up, and what to do."""
+        return f"{self[option]}={facts}; raise {self[option]}{self.go_on}"
+
+
+MINIMIZE = Words()

@@ -1,0 +1,151 @@
+"""Trees of data (tuples, lists, mappings of arrays): samples, rows, libraries, a fingerprint."""
+
+from __future__ import annotations
+
+import math
+import zlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from negopt._array import Array, adopt, is_array, library_of, namespace_of, to_host
+from negopt.neural._cache import take_rows
+
+__all__ = ["fingerprint", "libraries_in", "number_of_samples", "rows_of", "type_of"]
+
+Indices = np.ndarray[Any, np.dtype[np.int64]]
+#: Integers as wide as the entries of an array: what its bits are read as.
+WORDS = {1: "uint8", 2: "int16", 4: "int32", 8: "int64"}
+
+
+def _leaves(tree: Any) -> Iterator[Any]:
+    if isinstance(tree, Mapping):
+        tree = list(tree.values())
+    if isinstance(tree, (list, tuple)):
+        for value in tree:
+            yield from _leaves(value)
+    elif tree is not None:
+        yield tree
+
+
+def _belongs_to_all(leaf: Any) -> bool:
+    """Tell whether a leaf is the same for all samples: a number, or a random key of JAX."""
+    return isinstance(leaf, (bool, int, float)) or (is_array(leaf) and leaf.ndim == 0)
+
+
+def rows_of(tree: Any, rows: Indices) -> Any:
+    """Return the rows of every array; a mapping becomes a dict, and what has no rows stays."""
+    if isinstance(tree, Mapping):
+        return {key: rows_of(value, rows) for key, value in tree.items()}
+    if isinstance(tree, (list, tuple)):
+        values = [rows_of(value, rows) for value in tree]
+        return type(tree)(*values) if hasattr(tree, "_fields") else type(tree)(values)
+    return tree if tree is None or _belongs_to_all(tree) else take_rows(tree, rows)
+
+
+def type_of(x: Array) -> str:
+    """Return the name of the type of the entries, without that of the library."""
+    return str(x.dtype).rpartition(".")[2]
+
+
+def libraries_in(tree: Any) -> set[str]:
+    """Return the names of the array libraries of all arrays."""
+    return {library_of(leaf) for leaf in _leaves(tree) if is_array(leaf)}
+
+
+def number_of_samples(data: Any, name: str) -> int:
+    """Check data and return the number of samples.
+
+    Raises
+    ------
+    TypeError
+        When `data` is not a pair of arrays, or of tuples, lists or mappings of arrays.
+    ValueError
+        When they have different numbers of samples, or none, or inputs are nan.  (Infinite
+        ones mask attention; of targets, and of which of them are missing, the loss knows.)
+    """
+    if not isinstance(data, (tuple, list)) or not data:
+        raise TypeError(f"{name} is a {type(data).__name__}; pass the pair (inputs, targets).")
+    sizes: set[int] = set()
+    for part in data:
+        leaves = list(_leaves(part))
+        counted = [leaf for leaf in leaves if not _belongs_to_all(leaf)]
+        odd = [leaf for leaf in counted if not is_array(leaf)]
+        if isinstance(part, (tuple, list)) and not counted:
+            odd = leaves  # N.B. a list of numbers is no constant: it is targets, not yet an array
+        if odd:
+            raise TypeError(
+                f"{name} holds a {type(odd[0]).__name__}; inputs and targets are arrays (or "
+                "tuples, lists or dicts of arrays) whose first axis counts the samples."
+            )
+        sizes |= {int(leaf.shape[0]) for leaf in counted}
+    if len(sizes) != 1 or sizes == {0}:
+        raise ValueError(
+            f"{name} has arrays of {sorted(sizes)} samples; inputs and targets must have the same "
+            "number of samples, at least one. Close over an array that belongs to all of them."
+        )
+    for leaf in _leaves(data[0]):
+        if is_array(leaf) and "float" in str(leaf.dtype):
+            xp = namespace_of(leaf)
+            if bool(xp.any(xp.isnan(leaf))):
+                raise ValueError(
+                    f"{name} has inputs that are not finite numbers (nan); fill or drop those "
+                    "samples."
+                )
+    return sizes.pop()
+
+
+# --- the same data as before? ----------------------------------------------------------------
+
+
+def fingerprint(tree: Any) -> str:
+    """Return shapes, types and checksums of all arrays in words, the same in every library."""
+    if isinstance(tree, Mapping):
+        return f"{{{', '.join(f'{k}: {fingerprint(tree[k])}' for k in sorted(tree, key=str))}}}"
+    if isinstance(tree, (list, tuple)):
+        return f"({', '.join(map(fingerprint, tree))})"
+    if tree is None or isinstance(tree, (bool, int, float, str)):
+        return str(tree)
+    if not is_array(tree):
+        return type(tree).__name__
+    shape = " x ".join(map(str, tree.shape)) or "one"
+    kind = type_of(tree)
+    if kind.startswith("key<"):  # JAX shows its random keys and hands out no bits of them
+        return f"{shape} {kind} {zlib.crc32(repr(tree).encode()):08x}"
+    dense = str(getattr(tree, "layout", "torch.strided")) == "torch.strided"
+    if dense and namespace_of(tree).isdtype(tree.dtype, ("bool", "numeric")):
+        return f"{shape} {kind} {_checksum(tree):08x}"
+    return f"{shape} {kind}"
+
+
+def _checksum(x: Array) -> int:
+    """Return a number that changes with any entry, and where entries change places.
+
+    It is made of the sums of rows and columns of a square that the entries are laid out in:
+    no more than these leave the device.  Bits are summed, as integers: the order in which a
+    device does so, and so the device, does not matter.
+    """
+    if library_of(x) == "jax.numpy":  # without 64 bits it cannot sum
+        x = adopt(x)
+    xp = namespace_of(x)
+    if getattr(x.dtype, "itemsize", 0) == 16 and xp.isdtype(x.dtype, "complex floating"):
+        x = xp.stack([xp.real(x), xp.imag(x)])
+    width = getattr(x.dtype, "itemsize", 0)
+    if hasattr(x, "view") and width in WORDS:
+        x = getattr(x, "detach", lambda: x)().view(getattr(xp, WORDS[width]))
+        if int(x.__dlpack_device__()[0]) == 1:  # the host: NumPy is the fastest, on shared memory
+            x = np.asarray(x)
+    else:  # the standard itself knows no bits
+        x = to_host(x).view(np.int64)
+    xp = namespace_of(x)
+    flat = xp.reshape(x, (-1,))
+    side = max(1, math.isqrt(flat.shape[0]))
+    even = flat.shape[0] // side * side
+    square = xp.reshape(flat[:even], (-1, side))
+    sums = [xp.sum(square, axis=axis, dtype=xp.int64) for axis in (0, 1)]
+    sums.append(xp.astype(flat[even:], xp.int64))
+    both = xp.concat(sums)
+    # N.B. float64, in which numbers come to the host, holds integers up to 2^53: in two halves.
+    halves = xp.stack([both // 2**32, both % 2**32])
+    return zlib.crc32(to_host(halves).tobytes())
