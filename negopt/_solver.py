@@ -69,7 +69,6 @@ class Solver:
 
     def init(self, start: Iterate | None = None) -> State:
         """Return the first state, at `start`, by default what `evaluate_start` returns."""
-        objective = self.objective
         start = self.evaluate_start() if start is None else start
         state = State(
             method=self.method.name,
@@ -77,7 +76,7 @@ class Solver:
             best=start,
             memory=self.method.curvature.init(start.x),
             globalize=self.method.globalize.init(start),
-            counters=objective.counters,
+            counters=self.objective.counters,
         )
         state.f0, state.measure0 = start.f, gradient_measure(start, self.run.norm)
         self._set_limits(state)

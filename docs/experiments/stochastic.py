@@ -35,7 +35,7 @@ PARTS = ["energy", "batches"]
 # --- UCI Energy --------------------------------------------------------------------------------
 
 #: Name -> method, options, and the share of the steps that it is run for.  The source's settings
-#: are those of its Tables 3 and 4.  An exact step takes 1057 products: a hundredth or a tenth of the steps.
+#: are those of its Tables 3 and 4.  An exact step takes 1057 products: few steps.
 OURS: dict[str, tuple[str, dict[str, Any], float]] = {
     "SGD": ("gd", {"learning_rate": 9.45e-2}, 1.0),
     "Adam": (

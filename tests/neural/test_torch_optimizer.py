@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -630,6 +631,20 @@ def test_a_copy_is_whole(how):
         assert losses[0] == losses[1]
     copied.load_state_dict(optimizer.state_dict())
     assert copied.iterations == optimizer.iterations == 9
+
+
+def test_messages_speak_of_the_optimizers_own_options():
+    net, X, y = small()
+    for changes, words in (
+        (
+            {"max_iter": 2},
+            r"\(max_iter = 2 in this call, 2 in all\).* > tolerance_grad.*Raise max_iter, or call",
+        ),
+        ({"max_eval": 3}, r"max_eval=3 evaluations are used up .*raise max_eval, or call step"),
+    ):
+        optimizer = Optimizer(net.parameters(), "lqn-tr", **changes)
+        optimizer.step(closure_of(net, functional.mse_loss, X, y, optimizer))
+        assert re.search(words, optimizer.message)
 
 
 def test_states_of_other_options_or_damaged_are_refused():

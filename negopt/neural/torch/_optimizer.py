@@ -2,43 +2,24 @@
 
 from __future__ import annotations
 
-import difflib
 import operator
 import warnings
 from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from negopt._minimize import own_method
-from negopt._options import RunOptions, check_choice, check_integer, check_number, user_level
-from negopt._random import generator
-from negopt._resume import adopt
-from negopt._types import Iterate, State, Status
-from negopt.checkpoint import FORMAT, _decode, _encode
-from negopt.methods import METHODS, Method, choose
+from negopt._options import check_choice, user_level
+from negopt._types import State, Status
+from negopt.methods import Method
+from negopt.neural.torch._arguments import GROUP, check, fill, method_of, settled
 from negopt.neural.torch._frozen import Buffers, RandomNumbers
+from negopt.neural.torch._saved import packed, restored
 from negopt.neural.torch._steps import Closure, advance
 from negopt.neural.torch._vector import Parameters
 
 __all__ = ["Optimizer"]
-
-#: Options of a run that may be given here; the others have torch's names.
-_RUN = ("certify", "certify_products", "max_escapes", "rng", "ftarget", "maxtime", "norm", "grtol")
-#: Pairs that torch's L-BFGS keeps, and these methods here.
-HISTORY = 100
-_LONG = ("lqn-tr", "lbfgs-wolfe")
-#: What a parameter group holds beside the parameters.
-_GROUP = {"lr", "max_iter", "max_eval", "tolerance_grad", "tolerance_change"}
-_RENAMED = {
-    "maxiter": "max_iter",
-    "maxfun": "max_eval",
-    "gtol": "tolerance_grad",
-    "xrtol": "tolerance_change",
-    "maxcor": "history_size",
-    "learning_rate": "lr",
-}
 
 
 class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
@@ -177,11 +158,11 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         self._parameters = Parameters(self._named())
         if method is None and history_size is not None:
             method = "lqn-tr"
-        self.method = _method(method, self._parameters.size)
-        self._set_options(options, lr, history_size, line_search_fn)
-        self._fill(self.defaults)
-        self._fill(group)
-        _check(group)
+        row = method_of(method, self._parameters.size)
+        self.method, self._run = settled(row, options, lr, history_size, line_search_fn)
+        for numbers in (self.defaults, group):
+            fill(numbers, self.method)
+        check(group)
         self._random = RandomNumbers(self._parameters.device)
         if not isinstance(module, torch.nn.Module | None):
             raise TypeError(f"module={module!r}: pass the torch.nn.Module that is trained.")
@@ -202,58 +183,6 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         group = self.param_groups[0]
         names = group.get("param_names") or [f"params[{i}]" for i in range(len(group["params"]))]
         return list(zip(names, group["params"], strict=True))
-
-    def _fill(self, group: dict[str, Any]) -> None:
-        """Put the method's own values where None was given: schedulers multiply numbers."""
-        if group["lr"] is None:
-            group["lr"] = _rate(self.method)
-        if group["max_eval"] is None and self.method.needs != "hessp":
-            group["max_eval"] = max(group["max_iter"] * 5 // 4, 25)
-
-    def _set_options(
-        self,
-        options: dict[str, Any],
-        lr: float | None,
-        history_size: int | None,
-        line_search_fn: str | None,
-    ) -> None:
-        known = self.method.option_names()
-        for name, value in options.items():
-            if name in _RENAMED:
-                raise ValueError(f"{name}={value!r}: here it is called {_RENAMED[name]}.")
-            if name not in known and name not in _RUN:
-                near = difflib.get_close_matches(name, sorted(known | set(_RUN)), n=3)
-                hint = f" Did you mean {', '.join(map(repr, near))}?" if near else ""
-                raise ValueError(
-                    f"Unknown option {name!r} for method {self.method.name!r}.{hint} "
-                    f"negopt.show_options({self.method.name!r}) lists all."
-                )
-        own = {name: value for name, value in options.items() if name not in _RUN}
-        if history_size is not None:
-            check_integer("history_size", history_size)
-            if "maxcor" not in known:
-                raise ValueError(
-                    f"history_size={history_size}: {self.method.name!r} keeps no pairs; leave it "
-                    "out, or take a limited-memory method."
-                )
-            own["maxcor"] = history_size
-        elif self.method.name in _LONG:
-            own.setdefault("maxcor", HISTORY)
-        if line_search_fn is not None and "wolfe" in known:
-            own.setdefault("wolfe", "strong")
-        if lr is not None and lr != 1 and "learning_rate" not in known:
-            warnings.warn(
-                f"lr={lr} has no effect: {self.method.name!r} finds the length of its steps.",
-                UserWarning,
-                stacklevel=user_level(),
-            )
-        self.method = self.method.with_options(own)
-        # All that can be checked is checked here, not at the first step.
-        self._run = RunOptions(
-            **{"certify": False, **{k: v for k, v in options.items() if k in _RUN}}
-        )
-        if "rng" in options:
-            generator(options["rng"])
 
     @property
     def status(self) -> Status | None:
@@ -296,7 +225,7 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         if not callable(closure):
             raise TypeError(f"closure={closure!r}: pass a function that returns the loss.")
         group = self.param_groups[0]
-        _check(group)
+        check(group)
         self._follow_parameters()
         run = replace(
             self._run,
@@ -373,20 +302,7 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         dropout.  ``torch.load(..., weights_only=True)`` reads it.
         """
         saved: dict[str, Any] = super().state_dict()
-        saved["state"] = {
-            "format": FORMAT,
-            "n": self._parameters.size,
-            "options": _settings(self.method),
-        }
-        if self._state is not None:
-            arrays: dict[str, Any] = {}
-            here = self._state.iterate
-            # N.B. each step evaluates anew: of the point only the values that tell whether
-            # the function is the same are kept.
-            point = Iterate(here.x[:0], here.f, here.g[:0], here.gnorm, here.gmax)
-            tree = _encode(replace(self._state, iterate=point, best=point), "state", arrays)
-            saved["state"]["tree"] = tree
-            saved["state"]["arrays"] = {name: torch.tensor(v) for name, v in arrays.items()}
+        saved["state"] = packed(self._state, self.method, self._parameters.size)
         return saved
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -399,75 +315,9 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
             of another version.
         """
         groups = state_dict.get("param_groups") or [{}]
-        missing = sorted(_GROUP - groups[0].keys())
-        saved = state_dict.get("state", {})
-        if missing or "format" not in saved:
-            raise ValueError(
-                "the state is of another optimizer: it lacks "
-                f"{', '.join(missing) or 'the format of this one'}."
-            )
-        state = self._restored(saved)
+        missing = sorted(GROUP - groups[0].keys())
+        if missing:
+            raise ValueError(f"the state is of another optimizer: it lacks {', '.join(missing)}.")
+        state = restored(state_dict.get("state", {}), self.method, self._parameters.gather())
         super().load_state_dict({**state_dict, "state": {}})
         self._state = state
-
-    def _restored(self, saved: dict[str, Any]) -> State | None:
-        if saved.get("format") != FORMAT:
-            raise ValueError(
-                f"the state has format {saved.get('format')!r}; this negopt reads its own "
-                f"format {FORMAT} alone, and no state of another optimizer."
-            )
-        if saved["n"] != self._parameters.size:
-            raise ValueError(
-                f"the state is of {saved['n']} parameters but the optimizer has "
-                f"{self._parameters.size}: load it beside the module that it was saved with."
-            )
-        if "tree" not in saved:  # before the first step
-            return None
-        arrays = {name: value.cpu().numpy() for name, value in saved["arrays"].items()}
-        try:
-            state: State = _decode(saved["tree"], arrays)
-        except KeyError as missing:
-            raise ValueError(f"the state is damaged: it lacks {missing}.") from None
-        x = self._parameters.gather()
-        point = replace(state.iterate, x=x, g=x)
-        state = replace(state, iterate=point, best=point)
-        rules = self.method.curvature, self.method.globalize
-        state = adopt(state, self.method.name, x, rules)
-        for name, now in _settings(self.method).items():
-            if saved["options"].get(name) != now:
-                raise ValueError(
-                    f"the state is of {name}={saved['options'].get(name)}, not {now}: make the "
-                    "optimizer with the options that it was saved with."
-                )
-        return state
-
-
-def _settings(method: Method) -> dict[str, str]:
-    """Return the options of a method in words, but for the rate, which is the group's."""
-    own = {f.name: getattr(part, f.name) for part in method.parts for f in fields(part)}
-    return {name: repr(value) for name, value in own.items() if name != "learning_rate"}
-
-
-def _rate(method: Method) -> float:
-    """Return the learning rate of a method, 1 where it has none."""
-    rates = (getattr(part, "learning_rate", None) for part in method.parts)
-    return float(next((rate for rate in rates if rate is not None), 1.0))
-
-
-def _check(group: dict[str, Any]) -> None:
-    """Check the numbers of a parameter group, which anyone may have changed."""
-    check_integer("max_iter", group["max_iter"])
-    if group["max_eval"] is not None:
-        check_integer("max_eval", group["max_eval"])
-    rate = group["lr"]
-    check_number("lr", rate.item() if isinstance(rate, torch.Tensor) else rate)
-    check_number("tolerance_grad", group["tolerance_grad"])
-    check_number("tolerance_change", group["tolerance_change"])
-
-
-def _method(method: Any, n: int) -> Method:
-    """Return the row of the table that is meant."""
-    row = own_method(method, constrained=False)
-    if row is None and method is not None:
-        raise ValueError(f"method={method!r} is SciPy's; take one of {', '.join(METHODS)}.")
-    return row if isinstance(row, Method) else METHODS[row or choose(n, has_products=False)]

@@ -14,12 +14,18 @@ from negopt._objective import Objective
 from negopt._options import RunOptions
 from negopt._solver import Solver
 from negopt._types import BudgetExhausted, Iterate, State, Status
+from negopt._words import Words
 from negopt.methods import Method
 from negopt.neural._turn import forget_values
 from negopt.neural.torch._frozen import Buffers, RandomNumbers
 from negopt.neural.torch._vector import Parameters
 
 __all__ = ["Closure", "advance"]
+
+#: What messages call the options, and how a run goes on.
+WORDS = Words(
+    {"maxiter": "max_iter", "maxfun": "max_eval", "gtol": "tolerance_grad"}, ", or call step again"
+)
 
 
 class Closure:
@@ -117,6 +123,7 @@ def advance(
         jac=True,
         maxfun=math.inf if run.maxfun is None else float(run.maxfun),
         maxtime=math.inf if run.maxtime is None else float(run.maxtime),
+        words=WORDS,
     )
     solver = Solver(method, objective, run)
     try:

@@ -1,0 +1,74 @@
+"""What an optimizer needs to go on, as tensors, numbers and strings, and back."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from typing import Any
+
+import torch
+
+from negopt._resume import adopt
+from negopt._types import Iterate, State
+from negopt.checkpoint import FORMAT, _decode, _encode
+from negopt.methods import Method
+
+__all__ = ["packed", "restored"]
+
+
+def packed(state: State | None, method: Method, n: int) -> dict[str, Any]:
+    """Return the state of a run over n parameters, None before its first step, to be saved."""
+    saved: dict[str, Any] = {"format": FORMAT, "n": n, "options": _settings(method)}
+    if state is not None:
+        arrays: dict[str, Any] = {}
+        here = state.iterate
+        # N.B. each step evaluates anew: of the point only the values that tell whether the
+        # function is the same are kept.
+        point = Iterate(here.x[:0], here.f, here.g[:0], here.gnorm, here.gmax)
+        saved["tree"] = _encode(replace(state, iterate=point, best=point), "state", arrays)
+        saved["arrays"] = {name: torch.tensor(value) for name, value in arrays.items()}
+    return saved
+
+
+def restored(saved: dict[str, Any], method: Method, x: torch.Tensor) -> State | None:
+    """Return what was packed, at the parameters `x`, shape (n,).
+
+    Raises
+    ------
+    ValueError
+        When it is of something else, or damaged.
+    """
+    if "format" not in saved:
+        raise ValueError("the state is of another optimizer.")
+    if saved["format"] != FORMAT:
+        raise ValueError(
+            f"the state has format {saved['format']!r}; this negopt reads its own format {FORMAT} "
+            "alone."
+        )
+    if saved["n"] != len(x):
+        raise ValueError(
+            f"the state is of {saved['n']} parameters but the optimizer has {len(x)}: load it "
+            "beside the module that it was saved with."
+        )
+    if "tree" not in saved:  # before the first step
+        return None
+    arrays = {name: value.cpu().numpy() for name, value in saved["arrays"].items()}
+    try:
+        state: State = _decode(saved["tree"], arrays)
+    except KeyError as missing:
+        raise ValueError(f"the state is damaged: it lacks {missing}.") from None
+    point = replace(state.iterate, x=x, g=x)
+    state = replace(state, iterate=point, best=point)
+    state = adopt(state, method.name, x, (method.curvature, method.globalize))
+    for name, now in _settings(method).items():
+        if saved["options"].get(name) != now:
+            raise ValueError(
+                f"the state is of {name}={saved['options'].get(name)}, not {now}: make the "
+                "optimizer with the options that it was saved with."
+            )
+    return state
+
+
+def _settings(method: Method) -> dict[str, str]:
+    """Return the options of a method in words, but for the rate, which is the group's."""
+    own = {f.name: getattr(part, f.name) for part in method.parts for f in fields(part)}
+    return {name: repr(value) for name, value in own.items() if name != "learning_rate"}
