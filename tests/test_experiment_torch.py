@@ -111,3 +111,13 @@ def test_what_the_page_says_of_the_tables():
         loss[r["optimizer"]].append(float(r["loss"]))
     assert max(loss["torch Adam, 3e-3"]) < min(loss["negopt"])
     assert max(loss["negopt"]) < 0.6 * min(min(loss[rival]) for rival in rivals)
+    middle = {name: np.median(values) for name, values in loss.items()}
+    assert middle["negopt"] < min(middle[rival] for rival in rivals) / 3
+
+
+def test_what_the_page_says_of_seconds():
+    names = {r["optimizer"] for r in read(STORED)}
+    for task, low, high in (("images", 1.75, 2.25), ("spelling", 0.85, 1.35)):
+        assert all(low < median(task, name, 50, "seconds") < high for name in names)
+    whole = [median("spelling", name, 200, "seconds") for name in ("negopt", "torch LBFGS")]
+    assert [f"{seconds:.1f}" for seconds in whole] == ["6.6", "4.9"]
