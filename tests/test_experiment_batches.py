@@ -87,6 +87,8 @@ def test_medians_and_first_epochs(scripts):
     rows = [{"run": "a", "seed": i, "x": v} for i, v in enumerate(["1", "", "3"])]
     assert nets.medians(rows, ["run"], ["x"]) == [{"run": "a", "seeds": 3, "x": "3"}]
     assert nets.medians(rows[:2], ["run"], ["x"])[0]["x"] == ""
+    mixed = [{"batch": size, "x": 1} for size in ("12", 12)]
+    assert [r["seeds"] for r in nets.medians(mixed, ["batch"], ["x"])] == [2]
     curve = [{"epoch": i, "passes": 2.0 * i, "seconds": 0.1 * i, "e": 1 / i} for i in (1, 2, 3)]
     assert nets.first(curve, "e", lambda v: v <= 0.5)["passes"] == "4"
     assert nets.first(curve, "e", lambda v: v <= 0.1)["passes"] == ""
@@ -144,9 +146,9 @@ def test_the_page_on_the_mlp():
 def test_the_page_on_the_autoencoder():
     shown = {
         "TR, sphere": "26.03",
-        "TR, sphere, source's radii": "26.03",
-        "TR, RMSProp": "14.0",
-        "TR, Adagrad": "13.7",
+        "TR, sphere, source's radii": "26.04",
+        "TR, RMSProp": "14.7",
+        "TR, Adagrad": "14.8",
         "TR, RMSProp, products on a quarter": "10.5",
         "lqn-tr": "26.06",
         "lsr1-tr": "13.8",
@@ -156,9 +158,9 @@ def test_the_page_on_the_autoencoder():
         assert f"{lowest('autoencoder', run):.{digits}f}" == text
         assert text in PAGE
     epochs, seconds = (end("autoencoder", "TR, RMSProp", key) for key in ("epochs", "seconds"))
-    assert epochs == 10
-    assert f"{min(lowest('autoencoder', run, 'epoch', epochs) for run in ADAM):.1f}" == "22.8"
-    assert f"{min(lowest('autoencoder', run, 'seconds', seconds) for run in ADAM):.1f}" == "9.0"
+    assert epochs == 11
+    assert f"{min(lowest('autoencoder', run, 'epoch', epochs) for run in ADAM):.1f}" == "22.3"
+    assert f"{min(lowest('autoencoder', run, 'seconds', seconds) for run in ADAM):.1f}" == "9.7"
     assert f"{lowest('autoencoder', 'SGD, 0.05', 'seconds', seconds):.1f}" == "17.0"
     assert lowest("autoencoder", "SGD, 0.2") > 26
 
@@ -176,11 +178,11 @@ def convolutions(run, batch=512, norm="yes"):
 
 def test_the_page_on_l_sr1():
     sizes = (256, 512, 1024)
-    told = {"lsr1-tr": [2, 4, 5], "SGD, 0.01": [4, 7, 11], "Adam, 0.001": [5, 8, 12]}
+    told = {"lsr1-tr": [2, 3, 5], "SGD, 0.01": [4, 7, 11], "Adam, 0.001": [5, 8, 12]}
     for run, epochs in told.items():
         assert [convolutions(run, size)["epochs_10%"] for size in sizes] == epochs
     memories = ["lsr1-tr, memory 2", "lsr1-tr", "lsr1-tr, memory 10"]
-    assert [convolutions(run)["epochs_7%"] for run in memories] == [5, 7, 6]
+    assert [convolutions(run)["epochs_7%"] for run in memories] == [4, 4, 4]
     rows = [r for r in read(RESULTS / "lenet-summary.csv") if r["run"].startswith("lsr1")]
     assert {float(r["skipped"]) for r in rows} == {0.0}
     for size in sizes:
@@ -188,26 +190,28 @@ def test_the_page_on_l_sr1():
         for run in ("SGD, 0.1", "Adam, 0.01"):
             for target in ("10%", "7%"):
                 share = convolutions(run, size)[f"passes_{target}"] / ours[f"passes_{target}"]
-                assert 0.29 < share < 0.81
+                assert 0.4 < share < 0.8
         for run in ("SGD, 0.01", "Adam, 0.001"):
             share = convolutions(run, size)["passes_10%"] / ours["passes_10%"]
-            assert 0.89 < share < 1.3
-            assert size < 1024 or share > 1.1
+            assert 1.0 < share < 1.4
+            far = convolutions(run, size)["passes_7%"]
+            assert not far or far / ours["passes_7%"] > 1.6
     for grow in ("1.2", "2"):
         slow = convolutions(f"lsr1-tr, factors 0.8 and {grow}")
         half = convolutions("lsr1-tr" if grow == "2" else "lsr1-tr, factors 0.5 and 1.2")
-        assert 1.4 < slow["epochs_7%"] / half["epochs_7%"] < 1.7
-        assert 0.25 < slow["rejected"] <= 0.4
-    for size in (512, 1024):
-        mixed, ours = (convolutions(run, size)["epochs_7%"] for run in ("lqn-tr", "lsr1-tr"))
-        assert mixed < ours
+        assert 1.4 < slow["epochs_7%"] / half["epochs_7%"] <= 2
+        assert 0.2 <= slow["rejected"] <= 0.31
+    for size in sizes:
+        mixed, ours = (convolutions(run, size) for run in ("lqn-tr", "lsr1-tr"))
+        assert mixed["last_error"] < ours["last_error"]
+    assert mixed["epochs_7%"] < ours["epochs_7%"]  # of 1024
     plain = {
         "lsr1-tr": "13.8",
-        "SGD, 0.1": "7.5",
+        "SGD, 0.1": "7.0",
         "Adam, 0.01": "4.9",
         "SGD, 0.01": "11.6",
-        "Adam, 0.001": "9.0",
-        "lqn-tr": "15.6",
+        "Adam, 0.001": "8.8",
+        "lqn-tr": "15.0",
     }
     for run, text in plain.items():
         assert f"{100 * convolutions(run, norm='no')['error']:.1f}" == text

@@ -140,7 +140,8 @@ def medians(rows: Sequence[Row], names: Sequence[str], shown: Sequence[str]) -> 
     """
     groups: dict[tuple[Any, ...], list[Row]] = {}
     for row in rows:
-        groups.setdefault(tuple(row[name] for name in names), []).append(row)
+        # N.B. what was read from a file is text, also where a run has just given a number.
+        groups.setdefault(tuple(str(row[name]) for name in names), []).append(row)
     out = []
     for key, part in groups.items():
         row = {**dict(zip(names, key, strict=True)), "seeds": len(part)}

@@ -224,7 +224,7 @@ def _batch_row(
     curve = res.history["epochs"]
     row: Row = {"task": task, "run": name, "batch": size, "seed": seed}
     for what, column in (("train", "train"), ("valid", "validation_loss")):
-        for mark in MARKS:
+        for mark in (mark for mark in MARKS if mark <= passes or mark == MARKS[0]):
             within = curve[column][curve["passes"] <= mark * 1.05 + 1.0]
             row[f"{what}_{mark}"] = f"{np.min(within):.4g}" if within.size else ""
     row["accuracy"] = f"{curve['accuracy'][res.best_epoch - 1]:.4g}"
