@@ -159,14 +159,14 @@ def median(kind, recipe, optimizer, calls=400, key="error"):
     rows = [
         r for r in read(STORED) if (r["type"], r["recipe"], r["optimizer"], r["calls"]) == wanted
     ]
-    assert len(rows) == 3
+    assert len(rows) == 5
     return float(np.median([float(r[key]) for r in rows]))
 
 
 def test_the_stored_table_is_complete(script):
     rows = read(STORED)
     runs = 2 * len(script.OPTIMIZERS) - 1
-    assert len(rows) == len(script.TYPES) * 3 * runs * len(script.CALLS)
+    assert len(rows) == len(script.TYPES) * 5 * runs * len(script.CALLS)
     assert {int(r["calls"]) for r in rows} == set(script.CALLS)
     assert {r["optimizer"] for r in rows} == set(script.OPTIMIZERS)
     assert set(sys.modules["_pinn_figure"].LOOKS) == set(script.OPTIMIZERS)
@@ -182,30 +182,34 @@ SEARCH = "torch LBFGS, strong_wolfe"
 def test_what_the_page_says_of_two_stages(kind):
     names = {r["optimizer"] for r in read(STORED)} - {"torch Adam, 1e-1"}
     errors = {name: median(kind, "Adam first", name) for name in names}
-    assert set(sorted(names, key=errors.__getitem__)[:2]) == {SEARCH, "torch LBFGS"}
-    best = min(errors.values())
-    assert 1.105 < errors["negopt, history 100"] / best < 1.215
+    level = (SEARCH, "torch LBFGS", "negopt", "negopt, lbfgs-wolfe")
+    assert all(0.0046 < errors[name] < 0.00735 for name in level)
+    lowest = SEARCH if kind == "float32" else "negopt, lbfgs-wolfe"
+    assert min(names, key=errors.__getitem__) == lowest
     loss = {name: median(kind, "Adam first", name, key="loss") for name in names}
-    assert 2.5 < loss["negopt"] / loss["torch LBFGS"] < 4
-    if kind == "float32":
-        assert loss["negopt, history 100"] <= loss["torch LBFGS"]
+    shown = {"float32": "1.6", "float64": "2.0"}[kind]
+    assert f"{loss['negopt, history 10'] / loss['negopt']:.1f}" == shown
     for name in names:
-        assert loss[name] < median(kind, "one stage", name, key="loss")
+        lower = loss[name] < median(kind, "one stage", name, key="loss")
+        assert lower == ((name, kind) != (SEARCH, "float64"))
     slow = ("newton-krylov", "lsr1-wolfe-pm", "Adam")
     for name in names:
-        assert (0.02 <= errors[name] <= 0.0315) == any(part in name for part in slow)
+        assert (0.02 <= errors[name] <= 0.033) == any(part in name for part in slow)
 
 
 @pytest.mark.parametrize("kind", STORED_TYPES)
 def test_what_the_page_says_of_one_stage(kind):
-    for calls in (200, 400):
-        ours = median(kind, "one stage", "negopt", calls)
-        assert ours < 0.56 * median(kind, "one stage", SEARCH, calls)
-    adam = median(kind, "one stage", "torch Adam, 1e-1")
-    for name in ("lbfgs-wolfe", "history 100"):
-        assert median(kind, "one stage", f"negopt, {name}") < adam
+    names = {r["optimizer"] for r in read(STORED)}
+    errors = {name: median(kind, "one stage", name) for name in names}
+    if kind == "float32":
+        assert min(names, key=errors.__getitem__) == "negopt"
+    else:
+        assert min(names, key=errors.__getitem__) == SEARCH
+        assert 0.45 < errors[SEARCH] / errors["negopt"] < 0.55
+    adam = errors["torch Adam, 1e-1"]
+    assert max(errors[name] for name in ("negopt", "negopt, lbfgs-wolfe", SEARCH)) < adam
     for name in ("lsr1-wolfe-pm", "newton-krylov", "newton-krylov, Gauss-Newton"):
-        assert median(kind, "one stage", f"negopt, {name}") > adam
+        assert errors[f"negopt, {name}"] > adam
     slow, fast = (
         median(kind, "one stage", f"torch Adam, {rate}", 300, "loss") for rate in ("1e-2", "1e-1")
     )
@@ -219,6 +223,3 @@ def test_the_search_free_rival_goes_astray_in_single_precision():
             ends.setdefault(r["type"], []).append(float(r["error"]))
     assert sum(error > 0.3 for error in ends["float32"]) == 2
     assert max(ends["float64"]) < 0.02
-    names = {r["optimizer"] for r in read(STORED)}
-    errors = {name: median("float64", "one stage", name) for name in names}
-    assert min(errors, key=errors.__getitem__) == "torch LBFGS"
