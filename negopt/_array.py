@@ -49,6 +49,7 @@ __all__ = [
     "norm",
     "scalars",
     "to_host",
+    "to_host_value",
 ]
 
 #: An array of any supported library (NumPy, CuPy, torch, array-api-strict).

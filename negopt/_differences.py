@@ -12,6 +12,7 @@ from negopt._array import Array, eps_of, from_host, namespace_of, norm, to_host,
 
 __all__ = [
     "SCHEMES",
+    "checked_steps",
     "difference_cost",
     "difference_gradient",
     "difference_product",
@@ -29,6 +30,14 @@ SCHEMES: dict[str, tuple[int, float]] = {
 def difference_cost(scheme: str, n: int) -> int:
     """Return how many evaluations of f one gradient takes."""
     return SCHEMES[scheme][0] * n
+
+
+def checked_steps(relative: Any, absolute: Any, n: int) -> tuple[Any, Any]:
+    """Return the user's steps, or raise where they are neither one nor n."""
+    for name, step in (("finite_diff_rel_step", relative), ("eps", absolute)):
+        if step is not None and to_host_value(step).size not in (1, n):
+            raise ValueError(f"{name} has {to_host_value(step).size} entries; x0 has {n}.")
+    return relative, absolute
 
 
 def difference_gradient(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,6 +54,13 @@ class Method:
         """The three rules."""
         return (self.curvature, self.step, self.globalize)
 
+    def described(self) -> dict[str, str]:
+        """Return the value of every option in words; numbers that are equal read the same."""
+        own = {
+            f.name: getattr(part, f.name) for part in self.parts for f in dataclasses.fields(part)
+        }
+        return {name: _in_words(value) for name, value in own.items()}
+
     def option_names(self) -> set[str]:
         """Return the names of all options that the three rules own."""
         names = {f.name for part in self.parts for f in dataclasses.fields(part)}
@@ -79,3 +87,10 @@ class Method:
         return dataclasses.replace(
             self, curvature=changed[0], step=changed[1], globalize=changed[2]
         )
+
+
+def _in_words(value: Any) -> str:
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        return repr(value)
+    number = float(value)  # NumPy's numbers too
+    return repr(int(number)) if number.is_integer() else repr(number)

@@ -88,7 +88,7 @@ class Objective:
         self.words = words
         self._spent = 0
         self._begin = time.monotonic()
-        self._steps = (relative_step, absolute_step)
+        self._steps = differences.checked_steps(relative_step, absolute_step, self.n)
         self._at: tuple[Iterate, Callable[[Array], Array]] | None = None
         self._set_function(fun, jac)
         self._set_products(fun, hess, hessp)

@@ -206,6 +206,12 @@ def test_what_cannot_be_used(changes, error, words) -> None:
         objective(**changes)
 
 
+@pytest.mark.parametrize("name", ["absolute_step", "relative_step"])
+def test_steps_of_another_length_are_named(name) -> None:
+    with pytest.raises(ValueError, match=r"(eps|finite_diff_rel_step) has 2 entries; x0 has 3"):
+        objective(jac="2-point", **{name: [1e-6, 1e-6]})
+
+
 def test_a_gradient_that_is_forgotten_is_named() -> None:
     with pytest.raises(ValueError, match="jac returned None; it must return the 3 entries"):
         objective(jac=lambda x: None).at(X)

@@ -177,11 +177,7 @@ def words_of(path: Any, *, on_batches: bool) -> Words:
 
 def row_settings(method: Method) -> dict[str, str]:
     """Return the value of every option of a method, in words: a run is gone on with as it was."""
-    return {
-        f"options[{f.name!r}]": repr(getattr(part, f.name))
-        for part in method.parts
-        for f in dataclasses.fields(part)
-    }
+    return {f"options[{name!r}]": value for name, value in method.described().items()}
 
 
 def feed_of(

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from negopt._array import Array, adopt, is_array, library_of, namespace_of, to_host
+from negopt._array import Array, adopt, device_of, is_array, library_of, namespace_of, to_host
 from negopt.neural._cache import take_rows
 
 __all__ = ["fingerprint", "libraries_in", "number_of_samples", "rows_of", "type_of"]
 
 Indices = np.ndarray[Any, np.dtype[np.int64]]
+#: Entries of which a weighted copy is held at a time.
+BLOCK = 2**20
 #: Integers as wide as the entries of an array: what its bits are read as.
 WORDS = {1: "uint8", 2: "int16", 4: "int32", 8: "int64"}
 
@@ -107,24 +109,41 @@ def fingerprint(tree: Any) -> str:
         return f"({', '.join(map(fingerprint, tree))})"
     if tree is None or isinstance(tree, (bool, int, float, str)):
         return str(tree)
+    dense = _dense_parts(tree)
+    if dense is not None:
+        return f"sparse {' x '.join(map(str, tree.shape))} {fingerprint(dense)}"
+    tree = np.asarray(tree) if isinstance(tree, np.generic) else tree
     if not is_array(tree):
         return type(tree).__name__
     shape = " x ".join(map(str, tree.shape)) or "one"
     kind = type_of(tree)
     if kind.startswith("key<"):  # JAX shows its random keys and hands out no bits of them
         return f"{shape} {kind} {zlib.crc32(repr(tree).encode()):08x}"
-    dense = str(getattr(tree, "layout", "torch.strided")) == "torch.strided"
-    if dense and namespace_of(tree).isdtype(tree.dtype, ("bool", "numeric")):
+    if namespace_of(tree).isdtype(tree.dtype, ("bool", "numeric")):
         return f"{shape} {kind} {_checksum(tree):08x}"
     return f"{shape} {kind}"
+
+
+def _dense_parts(x: Any) -> tuple[Any, ...] | None:
+    """Return the arrays that a sparse one of SciPy or torch consists of, None for all others."""
+    layout = str(getattr(x, "layout", ""))
+    if layout == "torch.sparse_coo":
+        return x._indices(), x._values()
+    if layout == "torch.sparse_csr":
+        return x.crow_indices(), x.col_indices(), x.values()
+    if not layout and hasattr(x, "tocoo"):
+        triples = x.tocoo()
+        return triples.row, triples.col, triples.data
+    return None
 
 
 def _checksum(x: Array) -> int:
     """Return a number that changes with any entry, and where entries change places.
 
-    It is made of the sums of rows and columns of a square that the entries are laid out in:
-    no more than these leave the device.  Bits are summed, as integers: the order in which a
-    device does so, and so the device, does not matter.
+    It is made of sums over the rows and the columns of a square that the entries are laid out
+    in, those over columns with a weight for each row: no more than these leave the device.
+    Bits are summed, as integers: the order in which a device does so, and so the device, does
+    not matter.
     """
     if library_of(x) == "jax.numpy":  # without 64 bits it cannot sum
         x = adopt(x)
@@ -133,7 +152,9 @@ def _checksum(x: Array) -> int:
         x = xp.stack([xp.real(x), xp.imag(x)])
     width = getattr(x.dtype, "itemsize", 0)
     if hasattr(x, "view") and width in WORDS:
-        x = getattr(x, "detach", lambda: x)().view(getattr(xp, WORDS[width]))
+        if library_of(x) == "torch":
+            x = x.detach().resolve_conj().resolve_neg()
+        x = x.view(getattr(xp, WORDS[width]))
         if int(x.__dlpack_device__()[0]) == 1:  # the host: NumPy is the fastest, on shared memory
             x = np.asarray(x)
     else:  # the standard itself knows no bits
@@ -143,9 +164,21 @@ def _checksum(x: Array) -> int:
     side = max(1, math.isqrt(flat.shape[0]))
     even = flat.shape[0] // side * side
     square = xp.reshape(flat[:even], (-1, side))
-    sums = [xp.sum(square, axis=axis, dtype=xp.int64) for axis in (0, 1)]
-    sums.append(xp.astype(flat[even:], xp.int64))
+    sums = [xp.sum(square, axis=1, dtype=xp.int64), xp.astype(flat[even:], xp.int64)]
+    weights = xp.asarray(_weights(square.shape[0]), device=device_of(x))
+    step = max(1, BLOCK // side)
+    for start in range(0, square.shape[0], step):
+        some = slice(start, start + step)
+        sums.append(xp.sum(square[some, :] * weights[some, None], axis=0, dtype=xp.int64))
     both = xp.concat(sums)
     # N.B. float64, in which numbers come to the host, holds integers up to 2^53: in two halves.
     halves = xp.stack([both // 2**32, both % 2**32])
     return zlib.crc32(to_host(halves).tobytes())
+
+
+def _weights(count: int) -> Indices:
+    """Return odd integers without a pattern, the same everywhere (the mixer of SplitMix64)."""
+    z = np.arange(1, count + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+    for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
+        z = (z ^ (z >> np.uint64(shift))) * np.uint64(factor)
+    return (z ^ (z >> np.uint64(31)) | np.uint64(1)).view(np.int64)

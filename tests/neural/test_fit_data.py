@@ -179,6 +179,47 @@ def test_a_fingerprint_is_that_of_the_content(dtype: str, xp_case: Any) -> None:
         assert fingerprint(xp_case.asarray(other, dtype)) != mine
 
 
+@pytest.mark.parametrize(("count", "kinds"), [(150, 3), (100, 4), (1000, 10), (64, 8)])
+def test_labels_that_change_places_have_another_fingerprint(count: int, kinds: int) -> None:
+    labels = np.eye(kinds)[np.repeat(np.arange(kinds), count // kinds + 1)[:count]]
+    own, rng = fingerprint(labels), np.random.default_rng(0)
+    assert own == fingerprint(labels.copy())
+    for shift in range(1, 30):
+        assert fingerprint(np.roll(labels, shift, axis=0)) != own
+    for _ in range(200):
+        i, j = rng.integers(count, size=2)
+        swapped = labels.copy()
+        swapped[[i, j]] = labels[[j, i]]
+        assert (fingerprint(swapped) == own) == np.array_equal(swapped, labels)
+    y = np.array([0.0, 1.0, 1.0, 0.0])
+    assert fingerprint(y) != fingerprint(1.0 - y)
+
+
+def test_fingerprints_go_by_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(0).standard_normal((40, 50))
+    whole = fingerprint(x[:, :3])
+    monkeypatch.setattr("negopt.neural._trees.BLOCK", 7)
+    x[30, 2] = np.nextafter(x[30, 2], 9.0)
+    assert fingerprint(x[:, :3]) != whole
+    assert fingerprint(np.float32(2)) == fingerprint(np.asarray(np.float32(2)))
+    assert fingerprint(np.int64(2)) != fingerprint(np.int64(3))
+
+
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta:UserWarning")
+def test_fingerprints_of_sparse_data() -> None:
+    sparse = pytest.importorskip("scipy.sparse")
+    matrix = sparse.random_array((20, 5), density=0.3, rng=0)
+    own = fingerprint(matrix)
+    assert own == fingerprint(matrix.copy()) != fingerprint(2 * matrix)
+    torch = pytest.importorskip("torch")
+    tensor = torch.asarray(matrix.toarray())
+    for kind in (tensor.to_sparse(), tensor.to_sparse_csr()):
+        assert fingerprint(kind) == fingerprint(kind.clone()) != fingerprint(2 * kind)
+    z = torch.complex(tensor, tensor.roll(1))
+    assert fingerprint(z.conj()) == fingerprint(z.conj().clone()) != fingerprint(z)
+    assert fingerprint(z.conj().imag) == fingerprint(-z.imag)
+
+
 def test_fingerprints_of_signs_trees_and_other_types() -> None:
     signs = np.sign(Y)
     assert fingerprint(signs) != fingerprint(-signs)

@@ -442,10 +442,10 @@ def test_states_that_do_not_fit_are_refused():
     empty = optimizer.state_dict()
     optimizer.step(closure_of(net, functional.mse_loss, X, y, optimizer))
     saved, before = optimizer.state_dict(), optimizer.iterations
-    with pytest.raises(ValueError, match="from method 'lqn-tr'"):
+    with pytest.raises(ValueError, match="from method 'lqn-tr', not 'lsr1-tr'"):
         Optimizer(net.parameters(), "lsr1-tr").load_state_dict(saved)
     bigger = nn.Linear(40, 1)
-    with pytest.raises(ValueError, match="of 33 parameters but the optimizer has 41"):
+    with pytest.raises(ValueError, match="of 33 parameters but the optimizer has 41 to train"):
         Optimizer(bigger.parameters(), "lqn-tr").load_state_dict(saved)
     theirs = torch.optim.LBFGS(net.parameters())
     theirs.step(closure_of(net, functional.mse_loss, X, y, theirs))
@@ -616,6 +616,39 @@ def test_what_is_trained_may_change():
     assert optimizer.iterations > 0
 
 
+def test_the_default_method_does_not_depend_on_what_is_frozen():
+    net = nn.Sequential(nn.Linear(2, 60), nn.Tanh(), nn.Linear(60, 1))  # 241 and 61 parameters
+    net[0].requires_grad_(False)
+    assert Optimizer(net.parameters()).method.name == "lqn-tr"
+
+
+def test_a_state_goes_where_the_same_parameters_are_frozen():
+    runs = []
+    for _ in range(2):
+        net, X, y = small()
+        optimizer = Optimizer(net.parameters(), "lqn-tr")
+        net[0].requires_grad_(False)  # behind the optimizer's back
+        runs.append((net, optimizer, closure_of(net, functional.mse_loss, X, y, optimizer)))
+    (net, first, closure), (other, second, again) = runs
+    first.step(closure)
+    other.load_state_dict(net.state_dict())
+    second.load_state_dict(first.state_dict())
+    assert second.iterations == first.iterations > 0
+    assert first.step(closure).item() == second.step(again).item()
+    net[0].requires_grad_(True)
+    whole = Optimizer(net.parameters(), "lqn-tr").state_dict()
+    with pytest.raises(ValueError, match="of 33 parameters but the optimizer has 9 to train"):
+        second.load_state_dict(whole)
+
+
+def test_a_loss_may_be_numpys():
+    net, X, y = small()
+    optimizer = Optimizer(net.parameters())
+    inner = closure_of(net, functional.mse_loss, X, y, optimizer)
+    optimizer.step(lambda: inner().detach().numpy())
+    assert optimizer.iterations > 0
+
+
 @pytest.mark.parametrize("how", ["deepcopy", "pickle"])
 def test_a_copy_is_whole(how):
     net, X, y = small()
@@ -652,8 +685,11 @@ def test_states_of_other_options_or_damaged_are_refused():
     optimizer = Optimizer(net.parameters(), "lsr1-wolfe-pm", history_size=5)
     optimizer.step(closure_of(net, functional.mse_loss, X, y, optimizer))
     saved = optimizer.state_dict()
-    with pytest.raises(ValueError, match="the state is of maxcor=5, not 7"):
+    with pytest.raises(ValueError, match="the state is of history_size=5, not 7"):
         Optimizer(net.parameters(), "lsr1-wolfe-pm", history_size=7).load_state_dict(saved)
+    equal = Optimizer(net.parameters(), "lsr1-wolfe-pm", history_size=np.int64(5))
+    equal.load_state_dict(saved)
+    assert equal.iterations == optimizer.iterations
     saved["state"]["arrays"].pop("state.iterate.x")
     with pytest.raises(ValueError, match=r"is damaged: it lacks 'state.iterate.x'"):
         optimizer.load_state_dict(saved)

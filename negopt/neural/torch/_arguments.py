@@ -13,7 +13,7 @@ from negopt._options import RunOptions, check_integer, check_number, user_level
 from negopt._random import generator
 from negopt.methods import METHODS, Method, choose
 
-__all__ = ["GROUP", "HISTORY", "check", "fill", "method_of", "settled"]
+__all__ = ["GROUP", "HISTORY", "RENAMED", "check", "fill", "method_of", "settled"]
 
 #: Options of a run that may be given here; the others have torch's names.
 RUN = ("certify", "certify_products", "max_escapes", "rng", "ftarget", "maxtime", "norm", "grtol")

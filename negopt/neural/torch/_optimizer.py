@@ -158,7 +158,8 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         self._parameters = Parameters(self._named())
         if method is None and history_size is not None:
             method = "lqn-tr"
-        row = method_of(method, self._parameters.size)
+        # N.B. of all, frozen or not: which are frozen may change.
+        row = method_of(method, sum(p.numel() for p in group["params"]))
         self.method, self._run = settled(row, options, lr, history_size, line_search_fn)
         for numbers in (self.defaults, group):
             fill(numbers, self.method)
@@ -266,7 +267,7 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         self._parameters.write_gradients(state.iterate.g)
         return evaluated.first
 
-    def _follow_parameters(self) -> None:
+    def _follow_parameters(self, *, warn: bool = True) -> None:
         """Begin anew where other parameters are to be trained than in the step before."""
         known = self._parameters
         trained = [p for _, p in self._named() if p.requires_grad]
@@ -275,7 +276,8 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
             return
         self._parameters = Parameters(self._named())
         self._random = RandomNumbers(self._parameters.device)
-        if self._state is not None:
+        had, self._state = self._state is not None, None
+        if had and warn:
             warnings.warn(
                 f"{self._parameters.size} parameters are trained from now on, {known.size} were "
                 "before (or their type or device has changed): the memory of curvature begins "
@@ -283,7 +285,6 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
                 UserWarning,
                 stacklevel=user_level(),
             )
-            self._state = None
 
     # --- copies ----------------------------------------------------------------------------
 
@@ -301,6 +302,7 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         ``module.state_dict()`` beside it, and ``torch.get_rng_state()`` where there is
         dropout.  ``torch.load(..., weights_only=True)`` reads it.
         """
+        self._follow_parameters(warn=False)
         saved: dict[str, Any] = super().state_dict()
         saved["state"] = packed(self._state, self.method, self._parameters.size)
         return saved
@@ -318,6 +320,7 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         missing = sorted(GROUP - groups[0].keys())
         if missing:
             raise ValueError(f"the state is of another optimizer: it lacks {', '.join(missing)}.")
+        self._follow_parameters(warn=False)
         state = restored(state_dict.get("state", {}), self.method, self._parameters.gather())
         super().load_state_dict({**state_dict, "state": {}})
         self._state = state

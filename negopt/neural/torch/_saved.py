@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,6 +11,7 @@ from negopt._resume import adopt
 from negopt._types import Iterate, State
 from negopt.checkpoint import FORMAT, _decode, _encode
 from negopt.methods import Method
+from negopt.neural.torch._arguments import RENAMED
 
 __all__ = ["packed", "restored"]
 
@@ -46,8 +47,8 @@ def restored(saved: dict[str, Any], method: Method, x: torch.Tensor) -> State | 
         )
     if saved["n"] != len(x):
         raise ValueError(
-            f"the state is of {saved['n']} parameters but the optimizer has {len(x)}: load it "
-            "beside the module that it was saved with."
+            f"the state is of {saved['n']} parameters but the optimizer has {len(x)} to train: "
+            "load it beside the module that it was saved with, with the same ones frozen."
         )
     if "tree" not in saved:  # before the first step
         return None
@@ -56,19 +57,23 @@ def restored(saved: dict[str, Any], method: Method, x: torch.Tensor) -> State | 
         state: State = _decode(saved["tree"], arrays)
     except KeyError as missing:
         raise ValueError(f"the state is damaged: it lacks {missing}.") from None
+    if state.method != method.name:
+        raise ValueError(
+            f"the state is from method {state.method!r}, not {method.name!r}: make the optimizer "
+            "with the method that it was saved with."
+        )
     point = replace(state.iterate, x=x, g=x)
     state = replace(state, iterate=point, best=point)
     state = adopt(state, method.name, x, (method.curvature, method.globalize))
     for name, now in _settings(method).items():
         if saved["options"].get(name) != now:
             raise ValueError(
-                f"the state is of {name}={saved['options'].get(name)}, not {now}: make the "
-                "optimizer with the options that it was saved with."
+                f"the state is of {RENAMED.get(name, name)}={saved['options'].get(name)}, not "
+                f"{now}: make the optimizer with the arguments that it was saved with."
             )
     return state
 
 
 def _settings(method: Method) -> dict[str, str]:
     """Return the options of a method in words, but for the rate, which is the group's."""
-    own = {f.name: getattr(part, f.name) for part in method.parts for f in fields(part)}
-    return {name: repr(value) for name, value in own.items() if name != "learning_rate"}
+    return {name: text for name, text in method.described().items() if name != "learning_rate"}

@@ -72,7 +72,7 @@ class Closure:
             raise ValueError("the closure returned None; it must return the loss.")
         if self.first is None:
             self.first = loss
-        value = loss.detach() if isinstance(loss, torch.Tensor) else loss
+        value = loss.detach() if isinstance(loss, torch.Tensor) else float(loss)
         if self._buffers is not None:
             self._trials.append((value, after))
         return value, self._parameters.gradients()
