@@ -641,6 +641,29 @@ def test_a_state_goes_where_the_same_parameters_are_frozen():
         second.load_state_dict(whole)
 
 
+def test_all_may_be_frozen_between_steps():
+    net, X, y = small()
+    optimizer = Optimizer(net.parameters(), "lqn-tr")
+    closure = closure_of(net, functional.mse_loss, X, y, optimizer)
+    optimizer.step(closure)
+    net.requires_grad_(False)
+    optimizer.load_state_dict(optimizer.state_dict())
+    with pytest.raises(ValueError, match="nothing to train"):
+        optimizer.step(closure)
+    net.requires_grad_(True)
+    before = optimizer.iterations
+    optimizer.step(closure)
+    assert optimizer.iterations > before > 0
+
+
+@pytest.mark.parametrize("changes", [{"lr": 0.0, "method": "gd"}, {"tolerance_grad": 1e9}])
+def test_one_call_that_was_enough_is_no_warning(changes):
+    net, X, y = small()
+    optimizer = Optimizer(net.parameters(), max_eval=1, **changes)
+    optimizer.step(closure_of(net, functional.mse_loss, X, y, optimizer))
+    assert (optimizer.iterations, optimizer.evaluations) == (0, 1)
+
+
 def test_a_loss_may_be_numpys():
     net, X, y = small()
     optimizer = Optimizer(net.parameters())

@@ -256,8 +256,8 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         self._parameters.write(state.iterate.x)
         if error is not None:
             raise error
-        spent = self.evaluations - before[1]
-        if state.k == before[0] and run.maxfun is not None and run.maxfun - spent < 1:
+        cut = state.k == before[0] and bool(run.maxiter) and state.status is Status.LIMIT
+        if cut and run.maxfun is not None and self.evaluations - before[1] >= run.maxfun:
             warnings.warn(
                 f"max_eval={run.maxfun} calls of the closure were not enough for one iteration of "
                 f"{method.name!r}, so nothing, or next to nothing, was gained: raise max_eval.",
@@ -272,7 +272,8 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         known = self._parameters
         trained = [p for _, p in self._named() if p.requires_grad]
         same = len(trained) == len(known.tensors) and all(map(operator.is_, trained, known.tensors))
-        if same and all((p.dtype, p.device) == (known.dtype, known.device) for p in trained):
+        same = same and all((p.dtype, p.device) == (known.dtype, known.device) for p in trained)
+        if same or not (trained or warn):  # nothing is to be said of nothing, but at a step
             return
         self._parameters = Parameters(self._named())
         self._random = RandomNumbers(self._parameters.device)
