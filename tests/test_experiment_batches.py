@@ -218,3 +218,20 @@ def test_the_page_on_l_sr1():
         assert f"{text} %" in PAGE
     overlap = convolutions("lsr1-tr, overlap 0.25")
     assert overlap["passes_10%"] > 1.5 * convolutions("lsr1-tr")["passes_10%"]
+
+
+def test_the_page_on_resnet():
+    rows = read(RESULTS / "resnet-20-summary.csv")
+    error = {(r["run"], r["batch"]): 100 * float(r["error"]) for r in rows}
+    memories = ["lsr1-tr, memory 2", "lsr1-tr", "lsr1-tr, memory 10"]
+    assert [round(error[run, "512"]) for run in memories] == [61, 60, 62]
+    shown = {"SGD, 0.1": (45, 49), "Adam, 0.001": (46, 54), "lsr1-tr": (64, 60)}
+    for run, pair in shown.items():
+        assert tuple(round(error[run, size]) for size in ("128", "512")) == pair
+    assert error["lqn-tr", "512"] < error["lqn-tr", "128"]
+    ours = [r for r in rows if r["run"].startswith("lsr1")]
+    assert {float(r["skipped"]) for r in ours} == {0.0}
+    (slow,) = (r for r in ours if r["run"] == "lsr1-tr, factors 0.8 and 2")
+    assert 0.45 < float(slow["rejected"]) < 0.5
+    assert round(100 * float(slow["error"])) == 71
+    assert {r["data"] for r in rows} == {"CIFAR-10, subset"}

@@ -107,7 +107,9 @@ def draw_lenet(out: Path, network: str) -> None:
         ax.grid(visible=True, alpha=0.3, linewidth=0.6)
         ax.yaxis.set_major_formatter(_percent)
         ax.yaxis.set_minor_formatter("")
-        ax.set_yticks([0.02, 0.05, 0.1, 0.2, 0.5])
+        low, high = ax.get_ylim()
+        marks = (0.02, 0.05, 0.1, 0.2, 0.5) if low < 0.2 else (0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
+        ax.set_yticks([mark for mark in marks if low <= mark <= high])
     _legend(figure, axes)
     save(figure, out / f"{network}.png")
 
