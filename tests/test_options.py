@@ -81,7 +81,8 @@ def test_steps_of_differences_are_refused(name, value) -> None:
 
 @pytest.mark.parametrize("value", [1e-8, -1e-8, [1e-8, 1e-6], np.full(3, 1e-4)])
 def test_steps_of_differences_are_accepted(value) -> None:
-    RunOptions(eps=value, finite_diff_rel_step=value)
+    run = RunOptions(eps=value, finite_diff_rel_step=value)
+    assert run.eps is run.finite_diff_rel_step is value
 
 
 @pytest.mark.parametrize("name", ["certify", "record", "return_all"])
