@@ -56,7 +56,7 @@ $(VENV)/.stamp-frameworks: $(VENV)/.stamp-test
 frameworks: $(VENV)/.stamp-frameworks ## the tests that need PyTorch or JAX, which are installed for them
 	$(BIN)/python -m pytest -n $(JOBS) tests/neural tests/test_array.py tests/test_experiment_torch.py tests/test_public_api.py
 
-# Experiments and SciPy's own tests take a third of the time and reach no line of their own.
+# Without experiments and SciPy's own tests, which take long and reach next to no line of their own.
 coverage: $(VENV)/.stamp-test ## the tests with Numba switched off, so that kernels count, and those of what needs it; fails under 95 %
 	rm -f .coverage .coverage.*
 	NEGOPT_DISABLE_JIT=1 $(BIN)/python -m pytest -n $(JOBS) --ignore-glob='*/test_experiment*' -k 'not scipys_own_tests' \

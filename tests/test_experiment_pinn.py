@@ -216,6 +216,22 @@ def test_what_the_page_says_of_one_stage(kind):
     assert slow > 10 * fast
 
 
+def test_another_start_changes_more_than_another_type():
+    runs = {(r["optimizer"], r["recipe"]) for r in read(STORED)}
+    for run in runs:
+        errors = {
+            kind: [
+                float(r["error"])
+                for r in read(STORED)
+                if (r["optimizer"], r["recipe"], r["type"], r["calls"]) == (*run, kind, "400")
+            ]
+            for kind in STORED_TYPES
+        }
+        middle = [np.median(values) for values in errors.values()]
+        starts = [max(values) / min(values) for values in errors.values()]
+        assert max(middle) / min(middle) < min(starts)
+
+
 def test_the_search_free_rival_goes_astray_in_single_precision():
     ends = {}
     for r in read(STORED):

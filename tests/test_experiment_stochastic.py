@@ -135,6 +135,11 @@ def test_the_page_on_energy_says_what_was_measured():
     theirs = [float(r["source_train"]) for r in rows if r["source_train"]]
     assert max(ours["dqn-wolfe-pm"], ours["lqn-tr, 100 pairs"]) < min(theirs)
     assert ours["lqn-tr"] < 0.000657
+    single = read(RESULTS / "stochastic-energy.csv")
+    ends = sorted(round(1e3 * float(r["train"])) for r in single if r["run"] == "Ours")
+    assert ends[2:] == [4, 30, 101]  # "two of its five starts end far above"
+    worst = max(1e3 * float(r["test"]) for r in single if r["run"] == "dqn-wolfe-pm")
+    assert f"{worst:.1f}" == "12.7"
     assert {r["seeds"] for r in rows if r["run"] != "Exact SFN, 600 steps"} == {"5"}
     assert ours["Adam"] < 1.1 * 0.000657
     assert ours["SGD"] < 1.1 * 0.001947

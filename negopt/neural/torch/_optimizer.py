@@ -34,9 +34,9 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         All in one group, of one type (float32 or float64) and on one device.  Names need
         torch 2.6.
     method : str or Method, optional
-        One of ``negopt.METHODS``.  By default ``"lqn-tr"``, below 121 parameters
-        ``"dqn-wolfe-pm"``: what `negopt.minimize` takes for gradients.  With `history_size`
-        always ``"lqn-tr"``.
+        One of ``negopt.METHODS``.  By default ``"lqn-tr"``, below 121 parameters (frozen ones
+        count, as they may be trained later) ``"dqn-wolfe-pm"``: what `negopt.minimize` takes
+        for gradients.  With `history_size` always ``"lqn-tr"``.
     lr : float, optional
         Learning rate of the methods that have one (``"gd"``, ``"adam"``, ``"sfn-series"``),
         by default their own; the others find the length of their steps, and warn of a value
@@ -197,12 +197,12 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
 
     @property
     def iterations(self) -> int:
-        """Iterations made, in all steps."""
+        """Iterations made since the memory of curvature began."""
         return 0 if self._state is None else self._state.k
 
     @property
     def evaluations(self) -> int:
-        """Calls of the closure, in all steps."""
+        """Calls of the closure since the memory of curvature began."""
         return 0 if self._state is None else self._state.counters.nfev
 
     def step(self, closure: Callable[[], Any]) -> Any:
