@@ -185,7 +185,7 @@ class Solver:
             self.step_norm = outcome.step_norm
             if trial.finite and outcome.informative:
                 y = trial.g - here.g if self.difference is None else self.difference(here, trial)
-                self._learn(state, outcome.s, y, accepted=outcome.accepted)
+                self._learn(state, outcome.s, y, outcome, accepted=outcome.accepted)
         if outcome.accepted and trial is not None:
             state.iterate = trial
             state.resets = 0
@@ -234,8 +234,10 @@ class Solver:
             differences=self.objective.scheme is not None,
         )
 
-    def _learn(self, state: State, s: Any, y: Any, *, accepted: bool) -> None:
-        if not self.method.curvature.update(state.memory, s, y):
+    def _learn(
+        self, state: State, s: Any, y: Any, outcome: Outcome | None = None, *, accepted: bool
+    ) -> None:
+        if not self.method.curvature.update(state.memory, s, y, outcome):
             state.counters.n_skipped += 1
         if accepted:
             self.objective.learn(s, y)

@@ -153,6 +153,8 @@ class Step:
         Whether the bound was active.
     euclidean : float
         Euclidean length of `s`, where that is not `norm`.
+    learnt : object or None
+        What the step rule has found out on the way (products, a basis), for the model.
     """
 
     s: Array
@@ -161,6 +163,7 @@ class Step:
     norm: float
     on_boundary: bool = False
     euclidean: float = math.nan
+    learnt: Any = None
 
     @property
     def length(self) -> float:
@@ -179,6 +182,10 @@ class Outcome:
 
     Attributes
     ----------
+    start : Iterate or None
+        The point that the step was taken from.
+    step : Step or None
+        What the step rule proposed last.
     trial : Iterate or None
         The last point tried; None when not even one could be formed.
     s : array or None
@@ -191,6 +198,8 @@ class Outcome:
         The rule can make no progress from here with this model.
     """
 
+    start: Iterate | None = None
+    step: Step | None = None
     trial: Iterate | None = None
     s: Array | None = None
     accepted: bool = False
@@ -344,8 +353,12 @@ class Curvature(Protocol):
         """Return the operator at `iterate`."""
         ...
 
-    def update(self, memory: Any, s: Array, y: Array) -> bool:
-        """Store a pair; return whether the model changed."""
+    def update(self, memory: Any, s: Array, y: Array, outcome: Outcome | None = None) -> bool:
+        """Store a pair; return whether the model changed.
+
+        `outcome` is that of the step whose pair this is, where there was one: what was
+        measured on the way, and what the step rule has learnt (``outcome.step.learnt``).
+        """
         ...
 
     def reset(self, memory: Any) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 
 from negopt._array import Array
 from negopt._options import check_choice, check_number
-from negopt._types import Iterate, saved
+from negopt._types import Iterate, Outcome, saved
 from negopt.curvature.inverse import (
     DenseInverse,
     UnitRule,
@@ -110,7 +110,9 @@ class BFGS(UnitRule):
         first = self.look(memory, iterate)
         return PositiveInverse(current(memory), first, memory.units)
 
-    def update(self, memory: PositiveMemory, s: Array, y: Array) -> bool:
+    def update(
+        self, memory: PositiveMemory, s: Array, y: Array, outcome: Outcome | None = None
+    ) -> bool:
         """Apply the update; return False when the pair was skipped."""
         products = pair_products(s, y, memory.units)
         if products is None:

@@ -10,7 +10,7 @@ import numpy as np
 from negopt._array import Array, all_finite, namespace_of, scalars
 from negopt._dense import symmetric_eigen
 from negopt._options import check_number
-from negopt._types import Iterate, saved
+from negopt._types import Iterate, Outcome, saved
 
 __all__ = ["DenseHessian", "DenseOperator", "HessianMemory"]
 
@@ -158,7 +158,9 @@ class DenseHessian:
             )
         return DenseOperator(matrix, matrix if memory.average is None else memory.average, memory)
 
-    def update(self, memory: HessianMemory, s: Array, y: Array) -> bool:
+    def update(
+        self, memory: HessianMemory, s: Array, y: Array, outcome: Outcome | None = None
+    ) -> bool:
         """Nothing to learn from a pair."""
         return True
 

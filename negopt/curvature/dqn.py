@@ -8,7 +8,7 @@ from typing import Any
 
 from negopt._array import Array, dot, scalars
 from negopt._options import check_choice, check_number
-from negopt._types import Iterate, saved
+from negopt._types import Iterate, Outcome, saved
 from negopt.curvature.bfgs import PositiveMemory, current, positive_update
 from negopt.curvature.inverse import (
     DenseInverse,
@@ -108,7 +108,9 @@ class HybridInverse(UnitRule):
         matrix, image = (free, e) if take_free else (positive, d)
         return DenseInverse(matrix, first, units, (g, image))
 
-    def update(self, memory: HybridMemory, s: Array, y: Array) -> bool:
+    def update(
+        self, memory: HybridMemory, s: Array, y: Array, outcome: Outcome | None = None
+    ) -> bool:
         """Apply both updates; return False when neither changed its model."""
         products = pair_products(s, y, memory.units)
         if products is None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from negopt._array import Array, dot, namespace_of, scalars
 from negopt._options import check_choice, check_number
-from negopt._types import Iterate, Products, saved
+from negopt._types import Iterate, Outcome, Products, saved
 from negopt.curvature.metric import OF_GRADIENTS
 
 __all__ = ["EllipsoidMemory", "EllipsoidOperator", "EllipsoidProducts"]
@@ -211,7 +211,9 @@ class EllipsoidProducts:
             memory.unit = 1.0 / (first * size)
         return memory.unit * size
 
-    def update(self, memory: EllipsoidMemory, s: Array, y: Array) -> bool:
+    def update(
+        self, memory: EllipsoidMemory, s: Array, y: Array, outcome: Outcome | None = None
+    ) -> bool:
         """Count the gradient at the point that was left."""
         if memory.next_moment is not None:
             memory.moment, memory.weight = memory.next_moment, memory.next_weight

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from negopt._array import Array, dot, scalars
 from negopt._options import check_choice
-from negopt._types import Iterate, saved
+from negopt._types import Iterate, Outcome, saved
 
 __all__ = ["IdentityOperator", "NoCurvature", "NoMemory", "ScaleMemory", "ScaledIdentity"]
 
@@ -50,7 +50,7 @@ class NoCurvature:
         """Return the identity."""
         return IdentityOperator()
 
-    def update(self, memory: NoMemory, s: Array, y: Array) -> bool:
+    def update(self, memory: NoMemory, s: Array, y: Array, outcome: Outcome | None = None) -> bool:
         """Nothing to learn; return whether the pair is one at all."""
         return _products(s, y) is not None
 
@@ -124,7 +124,9 @@ class ScaledIdentity:
         scale = memory.scale or iterate.gnorm
         return IdentityOperator(scale if 0.0 < scale < math.inf else 1.0)
 
-    def update(self, memory: ScaleMemory, s: Array, y: Array) -> bool:
+    def update(
+        self, memory: ScaleMemory, s: Array, y: Array, outcome: Outcome | None = None
+    ) -> bool:
         """Measure the curvature along `s`."""
         products = _products(s, y)
         if products is None:

@@ -10,7 +10,7 @@ import numpy as np
 from negopt import kernels
 from negopt._array import Array, float64_rows_dot, from_host, namespace_of
 from negopt._options import check_integer, check_number
-from negopt._types import Iterate
+from negopt._types import Iterate, Outcome
 from negopt.curvature.compact import PairMemory, new_pair_memory, store_pair
 
 __all__ = ["LBFGS", "TwoLoopOperator"]
@@ -85,7 +85,9 @@ class LBFGS:
         """Return the model of the stored pairs."""
         return TwoLoopOperator(memory, 1.0 / iterate.gnorm if iterate.gnorm > 0.0 else 1.0)
 
-    def update(self, memory: PairMemory, s: Array, y: Array) -> bool:
+    def update(
+        self, memory: PairMemory, s: Array, y: Array, outcome: Outcome | None = None
+    ) -> bool:
         """Store the pair; return False when it was skipped."""
         return store_pair(memory, s, y, remember=1, skip=self.skip)
 

@@ -9,7 +9,7 @@ from typing import Any
 from negopt import kernels
 from negopt._array import Array
 from negopt._options import check_choice, check_integer, check_number
-from negopt._types import Iterate
+from negopt._types import Iterate, Outcome
 from negopt.curvature.compact import CompactOperator, PairMemory, new_pair_memory, store_pair
 
 __all__ = ["LSR1"]
@@ -100,7 +100,9 @@ class LSR1:
         gamma = initial_scaling(memory, self.gamma, iterate.gnorm)
         return CompactOperator(memory, gamma, kernels.SR1_PAIRS, self.skip, iterate.x)
 
-    def update(self, memory: PairMemory, s: Array, y: Array) -> bool:
+    def update(
+        self, memory: PairMemory, s: Array, y: Array, outcome: Outcome | None = None
+    ) -> bool:
         """Store the pair."""
         return store_pair(memory, s, y, self.remember)
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from negopt._array import Array, dot, namespace_of, scalars
 from negopt._options import check_choice, check_number
-from negopt._types import Iterate, saved
+from negopt._types import Iterate, Outcome, saved
 
 __all__ = ["GradientMoments", "MomentMemory", "MomentOperator"]
 
@@ -118,7 +118,9 @@ class GradientMoments:
         spread = xp.sqrt(divisor) / math.sqrt(1.0 - self.beta2**count)
         return MomentOperator(first / (1.0 - self.beta1**count), spread + self.epsilon)
 
-    def update(self, memory: MomentMemory, s: Array, y: Array) -> bool:
+    def update(
+        self, memory: MomentMemory, s: Array, y: Array, outcome: Outcome | None = None
+    ) -> bool:
         """Count the gradient at the point that was left."""
         ss, yy = scalars(dot(s, s), dot(y, y))
         if not (0.0 < ss < math.inf and math.isfinite(yy)):

@@ -13,7 +13,7 @@ import numpy as np
 from negopt import kernels
 from negopt._array import Array, float64_rows_dot, namespace_of, norm
 from negopt._options import check_choice, check_integer
-from negopt._types import Iterate, Products, saved
+from negopt._types import Iterate, Outcome, Products, saved
 from negopt.curvature.compact import CompactOperator, PairMemory, new_pair_memory, store_pair
 from negopt.curvature.lsr1 import initial_scaling
 from negopt.curvature.metric import Metric, MetricMemory, MetricRule, learn_diagonal
@@ -225,7 +225,9 @@ class ModelledProducts(MetricRule):
         memory.failures = 0
         return fast
 
-    def update(self, memory: ModelledMemory, s: Array, y: Array) -> bool:
+    def update(
+        self, memory: ModelledMemory, s: Array, y: Array, outcome: Outcome | None = None
+    ) -> bool:
         """Learn from the products of the step, then from its ends."""
         rows, images = memory.rows, memory.images
         if memory.known is not None and self.metric in ("auto", "diag"):

@@ -11,7 +11,7 @@ import numpy as np
 from negopt._array import Array
 from negopt._dense import symmetric_eigen
 from negopt._lanczos import LanczosBasis, Subspace
-from negopt._types import Iterate, Products, saved
+from negopt._types import Iterate, Outcome, Products, saved
 
 __all__ = ["HessianProducts", "ProductMemory", "ProductOperator", "basis_solve"]
 
@@ -93,7 +93,9 @@ class HessianProducts:
         """Return the products at `iterate`."""
         return ProductOperator(objective.products(iterate), memory)
 
-    def update(self, memory: ProductMemory, s: Array, y: Array) -> bool:
+    def update(
+        self, memory: ProductMemory, s: Array, y: Array, outcome: Outcome | None = None
+    ) -> bool:
         """Nothing to learn from a pair."""
         return True
 

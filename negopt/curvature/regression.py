@@ -11,7 +11,7 @@ import numpy as np
 from negopt._array import Array, float64_rows_dot, from_host, namespace_of
 from negopt._dense import symmetric_eigen
 from negopt._options import check_choice, check_integer, check_number
-from negopt._types import Iterate, saved
+from negopt._types import Iterate, Outcome, saved
 
 __all__ = ["GradientRegression", "RegressionMemory", "RegressionOperator"]
 
@@ -180,7 +180,9 @@ class GradientRegression:
         least = max(self.least_spread, 1e-6)
         return RegressionOperator(memory, gamma, least, iterate.x.shape[0])
 
-    def update(self, memory: RegressionMemory, s: Array, y: Array) -> bool:
+    def update(
+        self, memory: RegressionMemory, s: Array, y: Array, outcome: Outcome | None = None
+    ) -> bool:
         """Add the point at the end of `s`, where the gradient has changed by `y`."""
         xp = namespace_of(s)
         step = xp.stack([s, y], axis=0)

@@ -7,7 +7,7 @@ from typing import Any
 
 from negopt._array import Array, dot, scalars
 from negopt._options import check_choice, check_number
-from negopt._types import Iterate
+from negopt._types import Iterate, Outcome
 from negopt.curvature.inverse import (
     DenseInverse,
     InverseMemory,
@@ -77,7 +77,9 @@ class SR1(UnitRule):
         first = self.look(memory, iterate)
         return DenseInverse(memory.matrix, first, memory.units, known)
 
-    def update(self, memory: InverseMemory, s: Array, y: Array) -> bool:
+    def update(
+        self, memory: InverseMemory, s: Array, y: Array, outcome: Outcome | None = None
+    ) -> bool:
         """Apply the update ``H + v v' / v'y``; return False when it was skipped."""
         products = pair_products(s, y, memory.units)
         if products is None:

@@ -11,7 +11,7 @@ import numpy as np
 from negopt._array import Array, from_host, to_host
 from negopt._dense import symmetric_eigen
 from negopt._options import check_choice, check_number
-from negopt._types import Iterate, saved
+from negopt._types import Iterate, Outcome, saved
 from negopt.curvature.inverse import first_scale, natural_units, unit_step
 
 __all__ = ["MatrixMemory", "MatrixOperator", "SR1Matrix"]
@@ -144,7 +144,9 @@ class SR1Matrix:
         scale = 1.0 / unit_step(iterate, units) if self.b0 == "scaled" else 1.0
         return MatrixOperator(scale * np.eye(int(iterate.x.shape[0])), units)
 
-    def update(self, memory: MatrixMemory, s: Array, y: Array) -> bool:
+    def update(
+        self, memory: MatrixMemory, s: Array, y: Array, outcome: Outcome | None = None
+    ) -> bool:
         """Apply the update ``B + r r' / r's``; return False when it was skipped."""
         a, b = to_host(s), to_host(y)
         if memory.units is not None:
