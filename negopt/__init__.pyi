@@ -1,7 +1,7 @@
 # The public names of negopt, each with the module that holds it.
 # Type checkers read this file; at run time lazy_loader reads it too (SPEC 1).
 
-from . import checkpoint, diagnostics, neural, problems
+from . import checkpoint, diagnostics, methods, neural, plot, problems
 from ._batch import minimize_batch
 from ._callables import (
     adam,
@@ -58,6 +58,7 @@ __all__ = [
     "lsr1_damped",
     "lsr1_tr",
     "lsr1_wolfe_pm",
+    "methods",
     "minimize",
     "minimize_batch",
     "neural",
@@ -65,6 +66,7 @@ __all__ = [
     "newton_cubic",
     "newton_krylov",
     "ogr",
+    "plot",
     "problems",
     "sfn_exact",
     "sfn_lanczos",

@@ -8,16 +8,22 @@ import math
 import numbers
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeGuard, TypeVar
 
 import numpy as np
 
 from negopt._array import to_host_value
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from negopt._types import State
+
 __all__ = [
+    "Rule",
     "RunOptions",
     "as_options",
     "check_choice",
@@ -31,7 +37,16 @@ __all__ = [
 ]
 
 
-def check_integer(name: str, value: Any, least: int = 1) -> None:
+T = TypeVar("T")
+
+
+class Rule(Protocol):
+    """A part of a method: a frozen dataclass, whose fields are its options."""
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[object]]]
+
+
+def check_integer(name: str, value: object, least: int = 1) -> None:
     """Raise ``ValueError`` unless `value` is an integer of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
         raise ValueError(f"{name}={value!r}: must be an integer >= {least}.")
@@ -39,7 +54,7 @@ def check_integer(name: str, value: Any, least: int = 1) -> None:
 
 def check_number(
     name: str,
-    value: Any,
+    value: object,
     low: float = 0.0,
     high: float = math.inf,
     *,
@@ -54,7 +69,7 @@ def check_number(
         raise ValueError(f"{name}={value!r}: must be a number in {left}{low:g}, {high:g}{right}.")
 
 
-def check_step(name: str, value: Any) -> None:
+def check_step(name: str, value: object) -> None:
     """Raise ``ValueError`` unless `value` is a step of differences, or an array of them."""
     try:
         # N.B. of a device array too: it is read once, before the run.
@@ -68,7 +83,7 @@ def check_step(name: str, value: Any) -> None:
         )
 
 
-def as_options(options: Any) -> dict[str, Any]:
+def as_options(options: object) -> dict[str, Any]:
     """Return a copy of the caller's ``options=``."""
     if options is None:
         return {}
@@ -80,7 +95,7 @@ def as_options(options: Any) -> dict[str, Any]:
     return dict(options)
 
 
-def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
+def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
     """Raise ``ValueError`` unless `value` is one of `choices`."""
     if value not in choices:
         raise ValueError(f"{name}={value!r}: use one of {', '.join(map(repr, choices))}.")
@@ -123,20 +138,22 @@ class RunOptions:
         default=20, metadata=_doc("most Hessian products of one second-order check")
     )
     max_escapes: int = field(default=20, metadata=_doc("most escapes from saddles in a run"))
-    rng: Any = field(
+    rng: Any = field(  # int, Generator or None
         default=0,
         metadata=_doc("seed or numpy Generator of the random probes; the same seed, the same run"),
     )
-    state: Any = field(default=None, metadata=_doc("res.state of an earlier run, to go on from"))
+    state: State | None = field(
+        default=None, metadata=_doc("res.state of an earlier run, to resume it")
+    )
     disp: bool = field(default=False, metadata=_doc("log one line an iteration ('negopt' logger)"))
     record: bool = field(default=False, metadata=_doc("keep res.history, arrays of scalars"))
     return_all: bool = field(default=False, metadata=_doc("keep res.allvecs, the iterates"))
-    compiled: Any = field(
+    compiled: bool | str = field(
         default="auto",
         metadata=_doc("compiled kernels between evaluations: 'auto', True or False"),
     )
-    eps: Any = field(default=None, metadata=_doc("absolute step of gradient differences"))
-    finite_diff_rel_step: Any = field(
+    eps: npt.ArrayLike | None = field(default=None, metadata=_doc("absolute step of gradient differences"))
+    finite_diff_rel_step: npt.ArrayLike | None = field(
         default=None, metadata=_doc("relative step of gradient differences")
     )
 
@@ -162,11 +179,11 @@ class RunOptions:
         check_integer("max_escapes", self.max_escapes, 0)
 
 
-def _is_real(value: Any) -> bool:
+def _is_real(value: object) -> TypeGuard[float]:
     return isinstance(value, numbers.Real) and not math.isnan(float(value))
 
 
-def collect(cls: type, options: Mapping[str, Any]) -> dict[str, Any]:
+def collect(cls: type, options: Mapping[str, T]) -> dict[str, T]:
     """Return the entries of `options` that are fields of the dataclass `cls`."""
     if not options:
         return {}
@@ -186,7 +203,7 @@ def _package(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
-def warn_unknown(options: Mapping[str, Any], known: set[str], method: str) -> None:
+def warn_unknown(options: Mapping[str, object], known: set[str], method: str) -> None:
     """Warn (SciPy's ``OptimizeWarning``) of each name that no rule owns."""
     for name in options:
         if name in known:
@@ -203,7 +220,7 @@ def warn_unknown(options: Mapping[str, Any], known: set[str], method: str) -> No
         )
 
 
-def option_table(parts: list[Any]) -> list[tuple[str, str, str]]:
+def option_table(parts: Sequence[Rule | type[Rule]]) -> list[tuple[str, str, str]]:
     """Return rows (name, default, what it is) for rules and `RunOptions`."""
     rows = []
     for part in parts:

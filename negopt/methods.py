@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
 
 from negopt._method import Method
 from negopt.curvature.bfgs import BFGS
@@ -38,11 +38,11 @@ from negopt.steps.spectral_tr import SpectralTrustRegion
 from negopt.steps.steepest import SteepestDescent
 from negopt.steps.steihaug import SteihaugToint
 
-__all__ = ["METHODS", "Method", "choose"]
+__all__ = ["METHODS", "Method", "choose", "register"]
 
 # Oldewage, Clarke and Hernandez-Lobato (2024), tuned for UCI Energy (their Table 3).  What was
 # run differs from what is printed: docs/saddle-free-series.md.
-_SERIES_AS_RUN: dict[str, Any] = {
+_SERIES_AS_RUN: dict[str, object] = {
     "engine": "binomial",
     "accelerator": "wynn",
     "terms": 18,
@@ -55,7 +55,7 @@ _SERIES_AS_RUN: dict[str, Any] = {
     "momentum": 0.717,
     "reject": False,
 }
-_SERIES_ADAPTIVE: dict[str, Any] = {
+_SERIES_ADAPTIVE: dict[str, object] = {
     **_SERIES_AS_RUN,
     "terms": 9,
     "order": 4,
@@ -72,7 +72,7 @@ _SERIES_VARIANTS = {
 }
 
 #: The settings of the same document's exact method: constant, and with an average of 0.95.
-_EXACT_VARIANTS: Mapping[str, Mapping[str, Any]] = {
+_EXACT_VARIANTS: Mapping[str, Mapping[str, object]] = {
     "as run": {
         "learning_rate": 0.0049,
         "momentum": 0.0638,
@@ -103,6 +103,9 @@ _ROWS = (
         summary="limited-memory BFGS/SR1 pairs in an exact trust region (default, gradients)",
         guarantee="global convergence to stationary points; steps of negative model curvature",
         reference="Brust, Erway and Marcia (2017), doi:10.1007/s10589-016-9868-3",
+        keeps="B",
+        secant=True,
+        tier="recommended",
     ),
     Method(
         "newton-krylov",
@@ -115,6 +118,7 @@ _ROWS = (
         reference="Gould, Lucidi, Roma and Toint (1999), doi:10.1137/S1052623497322735; Morales "
         "and Nocedal (2000), doi:10.1137/S1052623497327854",
         variants={"lanczos": {"maxcor": 0, "metric": "sphere"}},
+        tier="recommended",
     ),
     Method(
         "newton-cubic",
@@ -138,6 +142,8 @@ _ROWS = (
         guarantee="global convergence to stationary points; exact subproblem, hard case included",
         reference="Ramamurthy and Duffy (2016), L-SR1; Brust, Erway and Marcia (2017), "
         "doi:10.1007/s10589-016-9868-3",
+        keeps="B",
+        secant=True,
     ),
     Method(
         "lsr1-wolfe-pm",
@@ -148,6 +154,8 @@ _ROWS = (
         summary="limited-memory SR1 with a Wolfe search; flip='direction' for steps of both signs",
         guarantee="Wolfe conditions of the signed step; bounded Zoutendijk sum",
         reference="Shea and Schmidt (2024), Don't Be So Positive",
+        keeps="B",
+        secant=True,
     ),
     Method(
         "lsr1-damped",
@@ -158,6 +166,9 @@ _ROWS = (
         summary="limited-memory SR1 shifted, flipped or clipped to positive definite, Wolfe search",
         guarantee="descent directions with an angle bound from the condition number",
         reference="Shea and Schmidt (2024), Don't Be So Positive (the damped method of Table 1)",
+        keeps="B",
+        secant=True,
+        tier="study",
     ),
     Method(
         "sr1-wolfe-pm",
@@ -176,6 +187,8 @@ _ROWS = (
                 "wolfe": "strong",
             },
         },
+        keeps="H",
+        secant=True,
     ),
     Method(
         "dqn-wolfe-pm",
@@ -188,6 +201,9 @@ _ROWS = (
         guarantee="Wolfe conditions of the signed step; an angle no worse than that of BFGS",
         reference="Conn, Gould and Toint (1991), doi:10.1007/BF01594934; Liu and Nocedal (1989), "
         "doi:10.1007/BF01589116",
+        keeps="H",
+        secant=True,
+        tier="recommended",
     ),
     Method(
         "sr1-tr",
@@ -199,6 +215,8 @@ _ROWS = (
         guarantee="the dense SR1 matrix of all pairs; exact subproblem, hard case included",
         reference="Conn, Gould and Toint (1991), doi:10.1007/BF01594934; More and Sorensen "
         "(1983), doi:10.1137/0904038",
+        keeps="B",
+        secant=True,
     ),
     Method(
         "bfgs-wolfe",
@@ -213,6 +231,9 @@ _ROWS = (
             "shea-schmidt": {"h0": "identity", "units": "same", "wolfe": "strong"},
             "scaled-once": {"h0": "scaled", "units": "same"},
         },
+        keeps="H",
+        secant=True,
+        positive=True,
     ),
     Method(
         "lbfgs-wolfe",
@@ -224,6 +245,10 @@ _ROWS = (
         guarantee="the direction of the dense BFGS recursion; Wolfe conditions",
         reference="Liu and Nocedal (1989), doi:10.1007/BF01589116; Chen, Wang and Zhou (2014), "
         "NIPS 27",
+        keeps="H",
+        secant=True,
+        positive=True,
+        tier="recommended",
     ),
     Method(
         "sfn-series",
@@ -236,6 +261,7 @@ _ROWS = (
         reference="Oldewage, Clarke and Hernandez-Lobato, Series of Hessian-Vector Products; "
         "Dauphin et al. (2014), arXiv:1406.2572",
         variants=_SERIES_VARIANTS,
+        tier="study",
     ),
     Method(
         "tr-ellipsoid",
@@ -259,6 +285,7 @@ _ROWS = (
                 "ridge": 1e-8,
             },
         },
+        tier="study",
     ),
     Method(
         "sfn-lanczos",
@@ -297,6 +324,7 @@ _ROWS = (
             "as printed": {"units": "absolute", "spacing": 1.0},
             "no backtracking": {"units": "absolute", "spacing": 1.0, "line_search": False},
         },
+        tier="study",
     ),
     Method(
         "ogr",
@@ -308,6 +336,8 @@ _ROWS = (
         guarantee="descent directions of |B| with Armijo's rule; gradients tend to zero",
         reference="Duda (2019), arXiv:1901.11457 and arXiv:1907.07063",
         variants={"moving-average": {"centre": "mean", "decay": 0.5}},
+        keeps="B",
+        tier="study",
     ),
     Method(
         "gd-armijo",
@@ -339,7 +369,7 @@ _ROWS = (
         summary="gradient descent at a fixed rate, with momentum if wanted (a baseline)",
         guarantee="none: f may rise; the iterates are those of the recursion",
         reference="Polyak (1964), doi:10.1016/0041-5553(64)90137-5",
-        baseline=True,
+        tier="baseline",
     ),
     Method(
         "adam",
@@ -350,12 +380,43 @@ _ROWS = (
         summary="Adam at a fixed rate (a baseline)",
         guarantee="none: f may rise; the iterates are those of the recursion",
         reference="Kingma and Ba (2015), arXiv:1412.6980",
-        baseline=True,
+        tier="baseline",
     ),
 )
 
+_TABLE: dict[str, Method] = {row.name: row for row in _ROWS}
 #: All methods, by name.  Tests, docs, the command line and benchmarks iterate over it.
-METHODS: Mapping[str, Method] = MappingProxyType({row.name: row for row in _ROWS})
+METHODS: Mapping[str, Method] = MappingProxyType(_TABLE)
+
+
+def register(row: Method) -> Method:
+    """Add a method to ``negopt.METHODS``, for this process.
+
+    Its name then serves wherever those of the table do: ``method=name``, the callable
+    ``negopt.name``, `negopt.show_options`, and the command line when that is called from Python.
+
+    Parameters
+    ----------
+    row : Method
+        Its name is of lower-case letters and digits, in words joined by hyphens.
+
+    Returns
+    -------
+    Method
+        The same.
+
+    Raises
+    ------
+    ValueError
+        When the name is taken, or is not such a name.
+    """
+    if not re.fullmatch("[a-z][a-z0-9]*(-[a-z0-9]+)*", row.name):
+        raise ValueError(f"name={row.name!r}: use lower-case words joined by hyphens.")
+    if row.name in _TABLE:
+        raise ValueError(f"name={row.name!r} is taken; choose another name.")
+    _TABLE[row.name] = row
+    return row
+
 
 #: Up to this n dense models are kept by default: their updates are cheap there, and
 #: they use every pair where a limited memory has to forget some (docs/defaults.md).
