@@ -152,7 +152,9 @@ class RunOptions:
         default="auto",
         metadata=_doc("compiled kernels between evaluations: 'auto', True or False"),
     )
-    eps: npt.ArrayLike | None = field(default=None, metadata=_doc("absolute step of gradient differences"))
+    eps: npt.ArrayLike | None = field(
+        default=None, metadata=_doc("absolute step of gradient differences")
+    )
     finite_diff_rel_step: npt.ArrayLike | None = field(
         default=None, metadata=_doc("relative step of gradient differences")
     )

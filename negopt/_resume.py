@@ -1,10 +1,10 @@
-"""Take up the state of an earlier run, in the library of a new starting point."""
+"""Resume from the state of an earlier run, in the library of a new starting point."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-from typing import Any
+from typing import TypeVar, cast
 
 import numpy as np
 
@@ -13,9 +13,11 @@ from negopt._types import Curvature, Globalization, State
 
 __all__ = ["adopt"]
 
+T = TypeVar("T")
+
 
 def adopt(
-    state: Any,
+    state: object,
     method: str,
     start: Array,
     rules: tuple[Curvature, Globalization] | None = None,
@@ -32,7 +34,7 @@ def adopt(
         )
     if state.method != method:
         raise ValueError(
-            f"options['state'] is from method {state.method!r}; go on with that method, not "
+            f"options['state'] is from method {state.method!r}; resume with that method, not "
             f"{method!r}."
         )
     if state.iterate.x.shape != start.shape:
@@ -40,7 +42,7 @@ def adopt(
             f"options['state'] has {state.iterate.x.shape[0]} variables but x0 has "
             f"{start.shape[0]}."
         )
-    moved: State = _like(state, start)
+    moved = _like(state, start)
     if rules is not None:
         curvature, globalize = rules
         _same_kind("memory", method, moved.memory, curvature.init(moved.iterate.x))
@@ -48,7 +50,7 @@ def adopt(
     return moved
 
 
-def _same_kind(name: str, method: str, kept: Any, made: Any) -> None:
+def _same_kind(name: str, method: str, kept: object, made: object) -> None:
     """Refuse what another version, or another method of the same name, has kept."""
     if type(kept) is not type(made):
         raise ValueError(
@@ -58,7 +60,7 @@ def _same_kind(name: str, method: str, kept: Any, made: Any) -> None:
         )
 
 
-def _like(value: Any, start: Array) -> Any:
+def _like(value: T, start: Array) -> T:
     """Copy a tree of state, its device arrays moved to the library of `start`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         moved = {}
@@ -68,9 +70,12 @@ def _like(value: Any, start: Array) -> Any:
             stays = f.metadata.get("host") and part is not None
             moved[f.name] = np.array(part) if stays else _like(part, start)
         return dataclasses.replace(value, **moved)
-    if is_array(value):
-        if library_of(value) == library_of(start):
-            xp = namespace_of(start)
-            return xp.astype(xp.asarray(value, copy=True), start.dtype)
-        return from_host(to_host(value), start)
-    return copy.deepcopy(value)
+    if not is_array(value):
+        return copy.deepcopy(value)
+    array: Array = value
+    if library_of(array) == library_of(start):
+        xp = namespace_of(start)
+        array = xp.astype(xp.asarray(array, copy=True), start.dtype)
+    else:
+        array = from_host(to_host(array), start)
+    return cast("T", array)
