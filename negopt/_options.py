@@ -149,8 +149,7 @@ class RunOptions:
     record: bool = field(default=False, metadata=_doc("keep res.history, arrays of scalars"))
     return_all: bool = field(default=False, metadata=_doc("keep res.allvecs, the iterates"))
     compiled: bool | str = field(
-        default="auto",
-        metadata=_doc("compiled kernels between evaluations: 'auto', True or False"),
+        default="auto", metadata=_doc("compiled kernels between evaluations: 'auto', True or False")
     )
     eps: npt.ArrayLike | None = field(
         default=None, metadata=_doc("absolute step of gradient differences")

@@ -17,10 +17,7 @@ T = TypeVar("T")
 
 
 def adopt(
-    state: object,
-    method: str,
-    start: Array,
-    rules: tuple[Curvature, Globalization] | None = None,
+    state: object, method: str, start: Array, rules: tuple[Curvature, Globalization] | None = None
 ) -> State:
     """Return a copy of `state` in the library, device and type of x0.
 

@@ -67,11 +67,7 @@ def find_method(name: str) -> Method:
 
 def _table(title: str, *columns: str) -> Table:
     table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
     )
     table.add_column(columns[0], style="bold", no_wrap=True)
     for name in columns[1:-1]:

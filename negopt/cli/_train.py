@@ -158,10 +158,7 @@ def _run(
     first = 0 if state is None else state.k
     if state is not None:
         console.print(f"going on from iteration {first}", soft_wrap=True)
-    with (
-        CtrlC() as ctrl_c,
-        make_progress(console, first, recipe.until) as progress,
-    ):
+    with CtrlC() as ctrl_c, make_progress(console, first, recipe.until) as progress:
         try:
             result = _chunks(task, recipe, state, path, ctrl_c, progress, saved, fresh=fresh)
         except KeyboardInterrupt:
