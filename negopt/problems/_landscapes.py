@@ -9,15 +9,16 @@ import math
 
 import numpy as np
 
+from negopt._array import Array
 from negopt.problems._coupled import Factorisation, Product
 from negopt.problems._jet import Value, exp
-from negopt.problems._maps import Dense, Slice
-from negopt.problems._models import Elements, Model, Nested, Sum
+from negopt.problems._maps import ALL, PAIR, Dense, Slice
+from negopt.problems._models import Elements, Model, Nested, Sum, squares
+from negopt.problems._problem import steps
 from negopt.problems._registry import Setup, problem
 
 __all__: list[str] = []
 
-_ALL = Slice()
 _PLANE = (Slice(0, 1), Slice(1, 2))
 
 _LEE = (
@@ -36,12 +37,9 @@ _SZEGO = (
 @problem("strict_saddle", 2, fixed=True, tags="saddle", reference=_LEE)
 def _strict_saddle(_: int) -> Setup:
     """x^4 / 4 - x^2 / 2 + y^2 / 2; from (0, 1) every gradient step stays on the line x = 0."""
-
-    def phi(a: Value, b: Value) -> Value:
-        return 0.25 * (a**2) ** 2 - 0.5 * a**2 + 0.5 * b**2
-
+    model = Elements(lambda a, b: 0.25 * (a**2) ** 2 - 0.5 * a**2 + 0.5 * b**2, _PLANE)
     return Setup(
-        Sum(Elements(phi, _PLANE)),
+        model,
         [0.0, 1.0],
         -0.25,
         [1.0, 0.0],
@@ -53,12 +51,9 @@ def _strict_saddle(_: int) -> Setup:
 @problem("degenerate_saddle", 2, fixed=True, tags="saddle degenerate", reference=_ANANDKUMAR)
 def _degenerate_saddle(_: int) -> Setup:
     """y^2 - x^4 + x^6; the Hessian at the saddle is only positive semidefinite."""
-
-    def phi(a: Value, b: Value) -> Value:
-        return b**2 - (a**2) ** 2 + (a**2) ** 3
-
+    model = Elements(lambda a, b: b**2 - (a**2) ** 2 + (a**2) ** 3, _PLANE)
     return Setup(
-        Sum(Elements(phi, _PLANE)),
+        model,
         [0.1, 1.0],
         -4.0 / 27.0,
         [math.sqrt(2.0 / 3.0), 0.0],
@@ -70,12 +65,9 @@ def _degenerate_saddle(_: int) -> Setup:
 @problem("monkey_saddle", 2, fixed=True, tags="saddle degenerate", reference=_ANANDKUMAR)
 def _monkey_saddle(_: int) -> Setup:
     """x^3 - 3 x y^2 + (x^2 + y^2)^2; the Hessian at the saddle is zero."""
-
-    def phi(a: Value, b: Value) -> Value:
-        return a * (a**2 - 3.0 * b**2) + (a**2 + b**2) ** 2
-
+    model = Elements(lambda a, b: a * (a**2 - 3.0 * b**2) + (a**2 + b**2) ** 2, _PLANE)
     return Setup(
-        Sum(Elements(phi, _PLANE)),
+        model,
         [0.1, 0.05],
         -27.0 / 256.0,
         [-0.75, 0.0],
@@ -93,12 +85,9 @@ def _monkey_saddle(_: int) -> Setup:
 )
 def _himmelblau(_: int) -> Setup:
     """(x^2 + y - 11)^2 + (x + y^2 - 7)^2; four minimisers, four saddles, one maximiser."""
-
-    def phi(a: Value, b: Value) -> Value:
-        return a**2 + b - 11.0, a + b**2 - 7.0
-
+    model = squares(lambda a, b: (a**2 + b - 11.0, a + b**2 - 7.0), _PLANE)
     return Setup(
-        Sum(Elements(phi, _PLANE, square=True)),
+        model,
         [0.0, 0.0],
         0.0,
         [3.0, 2.0],
@@ -115,14 +104,13 @@ def _himmelblau(_: int) -> Setup:
 @problem("three_hump_camel", 2, fixed=True, tags="saddle", reference=_SZEGO)
 def _three_hump_camel(_: int) -> Setup:
     """2 x^2 - 1.05 x^4 + x^6 / 6 + x y + y^2."""
-
-    def phi(a: Value, b: Value) -> Value:
-        return 2.0 * a**2 - 1.05 * (a**2) ** 2 + (a**2) ** 3 / 6.0 + a * b + b**2
-
     # With y = -x / 2: x^4 - 4.2 x^2 + 3.5 = 0, whose roots in x^2 are 2.1 -+ sqrt(0.91).
     near, far = (math.sqrt(2.1 + s * math.sqrt(0.91)) for s in (-1.0, 1.0))
+    model = Elements(
+        lambda a, b: 2.0 * a**2 - 1.05 * (a**2) ** 2 + (a**2) ** 3 / 6.0 + a * b + b**2, _PLANE
+    )
     return Setup(
-        Sum(Elements(phi, _PLANE)),
+        model,
         [2.0, 1.0],
         0.0,
         [0.0, 0.0],
@@ -139,8 +127,9 @@ def _six_hump_camel(_: int) -> Setup:
         u, v = a**2, b**2
         return (4.0 - 2.1 * u + u**2 / 3.0) * u + a * b + 4.0 * (v - 1.0) * v
 
+    model = Elements(phi, _PLANE)
     return Setup(
-        Sum(Elements(phi, _PLANE)),
+        model,
         [0.5, 0.1],
         -1.0316284534898774,
         [0.08984201310031806, -0.7126564030207396],
@@ -170,8 +159,9 @@ def _mueller_brown(_: int) -> Setup:
         u, v = a - x, b - y
         return h * exp(xx * u**2 + xy * u * v + yy * v**2)
 
+    model = Elements(phi, _PLANE, [heights, *shapes, *centres])
     return Setup(
-        Sum(Elements(phi, _PLANE, [heights, *shapes, *centres])),
+        model,
         [-0.75, 0.55],
         -146.69951720995402,
         [-0.5582236346330243, 1.4417258418046686],
@@ -193,19 +183,16 @@ def _mueller_brown(_: int) -> Setup:
 def _styblinski_tang(n: int) -> Setup:
     """sum_i (x_i^4 - 16 x_i^2 + 5 x_i) / 2; 2^n minimisers, one of them global."""
 
-    def phi(a: Value) -> Value:
+    def phi(a: Array) -> Array:
         return 0.5 * a * (a * (a**2 - 16.0) + 5.0)
 
     # The slope 2 x^3 - 16 x + 5/2 has roots at the global, the saddle and the local point.
     low, top, _ = sorted(float(r) for r in np.roots([2.0, 0.0, -16.0, 2.5]).real)
     saddle = np.full(n, low)
     saddle[0] = top
+    model = Elements(phi, [ALL])
     return Setup(
-        Sum(Elements(phi, [_ALL])),
-        np.zeros(n),
-        n * phi(low),
-        np.full(n, low),
-        saddles=(saddle, np.full(n, top)),
+        model, np.zeros(n), n * phi(low), np.full(n, low), saddles=(saddle, np.full(n, top))
     )
 
 
@@ -220,15 +207,11 @@ def _styblinski_tang(n: int) -> Setup:
 )
 def _coupled_double_wells(n: int, coupling: float = 0.1) -> Setup:
     """sum_i (x_i^2 - 1)^2 / 4 + coupling / 2 sum_i (x_{i+1} - x_i)^2; a saddle at 0."""
-
-    def well(a: Value) -> Value:
-        return 0.25 * (a**2 - 1.0) ** 2
-
-    def spring(a: Value, b: Value) -> Value:
-        return (0.5 * coupling) * (b - a) ** 2
-
-    model = Sum(Elements(well, [_ALL]), Elements(spring, [Slice(None, -1), Slice(1, None)]))
-    start = 1e-3 * np.sin(np.arange(1.0, n + 1.0))
+    model = Sum(
+        Elements(lambda a: 0.25 * (a**2 - 1.0) ** 2, [ALL]),
+        Elements(lambda a, b: (0.5 * coupling) * (b - a) ** 2, PAIR),
+    )
+    start = 1e-3 * np.sin(steps(n))
     return Setup(model, start, 0.0, np.ones(n), saddles=(np.zeros(n),), starts=(np.zeros(n),))
 
 
@@ -242,11 +225,7 @@ def _coupled_double_wells(n: int, coupling: float = 0.1) -> Setup:
 )
 def _deep_linear_chain(n: int) -> Setup:
     """(x_1 x_2 ... x_n - 1)^2 / 2; the Hessian at the saddle 0 is zero."""
-
-    def phi(s: Value) -> Value:
-        return 0.5 * (s - 1.0) ** 2
-
-    model = Nested(Sum(Elements(phi, [Slice(n, n + 1)])), Product())
+    model = Nested(Elements(lambda s: 0.5 * (s - 1.0) ** 2, [Slice(n, n + 1)]), Product())
     return Setup(
         model, np.full(n, 0.3), 0.0, np.ones(n), saddles=(np.zeros(n),), starts=(np.zeros(n),)
     )
@@ -290,10 +269,7 @@ def _phase_retrieval(n: int, ratio: int = 6, seed: int = 0) -> Setup:
     best /= np.linalg.norm(best)
     root = 0.5 / math.sqrt(ratio * n)
 
-    def phi(u: Value, y: Value) -> Value:
-        return root * (u**2 - y)
-
-    model = Sum(Elements(phi, [Dense(rows)], [(rows @ best) ** 2], square=True))
+    model = squares(lambda u, y: root * (u**2 - y), [Dense(rows)], [(rows @ best) ** 2])
     start = 1e-2 * rng.standard_normal(n)
     return Setup(model, start, 0.0, best, saddles=(np.zeros(n),), starts=(np.zeros(n),))
 
@@ -311,7 +287,7 @@ def _lennard_jones_energy(atoms: int) -> Model:
         s = (1.0 / (a**2 + b**2 + c**2)) ** 3
         return 4.0 * (s**2 - s)
 
-    return Sum(Elements(phi, maps))
+    return Elements(phi, maps)
 
 
 @problem(
@@ -331,7 +307,7 @@ def _lennard_jones_7(_: int) -> Setup:
     ring = np.stack([radius * np.cos(angle), radius * np.sin(angle), 0.0 * angle], axis=1)
     best = np.concatenate([ring, [[0.0, 0.0, height], [0.0, 0.0, -height]]])
     corners = np.array([[i >> 2 & 1, i >> 1 & 1, i & 1] for i in range(7)], dtype=np.float64)
-    start = 1.2 * corners.reshape(-1) + 0.05 * np.sin(np.arange(1.0, 22.0))
+    start = 1.2 * corners.reshape(-1) + 0.05 * np.sin(steps(21))
     return Setup(
         _lennard_jones_energy(7),
         start,

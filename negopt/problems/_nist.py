@@ -7,13 +7,11 @@ certified residual sum of squares are carried by the problem.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
 from negopt.problems._jet import Value, arctan, cos, exp, sin
-from negopt.problems._models import least_squares
+from negopt.problems._models import Phi, least_squares
 from negopt.problems._nist_data import read
 from negopt.problems._registry import Setup, problem
 
@@ -23,8 +21,6 @@ _NIST = (
     "National Institute of Standards and Technology, Statistical Reference Datasets: nonlinear "
     "regression, doi:10.18434/T43G6C, data set "
 )
-
-Regressor = Callable[..., Any]
 
 
 def _bennett5(b1: Value, b2: Value, b3: Value, x: Value) -> Value:
@@ -142,7 +138,7 @@ def _roszman1(b1: Value, b2: Value, b3: Value, b4: Value, x: Value) -> Value:
     return b1 - b2 * x - arctan(b3 / (x - b4)) / math.pi
 
 
-_REGRESSORS: dict[str, Regressor] = {
+_REGRESSORS: dict[str, Phi] = {
     "Bennett5": _bennett5,
     "BoxBOD": _saturation,
     "Chwirut1": _chwirut,
@@ -184,7 +180,7 @@ _DIMENSIONS = {
 }
 
 
-def _declare(name: str, regressor: Regressor, n: int) -> None:
+def _declare(name: str, regressor: Phi, n: int) -> None:
     def build(n: int) -> Setup:
         data = read(name)
         y = np.log(data.y) if name == "Nelson" else data.y

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from negopt._array import Array, namespace_of
 from negopt.problems._models import Model
 
-__all__ = ["Problem", "Vector", "frozen"]
+__all__ = ["Problem", "Vector", "frozen", "steps"]
 
 #: A vector of host floats.
 Vector = npt.NDArray[np.float64]
@@ -23,6 +23,11 @@ def frozen(values: npt.ArrayLike) -> Vector:
     out = np.array(values, dtype=np.float64)
     out.flags.writeable = False
     return out
+
+
+def steps(m: int, scale: float = 1.0) -> Vector:
+    """Return `scale` times 1, ..., m."""
+    return scale * np.arange(1.0, m + 1.0)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -89,7 +94,7 @@ class Problem:
     tags: frozenset[str] = frozenset()
     formula: str = field(default="", repr=False)
 
-    def fun(self, x: Array) -> Any:
+    def fun(self, x: Array) -> Array:
         """Return the objective at `x`, shape (n,), as a zero-dimensional value."""
         self._check(x, "x")
         with np.errstate(all="ignore"):
@@ -99,7 +104,7 @@ class Problem:
         """Return the gradient at `x`, shape (n,)."""
         return self.fun_and_grad(x)[1]
 
-    def fun_and_grad(self, x: Array) -> tuple[Any, Array]:
+    def fun_and_grad(self, x: Array) -> tuple[Array, Array]:
         """Return the objective and the gradient at `x`, sharing work."""
         self._check(x, "x")
         with np.errstate(all="ignore"):
@@ -129,7 +134,13 @@ class Problem:
             columns.append(product(unit))
         return xp.stack(columns, axis=1)
 
-    def start(self, xp: Any = None, dtype: Any = None, device: Any = None, which: int = 0) -> Array:
+    def start(
+        self,
+        xp: ModuleType | None = None,
+        dtype: object = None,
+        device: object = None,
+        which: int = 0,
+    ) -> Array:
         """Return a starting point in another array library.
 
         Parameters
@@ -160,7 +171,8 @@ class Problem:
                 f"Problem '{self.name}' has {len(points)} starting point(s)."
             )
         if xp is None:
-            return np.array(points[which], dtype=dtype or np.float64)
+            host: npt.DTypeLike = np.float64 if dtype is None else dtype  # type: ignore[assignment]
+            return np.array(points[which], dtype=host)
         dtype = xp.float64 if dtype is None else dtype
         return xp.asarray(points[which].tolist(), dtype=dtype, device=device)
 

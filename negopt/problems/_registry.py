@@ -6,7 +6,6 @@ import difflib
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy.typing as npt
 
@@ -125,7 +124,7 @@ def problem(
     return declare
 
 
-def get(name: str, n: int | None = None, **params: Any) -> Problem:
+def get(name: str, n: int | None = None, **params: object) -> Problem:
     """Build a test problem.
 
     Parameters
