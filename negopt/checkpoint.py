@@ -28,7 +28,7 @@ FORMAT = 2
 #: What to do with the file of another kind of run.
 HINTS = {
     "FitState": ": it is of a training run; resume it with negopt.neural.fit(..., resume=path)",
-    "State": ": it is of minimize; resume it with negopt.checkpoint.load and options={'state': ...}",
+    "State": ": it is of minimize; resume it with negopt.checkpoint.load, options={'state': ...}",
 }
 
 
@@ -53,7 +53,8 @@ def save(path: str | os.PathLike[str], state: State) -> None:
 
     Notes
     -----
-    The file is written as `replacing` does.  Arrays are stored on the host in their own type; the structure is JSON.
+    The file is written as `replacing` does.  Arrays are stored on the host in their own type;
+    the structure is JSON.
 
     **Guarantee**: ``load(path)`` continues bit for bit as `state` would
     (``tests/test_checkpoint.py``), and a run cut between two iterations (by `maxiter` or
@@ -178,8 +179,8 @@ def read(path: str | os.PathLike[str], wanted: type[T], name: str) -> T:
     if version < FORMAT:
         raise ValueError(
             f"{os.fspath(path)!r} has checkpoint format {version}, of an older negopt; this one "
-            f"reads format {FORMAT}: resume it with the negopt that wrote it, or begin anew from its "
-            f"point, x0 = numpy.load({os.fspath(path)!r})['state.iterate.x']."
+            f"reads format {FORMAT}: resume it with the negopt that wrote it, or begin anew from "
+            f"its point, x0 = numpy.load({os.fspath(path)!r})['state.iterate.x']."
         )
     tree = header["tree"]
     found = tree.get("type") if isinstance(tree, dict) else None

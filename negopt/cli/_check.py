@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from types import SimpleNamespace
-from typing import Any
 
 from rich.markup import escape
 
@@ -18,7 +18,7 @@ __all__ = ["check"]
 WRONG = 1
 
 
-def check(options: Any) -> int:
+def check(options: Namespace) -> int:
     """Check a gradient and Hessian products against differences, and say what is wrong."""
     own = ":" in options.objective
     if own and options.n is not None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from argparse import Namespace
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from rich import box
 from rich.console import Console
@@ -35,7 +36,7 @@ _LEGEND = (
 )
 
 
-def compare(options: Any) -> int:
+def compare(options: Namespace) -> int:
     """Run the chosen methods on every target, and show one table each."""
     console = make_console()
     if options.list_problems:
@@ -62,7 +63,7 @@ def compare(options: Any) -> int:
     return 0
 
 
-def _targets(options: Any) -> list[Target]:
+def _targets(options: Namespace) -> list[Target]:
     if (options.problem is None) == (options.data is None):
         raise UsageError(
             "compare: give one of --problem NAME and --data FILE (see negopt compare --help)"
@@ -180,7 +181,7 @@ def _list_problems(console: Console) -> int:
     return 0
 
 
-def _plotter(path: str) -> Any:
+def _plotter(path: str) -> ModuleType:
     """Return the drawing module, or say at once what stands in the way."""
     from negopt import plot
 
@@ -196,7 +197,7 @@ def _plotter(path: str) -> Any:
     return plot
 
 
-def _draw(plot: Any, path: str, results: list[tuple[Target, list[Row]]]) -> None:
+def _draw(plot: ModuleType, path: str, results: list[tuple[Target, list[Row]]]) -> None:
     figure, panels = plot.panels([target.title.split(":")[0] for target, _ in results])
     for (target, rows), panel in zip(results, panels, strict=True):
         curves = {row.method: row.curve for row in rows if row.curve[0]}

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from argparse import Namespace
+from collections.abc import Sequence
 
 from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from negopt._options import RunOptions, option_table
+from negopt._options import Rule, RunOptions, option_table
 from negopt.cli._console import make_console
 from negopt.cli._errors import UsageError, nearest
 from negopt.methods import METHODS, Method
 
-__all__ = ["METHOD_NAMES", "find_method", "methods"]
-
-METHOD_NAMES = tuple(METHODS)
+__all__ = ["find_method", "methods"]
 
 
-def methods(options: Any) -> int:
+def methods(options: Namespace) -> int:
     """Show all methods, or the options of one."""
     console = make_console()
     if options.name is None:
@@ -49,7 +48,7 @@ def methods(options: Any) -> int:
     ):
         facts.add_row(name, text)
     console.print(facts)
-    console.print(_options_table(f"Options of {method.name}", list(method.parts)))
+    console.print(_options_table(f"Options of {method.name}", method.parts))
     if method.variants:
         console.print(_variants_table(method))
     console.print(_options_table("Options of every method", [RunOptions]))
@@ -83,7 +82,7 @@ def _variants_table(method: Method) -> Table:
     return table
 
 
-def _options_table(title: str, parts: list[Any]) -> Table:
+def _options_table(title: str, parts: Sequence[Rule | type[Rule]]) -> Table:
     table = _table(title, "option", "default", "meaning")
     for name, default, meaning in option_table(parts):
         table.add_row(name, escape(default), escape(meaning))
