@@ -68,17 +68,7 @@ def save(path: str | os.PathLike[str], state: State) -> None:
 
 
 def write(path: str | os.PathLike[str], value: object) -> None:
-    """Write a tree of registered dataclasses, arrays and numbers, whole or not at all.
-
-    `save` for whatever is more than a `State`; see there.
-
-    Parameters
-    ----------
-    path : path-like
-        The file; what was there is replaced when the new one is complete.
-    value : object
-        Of a class that `negopt._types.saved` has registered.
-    """
+    """Write any tree of dataclasses that `negopt._types.saved` has registered, as `save` does."""
     arrays: Arrays = {}
     tree = encode(value, "state", arrays)
     header = json.dumps({"format": FORMAT, "tree": tree})
@@ -90,19 +80,7 @@ def write(path: str | os.PathLike[str], value: object) -> None:
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a file that takes the place of `path` when it is complete, or not at all.
 
-    Parameters
-    ----------
-    path : path-like
-        Written beside it, as ``.<name>.tmp``, flushed to disk, and renamed over it.
-
-    Yields
-    ------
-    binary file
-
-    Raises
-    ------
-    OSError
-        When the file cannot be written, or another process is writing it.
+    It is written beside it, as ``.<name>.tmp``, flushed to disk, and renamed over it.
     """
     target = Path(path)
     draft = target.with_name(f".{target.name}.tmp")
@@ -146,21 +124,7 @@ def load(path: str | os.PathLike[str]) -> State:
 
 
 def read(path: str | os.PathLike[str], wanted: type[T], name: str) -> T:
-    """Read what `write` has written, as `load` does.
-
-    Parameters
-    ----------
-    path : path-like
-    wanted : type
-        The class it has to be of.
-    name : str
-        What that is called in an error message.
-
-    Returns
-    -------
-    object
-        Of the class `wanted`.
-    """
+    """Read what `write` has written of the class `wanted`, in messages called `name`."""
     try:
         # N.B. given a path, NumPy leaves a damaged file open.
         with Path(path).open("rb") as handle, np.load(handle, allow_pickle=False) as file:
@@ -194,20 +158,7 @@ def read(path: str | os.PathLike[str], wanted: type[T], name: str) -> T:
 
 
 def encode(value: object, name: str, arrays: Arrays) -> Json:
-    """Return the structure of a tree of registered dataclasses; its arrays go into `arrays`.
-
-    Parameters
-    ----------
-    value : object
-    name : str
-        What it is called in messages, and in front of the names of its arrays.
-    arrays : dict
-        Written to.
-
-    Returns
-    -------
-    dict, list, str, number or None
-    """
+    """Return the structure of a tree, its arrays put into `arrays` under names from `name`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         kind = type(value).__name__
         if SAVED.get(kind) is not type(value):
@@ -242,20 +193,7 @@ def _host_in_type(value: Array) -> Array:
 
 
 def decode(tree: Json, arrays: Arrays, wanted: type[T]) -> T:
-    """Return what `encode` was given, which has to be of the class `wanted`.
-
-    Parameters
-    ----------
-    tree : dict
-    arrays : dict
-        As `encode` left them.
-    wanted : type
-
-    Returns
-    -------
-    object
-        Of the class `wanted`.
-    """
+    """Return what `encode` was given, which has to be of the class `wanted`."""
     value = _decode(tree, arrays)
     if not isinstance(value, wanted):
         raise TypeError(f"it holds no {wanted.__name__}")

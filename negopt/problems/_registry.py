@@ -149,10 +149,6 @@ def get(name: str, n: int | None = None, **params: object) -> Problem:
     TypeError
         For a parameter that the problem does not have.
 
-    References
-    ----------
-    See ``Problem.reference`` of the problem built.
-
     Examples
     --------
     >>> from negopt import problems
@@ -206,10 +202,6 @@ def names(tag: str | None = None) -> list[str]:
     ------
     ValueError
         When no problem has the tag.
-
-    References
-    ----------
-    See ``Problem.reference`` of each problem.
     """
     if tag is None:
         return list(_ENTRIES)
@@ -241,10 +233,6 @@ def collection(tag: str | None = None, n: int | None = None) -> Iterator[Problem
     ------
     ValueError
         When no problem has the tag, or `n` is not a positive integer.
-
-    References
-    ----------
-    See ``Problem.reference`` of each problem.
     """
     if n is not None and n < 1:
         raise ValueError(f"'n' must be a positive integer; got {n!r}. Pass for example 100.")
