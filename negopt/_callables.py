@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from scipy.optimize import OptimizeResult
 
-__all__ = ["MethodCallable", "callables", "show_options"]
-
 
 class MethodCallable:
     """One method under SciPy's custom-method protocol."""

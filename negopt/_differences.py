@@ -11,15 +11,6 @@ import numpy.typing as npt
 
 from negopt._array import Array, eps_of, from_host, namespace_of, norm, to_host, to_host_value
 
-__all__ = [
-    "SCHEMES",
-    "checked_steps",
-    "difference_cost",
-    "difference_gradient",
-    "difference_product",
-    "product_error",
-]
-
 Vector = npt.NDArray[np.float64]
 T = TypeVar("T")
 

@@ -6,8 +6,6 @@ import math
 
 from negopt._array import Array, convert_like, is_array, library_of, namespace_of
 
-__all__ = ["checked_pair", "checked_value", "matrix_like", "vector_like"]
-
 
 def vector_like(value: object, like: Array, n: int, name: str) -> Array:
     """Return what the caller's function gave as a vector of n entries; else as `convert_like`."""

@@ -18,8 +18,6 @@ from negopt.methods import Method
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
 
-__all__ = ["ArrayHessian", "HessianOperator", "attach"]
-
 
 class Offered(Protocol):
     """What a run's operator offers: see `negopt._method.Method.keeps`."""

@@ -11,8 +11,6 @@ from typing import Literal, TypeVar, cast, get_args
 from negopt._options import Rule, check_choice, collect
 from negopt._types import Curvature, Globalization, StepRule
 
-__all__ = ["TIERS", "Method"]
-
 T = TypeVar("T")
 Tier = Literal["recommended", "specialised", "study", "baseline"]
 

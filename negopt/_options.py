@@ -22,21 +22,6 @@ if TYPE_CHECKING:
 
     from negopt._types import State
 
-__all__ = [
-    "Rule",
-    "RunOptions",
-    "as_options",
-    "check_choice",
-    "check_integer",
-    "check_number",
-    "check_step",
-    "collect",
-    "option_table",
-    "user_level",
-    "warn_unknown",
-]
-
-
 T = TypeVar("T")
 
 

@@ -11,8 +11,6 @@ from contextlib import contextmanager
 from negopt._array import Array, dot, namespace_of, scalars
 from negopt._types import Outcome, State
 
-__all__ = ["FIELDS", "HEADER", "Heading", "format_row", "logging_to_screen", "record", "row"]
-
 logger = logging.getLogger("negopt")
 
 #: Columns of ``res.history``, in order.

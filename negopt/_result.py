@@ -16,8 +16,6 @@ from negopt._types import Iterate, Outcome, State, Status
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
 
-__all__ = ["notifier", "wrap"]
-
 Notify = Callable[[State, Outcome | None, float], None]
 
 

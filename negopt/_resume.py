@@ -11,8 +11,6 @@ import numpy as np
 from negopt._array import Array, from_host, is_array, library_of, namespace_of, to_host
 from negopt._types import Curvature, Globalization, State
 
-__all__ = ["adopt"]
-
 T = TypeVar("T")
 
 

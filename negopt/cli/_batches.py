@@ -15,11 +15,7 @@ from negopt.cli._network import Task
 from negopt.cli._progress import watching
 from negopt.cli._report import report
 from negopt.neural import fit
-from negopt.neural._fit_setup import ON_BATCHES as METHOD
 from negopt.neural._fit_state import FitState
-from negopt.neural.train import EPOCHS
-
-__all__ = ["EPOCHS", "METHOD", "NAMES", "batches_of", "resume", "run"]
 
 #: Arguments of `fit` that the command line has too.
 NAMES = ("batch_size", "hessian_batch_size", "overlap")

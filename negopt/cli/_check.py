@@ -12,8 +12,6 @@ from negopt.cli._errors import UsageError
 from negopt.cli._targets import built_in, from_module
 from negopt.diagnostics import check_derivatives
 
-__all__ = ["check"]
-
 #: Exit code when a derivative is wrong, so that a script can stop there.
 WRONG = 1
 

@@ -19,8 +19,6 @@ from negopt.cli._run import CHECK_PRODUCTS, SCIPY_METHODS, Row, Rules, run_metho
 from negopt.cli._targets import Target, built_in, from_module, from_task
 from negopt.methods import DENSE_LIMIT, METHODS
 
-__all__ = ["compare"]
-
 _VERDICTS = {
     "yes": "[bold green]yes[/]",
     "local": "[yellow]local[/]",

@@ -10,8 +10,6 @@ from rich.console import Console
 
 from negopt._array import Array
 
-__all__ = ["integer", "largest", "make_console", "power", "seconds", "short", "value"]
-
 #: Width where there is no terminal to ask.
 PIPE_WIDTH = 100
 

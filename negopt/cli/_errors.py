@@ -6,8 +6,6 @@ import difflib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["Interrupted", "UsageError", "interrupted", "nearest", "one_line", "reading", "reason"]
-
 
 class UsageError(Exception):
     """A mistake of the caller's: one line on stderr, exit code 2."""

@@ -14,8 +14,6 @@ from negopt.cli._console import make_console
 from negopt.cli._errors import UsageError, nearest
 from negopt.methods import METHODS, Method
 
-__all__ = ["find_method", "methods"]
-
 
 def methods(options: Namespace) -> int:
     """Show all methods, or the options of one."""

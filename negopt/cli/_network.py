@@ -23,8 +23,6 @@ from negopt.neural import (
     standardize,
 )
 
-__all__ = ["NetworkSpec", "Task", "build", "spec_from"]
-
 IONOSPHERE = "ionosphere"
 LOSSES = ("logistic", "softmax", "squared")
 ACTIVATIONS = ("tanh", "sigmoid", "softplus", "relu")

@@ -11,8 +11,6 @@ from typing import NoReturn, TypeVar
 from negopt import __version__
 from negopt.cli._errors import UsageError
 
-__all__ = ["build_parser", "glue_negative_values"]
-
 N = TypeVar("N", int, float)
 
 _EXAMPLES = """\

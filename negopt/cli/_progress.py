@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     Callback = Callable[[OptimizeResult], None]
 
-__all__ = ["watching"]
-
 #: Evenly spaced plain lines of a whole run; those of 1, 2, 5, 10, 20, ... come besides.
 LINES = 10
 EARLY = frozenset(step * 10**digits for digits in range(9) for step in (1, 2, 5))

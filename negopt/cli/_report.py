@@ -21,8 +21,6 @@ from negopt.neural import MLPObjective
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
 
-__all__ = ["report"]
-
 
 def report(
     console: Console, task: Task, result: OptimizeResult, path: str | None, *, batches: bool = False

@@ -23,8 +23,6 @@ from negopt.methods import METHODS
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
 
-__all__ = ["CHECK_PRODUCTS", "SCIPY_METHODS", "Counted", "Row", "Rules", "run_method", "warm_up"]
-
 #: SciPy's unconstrained methods: lower case -> (its spelling, derivatives it takes, its
 #: options for gtol, maxiter and the rest).  Its own tests are set so tight that gtol decides.
 SCIPY_METHODS: dict[str, tuple[str, str, Callable[[Rules], dict[str, float]]]] = {

@@ -14,17 +14,6 @@ from negopt.cli._errors import UsageError, reading, reason
 from negopt.cli._network import IONOSPHERE, NetworkSpec, Task, build
 from negopt.methods import METHODS
 
-__all__ = [
-    "Options",
-    "Recipe",
-    "further",
-    "known_recipe",
-    "read",
-    "recipe_path",
-    "write_recipe",
-    "write_state",
-]
-
 #: Raised whenever a recipe written before could no longer be read as it was meant.
 FORMAT = 1
 

@@ -18,9 +18,6 @@ from negopt._array import Array
 from negopt.cli._errors import UsageError, nearest, reason
 from negopt.cli._network import Task
 
-__all__ = ["Target", "Vector", "built_in", "from_module", "from_task"]
-
-
 Vector = npt.NDArray[np.float64]
 Function = Callable[[Vector], Array]
 

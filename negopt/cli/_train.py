@@ -21,11 +21,11 @@ from negopt.cli._network import NetworkSpec, Task, build, spec_from
 from negopt.cli._progress import watching
 from negopt.cli._report import report
 from negopt.methods import METHODS, choose
+from negopt.neural._fit_setup import ON_BATCHES
+from negopt.neural.train import EPOCHS
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
-
-__all__ = ["resume", "train"]
 
 ITERATIONS, EVERY = 200, 20
 #: Options of `minimize` that the command line sets itself,
@@ -53,11 +53,11 @@ def train(options: Namespace) -> int:
     task = build(spec)
     if method is None:
         method = choose(task.objective.network.size, has_products=True)
-        method = method if batches is None else _batches.METHOD
+        method = method if batches is None else ON_BATCHES
     iterations = options.iterations or ITERATIONS
     every = options.checkpoint_every or EVERY
     if batches is not None:
-        iterations, every = options.epochs or _batches.EPOCHS, options.checkpoint_every
+        iterations, every = options.epochs or EPOCHS, options.checkpoint_every
     given = _method_options(method, options.option, options.gtol)
     recipe = _saved.Recipe(task.spec, method, given, iterations, iterations, every, batches)
     if batches is not None:

@@ -17,8 +17,6 @@ from negopt.problems._models import Elements, Nested, Sum, squares
 from negopt.problems._problem import steps
 from negopt.problems._registry import Builder, Setup, problem
 
-__all__ = ["CHAINED", "CUTEST", "chain", "near"]
-
 CUTEST = (
     "N. I. M. Gould, D. Orban and Ph. L. Toint, CUTEst: a constrained and unconstrained testing "
     "environment with safe threads, Comput. Optim. Appl. 60 (2015) 545-557, "

@@ -14,8 +14,6 @@ from negopt.problems._models import Elements, Sum, squares
 from negopt.problems._problem import steps
 from negopt.problems._registry import Setup
 
-__all__: list[str] = []
-
 _ANDREI = (
     "N. Andrei, An unconstrained optimization test functions collection, "
     "Adv. Model. Optim. 10 (2008) 147-161, problem 'Hager'"

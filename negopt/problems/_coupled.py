@@ -15,8 +15,6 @@ from negopt.problems._jet import Jet, Value
 from negopt.problems._maps import Constant, Map
 from negopt.problems._models import Operator, Phi
 
-__all__ = ["Chebyshev", "Factorisation", "Mixed", "Product"]
-
 
 class Mixed:
     """The sum of squares of r = a(x) + K c(x), with a and c acting entry by entry.

@@ -18,8 +18,6 @@ from types import ModuleType
 
 from negopt._array import Array, namespace_of
 
-__all__ = ["Jet", "arctan", "arctan2", "cos", "exp", "log", "sin", "sqrt", "tan"]
-
 
 def _plus(a: Array | None, b: Array | None) -> Array | None:
     """Add two derivative arrays, where None stands for zero."""

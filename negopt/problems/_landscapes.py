@@ -17,8 +17,6 @@ from negopt.problems._models import Elements, Model, Nested, Sum, squares
 from negopt.problems._problem import steps
 from negopt.problems._registry import Setup, problem
 
-__all__: list[str] = []
-
 _PLANE = (Slice(0, 1), Slice(1, 2))
 _ORIGIN = [0.0, 0.0]
 

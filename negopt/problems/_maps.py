@@ -14,23 +14,6 @@ import numpy.typing as npt
 
 from negopt._array import Array, device_of, from_host, namespace_of
 
-__all__ = [
-    "ALL",
-    "FIRST",
-    "FOURS",
-    "LAST",
-    "PAIR",
-    "TRIPLE",
-    "Constant",
-    "Dense",
-    "Functional",
-    "Map",
-    "Shift",
-    "Slice",
-    "Window",
-    "every",
-]
-
 
 class Map(Protocol):
     """What an element function needs of a linear map."""

@@ -18,8 +18,6 @@ from negopt.problems._nist_data import read
 from negopt.problems._problem import steps
 from negopt.problems._registry import Builder, Setup, problem
 
-__all__ = ["MGH", "freudenstein_roth", "powell_singular", "rosenbrock", "wood"]
-
 MGH = (
     "J. J. Moré, B. S. Garbow and K. E. Hillstrom, Testing unconstrained optimization software, "
     "ACM Trans. Math. Softw. 7 (1981) 17-41, doi:10.1145/355934.355936, problem "

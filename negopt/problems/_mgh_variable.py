@@ -19,8 +19,6 @@ from negopt.problems._models import Elements, Nested, Sum, squares
 from negopt.problems._problem import steps
 from negopt.problems._registry import Builder, Setup, problem
 
-__all__: list[str] = []
-
 
 def _mgh(
     number: int, name: str, n: int = 10, least: int = 1, most: int | None = None, multiple: int = 1

@@ -16,18 +16,6 @@ from negopt._array import Array, namespace_of
 from negopt.problems._jet import Jet, Value
 from negopt.problems._maps import Constant, Map, Slice
 
-__all__ = [
-    "Elements",
-    "Model",
-    "Nested",
-    "Operator",
-    "Phi",
-    "Sum",
-    "Term",
-    "least_squares",
-    "squares",
-]
-
 #: ``p -> H p``
 Operator = Callable[[Array], Array]
 #: An element function.

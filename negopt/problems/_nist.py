@@ -15,8 +15,6 @@ from negopt.problems._models import Phi, least_squares
 from negopt.problems._nist_data import read
 from negopt.problems._registry import Setup, problem
 
-__all__: list[str] = []
-
 _NIST = (
     "National Institute of Standards and Technology, Statistical Reference Datasets: nonlinear "
     "regression, doi:10.18434/T43G6C, data set "

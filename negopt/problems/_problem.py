@@ -12,8 +12,6 @@ import numpy.typing as npt
 from negopt._array import Array, namespace_of
 from negopt.problems._models import Model
 
-__all__ = ["Problem", "Vector", "frozen", "steps"]
-
 #: A vector of host floats.
 Vector = npt.NDArray[np.float64]
 

@@ -12,8 +12,6 @@ import numpy.typing as npt
 from negopt.problems._models import Model
 from negopt.problems._problem import Problem, frozen
 
-__all__ = ["Setup", "collection", "get", "names", "problem"]
-
 
 @dataclass(frozen=True, eq=False)
 class Setup:
