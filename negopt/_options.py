@@ -86,8 +86,10 @@ def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
         raise ValueError(f"{name}={value!r}: use one of {', '.join(map(repr, choices))}.")
 
 
-def _doc(text: str) -> dict[str, str]:
-    return {"doc": text}
+def option(default: T, doc: str) -> T:
+    """Return the field of an option, which is described once, here."""
+    made: T = field(default=default, metadata={"doc": doc})
+    return made
 
 
 @dataclass(frozen=True)
@@ -97,50 +99,32 @@ class RunOptions:
     Each is described once, in the ``doc`` of its field; `negopt.show_options` prints them.
     """
 
-    gtol: float | None = field(
-        default=None,
-        metadata=_doc("stop when norm(g) <= gtol; None takes max(1e-5, sqrt(eps of the dtype))"),
+    gtol: float | None = option(
+        None, "stop when norm(g) <= gtol; None takes max(1e-5, sqrt(eps of the dtype))"
     )
-    grtol: float = field(default=0.0, metadata=_doc("also stop when norm(g) <= grtol * norm(g0)"))
-    norm: float = field(default=math.inf, metadata=_doc("order of the norm in the gradient test"))
-    xrtol: float = field(
-        default=0.0, metadata=_doc("stop when ||s|| <= xrtol * ||x|| in an accepted step; 0: never")
+    grtol: float = option(0.0, "also stop when norm(g) <= grtol * norm(g0)")
+    norm: float = option(math.inf, "order of the norm in the gradient test")
+    xrtol: float = option(0.0, "stop when ||s|| <= xrtol * ||x|| in an accepted step; 0: never")
+    maxiter: int | None = option(None, "iterations of this call; None takes max(1000, 200 n)")
+    maxfun: float | None = option(None, "evaluations of fun in this call, never exceeded")
+    maxtime: float | None = option(None, "seconds of this call, checked between evaluations")
+    ftarget: float = option(-math.inf, "stop with success when f <= ftarget")
+    certify: bool = option(True, "look for negative curvature before reporting a minimum")
+    certify_products: int = option(20, "most Hessian products of one second-order check")
+    max_escapes: int = option(20, "most escapes from saddles in a run")
+    rng: Any = option(  # int, Generator or None
+        0, "seed or numpy Generator of the random probes; the same seed, the same run"
     )
-    maxiter: int | None = field(
-        default=None, metadata=_doc("iterations of this call; None takes max(1000, 200 n)")
+    state: State | None = option(None, "res.state of an earlier run, to resume it")
+    disp: bool = option(False, "log one line an iteration ('negopt' logger)")
+    record: bool = option(False, "keep res.history, arrays of scalars")
+    return_all: bool = option(False, "keep res.allvecs, the iterates")
+    compiled: bool | str = option(
+        "auto", "compiled kernels between evaluations: 'auto', True or False"
     )
-    maxfun: float | None = field(
-        default=None, metadata=_doc("evaluations of fun in this call, never exceeded")
-    )
-    maxtime: float | None = field(
-        default=None, metadata=_doc("seconds of this call, checked between evaluations")
-    )
-    ftarget: float = field(default=-math.inf, metadata=_doc("stop with success when f <= ftarget"))
-    certify: bool = field(
-        default=True, metadata=_doc("look for negative curvature before reporting a minimum")
-    )
-    certify_products: int = field(
-        default=20, metadata=_doc("most Hessian products of one second-order check")
-    )
-    max_escapes: int = field(default=20, metadata=_doc("most escapes from saddles in a run"))
-    rng: Any = field(  # int, Generator or None
-        default=0,
-        metadata=_doc("seed or numpy Generator of the random probes; the same seed, the same run"),
-    )
-    state: State | None = field(
-        default=None, metadata=_doc("res.state of an earlier run, to resume it")
-    )
-    disp: bool = field(default=False, metadata=_doc("log one line an iteration ('negopt' logger)"))
-    record: bool = field(default=False, metadata=_doc("keep res.history, arrays of scalars"))
-    return_all: bool = field(default=False, metadata=_doc("keep res.allvecs, the iterates"))
-    compiled: bool | str = field(
-        default="auto", metadata=_doc("compiled kernels between evaluations: 'auto', True or False")
-    )
-    eps: npt.ArrayLike | None = field(
-        default=None, metadata=_doc("absolute step of gradient differences")
-    )
-    finite_diff_rel_step: npt.ArrayLike | None = field(
-        default=None, metadata=_doc("relative step of gradient differences")
+    eps: npt.ArrayLike | None = option(None, "absolute step of gradient differences")
+    finite_diff_rel_step: npt.ArrayLike | None = option(
+        None, "relative step of gradient differences"
     )
 
     def __post_init__(self) -> None:

@@ -251,25 +251,20 @@ def _hidden(text: str) -> tuple[int, ...]:
     return sizes
 
 
-def _number(text: str, kind: Callable[[str], N], valid: Callable[[N], bool], rule: str) -> N:
-    with contextlib.suppress(ValueError):
-        value = kind(text)
-        if valid(value):
-            return value
-    raise argparse.ArgumentTypeError(f"{text!r} is not {rule}")
+def _number(kind: Callable[[str], N], valid: Callable[[N], bool], rule: str) -> Callable[[str], N]:
+    """Return what reads a number that follows a rule."""
+
+    def read(text: str) -> N:
+        with contextlib.suppress(ValueError):
+            value = kind(text)
+            if valid(value):
+                return value
+        raise argparse.ArgumentTypeError(f"{text!r} is not {rule}")
+
+    return read
 
 
-def _positive(text: str) -> int:
-    return _number(text, int, lambda v: v >= 1, "a whole number, 1 or more")
-
-
-def _count(text: str) -> int:
-    return _number(text, int, lambda v: v >= 0, "a whole number, 0 or more")
-
-
-def _tolerance(text: str) -> float:
-    return _number(text, float, lambda v: 0.0 <= v < math.inf, "a finite number, 0 or more")
-
-
-def _fraction(text: str) -> float:
-    return _number(text, float, lambda v: 0.0 <= v < 1.0, "a number from 0 up to below 1")
+_positive = _number(int, lambda v: v >= 1, "a whole number, 1 or more")
+_count = _number(int, lambda v: v >= 0, "a whole number, 0 or more")
+_tolerance = _number(float, lambda v: 0.0 <= v < math.inf, "a finite number, 0 or more")
+_fraction = _number(float, lambda v: 0.0 <= v < 1.0, "a number from 0 up to below 1")
