@@ -4,41 +4,56 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.random import Generator
 
-from negopt import kernels
-from negopt._array import Array, dot, from_host, namespace_of, norm, scalars
+from negopt._array import Array, dot, scalars
 from negopt._options import check_choice
 from negopt._types import Iterate, Step
+from negopt.kernels.compact import trust_region_step  # XXX secular
+from negopt.vectors.primitives import HostArray
 
-__all__ = ["SpectralOperator", "SpectralTrustRegion"]
-
-FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+__all__ = ["SpectralModel", "SpectralTrustRegion", "TrustModel", "spectral_step"]
 
 
-class SpectralOperator(Protocol):
-    """What the step needs: ``B = gamma I + Q small Q'`` with an orthonormal basis Q."""
+class SpectralModel(Protocol):
+    """What the step needs: eigenvalues of ``B = gamma I + Q T Q'`` with an orthonormal basis Q."""
 
     gamma: float
-    small: FloatArray
     k: int
     n: int
     full: bool
-    eigen: tuple[FloatArray, FloatArray]
 
-    def project(self, v: Array) -> FloatArray:
-        """Return ``Q'v``."""
+    @property
+    def eigen(self) -> tuple[HostArray, HostArray]:
+        """Eigenvalues of B inside the basis, ascending, and their vectors."""
         ...
 
-    def expand(self, w: FloatArray, scale: float, v: Array) -> Array:
+    def expand(self, w: HostArray, scale: float, v: Array) -> Array:
         """Return ``scale v + Q w``."""
         ...
 
-    def split(self, v: Array, vnorm: float) -> tuple[FloatArray, float, Array | None]:
+    def split(self, v: Array, vnorm: float) -> tuple[HostArray, float, Array | None]:
         """Return ``Q'v``, the length of what lies outside Q, and that part if it was formed."""
+        ...
+
+    def outside(self, like: Array, rng: Generator) -> Array:
+        """Return a random unit vector orthogonal to Q."""
+        ...
+
+
+class TrustModel(Protocol):
+    """A model with a trust-region step of its own, and its spectrum."""
+
+    @property
+    def spectrum(self) -> SpectralModel:
+        """Eigenvalues and basis."""
+        ...
+
+    def trust_step(self, iterate: Iterate, radius: float, rng: Generator) -> Step:
+        """Return the global minimiser of the model in the ball."""
         ...
 
 
@@ -79,7 +94,7 @@ class SpectralTrustRegion:
         check_choice("model", self.model, ("signed", "absolute"))
 
     def propose(
-        self, iterate: Iterate, operator: SpectralOperator, bound: float | None, rng: Generator
+        self, iterate: Iterate, operator: TrustModel, bound: float | None, rng: Generator
     ) -> Step:
         """Return the exact step; `bound` is the radius."""
         if bound is None:
@@ -89,75 +104,46 @@ class SpectralTrustRegion:
             step: Step | None = direct(iterate, bound)
             if step is not None:
                 return step
-        g = iterate.g
-        inside, outside, rest = operator.split(g, iterate.gnorm)
         if self.model == "signed":
-            step = _interior(operator, iterate, (inside, outside, rest), bound)
-            if step is not None:
-                return step
-        values, vectors = operator.eigen
-        gamma = operator.gamma
-        if self.model == "absolute":
-            values, gamma = np.abs(values), abs(gamma)
-        k = operator.k
-        parts = vectors.T @ inside
-        if not operator.full:
-            values = np.append(values, gamma)
-            parts = np.append(parts, outside)
-        small = np.empty_like(parts)
-        _, case, index = kernels.trust_region_step(
-            np.ascontiguousarray(values), np.ascontiguousarray(parts), bound, small
-        )
-        quadratic = float(values @ (small * small))
-        w = vectors @ small[:k]
-        if operator.full or outside == 0.0:
-            s = operator.expand(w, 0.0, g)
-            if not operator.full and case == kernels.HARD and index == k:
-                s = s + float(small[k]) * _outside_direction(operator, g, rng)
-        else:
-            s = _assemble(operator, g, w, float(small[k]) / outside, (inside, outside, rest))
-        units: Array | None = getattr(operator, "units", None)
-        return _bounded(iterate, s, units, quadratic, bound, on_boundary=case != kernels.INTERIOR)
+            return operator.trust_step(iterate, bound, rng)
+        return spectral_step(iterate, operator.spectrum, bound, rng, absolute=True)
 
 
-def _interior(
-    operator: SpectralOperator,
+def spectral_step(
     iterate: Iterate,
-    parts: tuple[FloatArray, float, Array | None],
-    bound: float,
-) -> Step | None:
-    """Return the Newton step when B is positive definite and the step fits."""
-    gamma = operator.gamma
-    if gamma <= 0.0:
-        return None
-    inside, outside, _ = parts
-    w = np.zeros(operator.k)
-    if operator.k:
-        shifted = operator.small + gamma * np.eye(operator.k)
-        if not kernels.solve_definite(shifted, inside, w):
-            return None
-    length = float(np.hypot(np.linalg.norm(w), outside / gamma))
-    if not length <= bound:
-        return None
-    s = _assemble(operator, iterate.g, -w, 0.0 if outside == 0.0 else -1.0 / gamma, parts)
-    slope = -float(inside @ w) - outside * (outside / gamma)
-    return Step(s, slope, -slope, length)
-
-
-def _assemble(
-    operator: SpectralOperator,
-    g: Array,
-    w: FloatArray,
-    scale: float,
-    parts: tuple[FloatArray, float, Array | None],
-) -> Array:
-    """Return ``Q w + scale (g - Q Q'g)`` without the cancellation of a g inside Q."""
-    inside, _, rest = parts
-    if scale == 0.0:
-        return operator.expand(w, 0.0, g)
-    if rest is not None:
-        return operator.expand(w, 0.0, g) + scale * rest
-    return operator.expand(w - scale * inside, scale, g)
+    model: SpectralModel,
+    radius: float,
+    rng: Generator,
+    *,
+    absolute: bool = False,
+) -> Step:
+    """Return the global minimiser of a model in the ball, by its eigenvalues."""
+    g = iterate.g
+    inside, outside, rest = model.split(g, iterate.gnorm)
+    values, vectors = model.eigen
+    gamma = model.gamma
+    if absolute:
+        values, gamma = np.abs(values), abs(gamma)
+    k = model.k
+    parts = vectors.T @ inside
+    if not model.full:
+        values = np.append(values, gamma)
+        parts = np.append(parts, outside)
+    small = np.empty_like(parts)
+    shift, case, index = trust_region_step(values, parts, radius, small)
+    quadratic = float(values @ (small * small))
+    w = vectors @ small[:k]
+    if model.full or outside == 0.0:
+        s = model.expand(w, 0.0, g)
+        if not model.full and case == HARD and index == k:
+            s = s + float(small[k]) * model.outside(g, rng)
+    elif rest is not None:
+        s = model.expand(w, 0.0, g) + (float(small[k]) / outside) * rest
+    else:  # without the cancellation of a g inside Q
+        scale = float(small[k]) / outside
+        s = model.expand(w - scale * inside, scale, g)
+    units: Array | None = getattr(model, "units", None)
+    return _bounded(iterate, s, units, quadratic, radius, on_boundary=case != INTERIOR)
 
 
 def _bounded(
@@ -182,13 +168,3 @@ def _bounded(
         s, slope, quadratic, length = factor * s, factor * slope, factor**2 * quadratic, bound
         euclidean *= factor
     return Step(s, slope, quadratic, length, on_boundary, euclidean)
-
-
-def _outside_direction(operator: SpectralOperator, like: Array, rng: Generator) -> Array:
-    """Return a random unit vector orthogonal to the basis."""
-    xp = namespace_of(like)
-    v = from_host(rng.standard_normal(operator.n), like)
-    for _ in range(2):
-        v = operator.expand(-operator.project(v), 1.0, v)
-        v = v / norm(v)
-    return xp.astype(v, like.dtype)

@@ -1,0 +1,724 @@
+"""Limited-memory models: the stored curvature pairs, and the matrix that they make of gamma I.
+
+With S and Y the stored pairs, D the diagonal of S'Y, L the part of it below (a newer s with an older
+y) and U the part on and above the diagonal, the BFGS matrix of all pairs, oldest first, is
+
+    ``B = gamma (I - F N^-1 F')``,  ``F = [gamma^1/2 S, gamma^-1/2 Y]``,  ``N = [gamma S'S, L; L', -D]``.
+
+A pair that enters by the SR1 update instead takes one column in place of two, the difference of its
+columns; N is combined alike, whatever mixture of the two updates there is.  The newest convex pairs
+may enter together, by one block BFGS update: then D is block diagonal and L has no part in the
+block.  For every shift
+
+    ``(B + sigma I)^-1 = (I + F K^-1 F') / (gamma + sigma)``,  ``K = (1 + sigma / gamma) N - F'F``,
+
+and, by Sylvester's law of inertia, B + sigma I has as many negative eigenvalues as K has more than
+N.  So steps need inner products of the pairs and small factorisations only: no basis, no vector of
+n entries, and nearly dependent pairs cost the square root of what they cost a basis.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.linalg.lapack import dgetrf, dgetrs, dsytrf, dsytrs
+
+from negopt._array import Array, device_of, dot, namespace_of, scalars
+from negopt._types import Iterate, Outcome, Step, saved
+from negopt.curvature.spectral import Spectrum
+from negopt.vectors.primitives import HostArray, combine, products
+
+if TYPE_CHECKING:
+    from numpy.random import Generator
+
+__all__ = ["LimitedModel", "PairMemory", "Weights", "forget", "new_pair_memory", "store_pair"]
+
+#: How a pair enters the model.
+EMPTY, BFGS, SR1 = 0, 1, 2
+#: A pair is convex when the cosine of the angle of s and y exceeds it.
+CONVEX = 1e-8
+#: Least relative pivot of a factorisation that is believed.
+SINGULAR = 1e-13
+#: A boundary step's length meets the radius to this share of it.
+ON_BOUNDARY = 1e-10
+#: Shifts that are tried before the spectrum is asked.
+MOST_SHIFTS = 20
+
+
+@saved
+@dataclass(slots=True)
+class PairMemory:
+    """The last m curvature pairs, slot by slot.
+
+    Attributes
+    ----------
+    rows : array, shape (2m, n)
+        Row i is s and row m + i is y of slot i, both times a power of two that brings ``|s'y|``
+        (of a pair that is nearly orthogonal ``||s|| ||y||``) close to 1.
+    gram : ndarray, shape (2m, 2m), float64
+        Inner products of the rows.  An empty slot has the pair's entries of the identity.
+    kinds : ndarray of int, shape (m,)
+        Whether the slot is empty (0), or its pair enters by the BFGS (1) or SR1 update (2).
+    count : int
+        Pairs stored so far; the newest is in slot ``(count - 1) % m``.
+    block : int
+        Newest pairs that enter together; at most 1 where they enter one by one.
+    curvatures : list of float
+        ``y'y / s'y`` of recent convex pairs, newest last.
+    along : ndarray, shape (2m,), float64, or None
+        Products of the rows with the gradient of length `at`.
+    at : float
+    shift : float
+        Multiplier of the last boundary step, with which the next one begins.
+    """
+
+    rows: Array
+    gram: HostArray = field(metadata={"host": True})
+    kinds: HostArray = field(metadata={"host": True})
+    count: int = 0
+    block: int = 0
+    curvatures: list[float] = field(default_factory=list)
+    along: HostArray | None = field(default=None, metadata={"host": True, "value": True})
+    at: float = math.nan
+    shift: float = 0.0
+
+    @property
+    def capacity(self) -> int:
+        """Most pairs that are kept, m."""
+        return int(self.kinds.shape[0])
+
+    @property
+    def newest(self) -> int:
+        """Slot of the newest pair."""
+        return (self.count - 1) % self.capacity
+
+
+@dataclass(slots=True)
+class Weights:
+    """A step in terms of the stored rows: ``scale g + weights' rows``.
+
+    Attributes
+    ----------
+    weights : ndarray, shape (2m,)
+    scale : float
+    along : ndarray, shape (2m,)
+        Products of the rows with g.
+    shift : float
+        Multiplier sigma of ``(B + sigma I) s = -g``.
+    """
+
+    weights: HostArray
+    scale: float
+    along: HostArray
+    shift: float = 0.0
+
+
+def new_pair_memory(x0: Array, pairs: int) -> PairMemory:
+    """Return an empty memory for that many pairs of vectors like `x0`."""
+    xp = namespace_of(x0)
+    rows = xp.zeros((2 * pairs, x0.shape[0]), dtype=x0.dtype, device=device_of(x0))
+    gram = np.zeros((2 * pairs, 2 * pairs))
+    _clear(gram, pairs)
+    return PairMemory(rows, gram, np.zeros(pairs, dtype=np.int64))
+
+
+def _clear(gram: HostArray, m: int) -> None:
+    gram[:] = 0.0
+    flat = gram.reshape(-1)
+    flat[: m * 2 * m : 2 * m + 1] = 1.0  # s's
+    flat[m : m * 2 * m : 2 * m + 1] = 1.0  # s'y
+    flat[m * 2 * m :: 2 * m + 1] = 1.0  # y's
+
+
+def forget(memory: PairMemory) -> bool:
+    """Forget all pairs; return False when there were none."""
+    had = memory.count > 0
+    memory.rows[...] = 0.0
+    _clear(memory.gram, memory.capacity)
+    memory.kinds[:] = EMPTY
+    memory.count = memory.block = 0
+    memory.curvatures.clear()
+    memory.along, memory.at, memory.shift = None, math.nan, 0.0
+    return had
+
+
+def along(memory: PairMemory, iterate: Iterate) -> HostArray:
+    """Return the products of the rows with the gradient at `iterate`."""
+    if memory.along is not None and memory.at == iterate.gnorm:
+        return memory.along
+    return products(memory.rows, iterate.g)
+
+
+def store_pair(
+    memory: PairMemory,
+    s: Array,
+    y: Array,
+    outcome: Outcome | None,
+    *,
+    remember: int,
+    block: int = 1,
+    convex_only: bool = False,
+    least: float = CONVEX,
+) -> bool:
+    """Store (s, y) in place of the oldest pair; return whether the model took it.
+
+    Parameters
+    ----------
+    memory : PairMemory
+    s, y : array, shape (n,)
+    outcome : Outcome or None
+        Of the step whose pair it is: with the weights of a step in the rows one pass over these,
+        for the products with the new gradient, gives all that is needed.
+    remember : int
+        Curvatures that are remembered.
+    block : int
+        Most pairs that enter together; 0 keeps SR1 pairs only.
+    convex_only : bool
+        Turn other pairs away (BFGS).
+    least : float
+        Cosine of the angle of s and y above which the pair is convex.
+
+    Notes
+    -----
+    Negative curvature is information, so a pair is turned away only when it is not finite, its s is
+    as good as zero, its curvature exceeds 1e80, or the model knows it already.
+    """
+    ss, sy, yy = scalars(dot(s, s), dot(s, y), dot(y, y))
+    if not (1e-200 < ss < math.inf and yy < 1e160 * ss and math.isfinite(sy)):
+        return False  # the small algebra would leave the range of float64
+    size = math.sqrt(ss) * math.sqrt(yy)
+    convex = sy > least * size
+    if convex_only and not convex:
+        return False
+    m = memory.capacity
+    known = _images(memory, s, y, outcome, ss)
+    enters = BFGS if convex and block > 0 else SR1
+    if enters == SR1 and not _informs(outcome, ss, yy):
+        return False
+    if enters == BFGS and outcome is not None and outcome.step is not None and block > 0:
+        if not outcome.step.quadratic > 0.0:
+            enters = SR1
+    slot = memory.count % m
+    factor = math.ldexp(1.0, -math.frexp(abs(sy) if convex else max(size, 1e-300))[1] // 2)
+    square = factor * factor
+    rows, gram = memory.rows, memory.gram
+    rows[slot, :], rows[m + slot, :] = factor * s, factor * y
+    of_s, of_y, ahead = known
+    of_s, of_y = factor * of_s, factor * of_y
+    of_s[slot], of_s[m + slot] = square * ss, square * sy
+    of_y[slot], of_y[m + slot] = square * sy, square * yy
+    gram[slot] = gram[:, slot] = of_s
+    gram[m + slot] = gram[:, m + slot] = of_y
+    memory.kinds[slot] = enters
+    memory.count += 1
+    if sy > 0.0 and math.isfinite(yy / sy):
+        memory.curvatures.append(yy / sy)
+        del memory.curvatures[:-remember]
+    memory.block = secant_block(memory, block) if block > 1 else 0
+    memory.along = None
+    if ahead is not None and outcome is not None and outcome.trial is not None:
+        assert outcome.start is not None
+        end = outcome.trial if outcome.accepted else outcome.start
+        sg, yg = scalars(dot(s, end.g), dot(y, end.g))
+        ahead[slot], ahead[m + slot] = factor * sg, factor * yg
+        memory.along, memory.at = ahead, end.gnorm
+    if outcome is not None and outcome.step is not None and type(outcome.step.learnt) is Weights:
+        memory.shift = outcome.step.learnt.shift
+    return True
+
+
+def _images(
+    memory: PairMemory, s: Array, y: Array, outcome: Outcome | None, ss: float
+) -> tuple[HostArray, HostArray, HostArray | None]:
+    """Return rows @ s, rows @ y, and the rows' products with the gradient to come."""
+    learnt = None if outcome is None or outcome.step is None else outcome.step.learnt
+    if not isinstance(learnt, Weights) or outcome is None or outcome.trial is None:
+        return products(memory.rows, s), products(memory.rows, y), None
+    assert outcome.start is not None
+    start, trial = outcome.start, outcome.trial
+    there = products(memory.rows, trial.g)
+    factor = 1.0 if math.isnan(outcome.step_size) else outcome.step_size
+    of_y = there - learnt.along
+    of_s = memory.gram.dot(learnt.weights)
+    of_s += learnt.scale * learnt.along
+    of_s *= factor
+    return of_s, of_y, there if outcome.accepted else learnt.along.copy()
+
+
+def _informs(outcome: Outcome | None, ss: float, yy: float) -> bool:
+    """Tell whether the residual ``y - B s`` of an SR1 update is more than rounding."""
+    if outcome is None or outcome.step is None or outcome.trial is None:
+        return True
+    learnt = outcome.step.learnt
+    if not isinstance(learnt, Weights) or not math.isnan(outcome.step_size):
+        return True
+    # B s = -g - sigma s, so the residual is g+ + sigma s.
+    sigma, end = learnt.shift, outcome.trial
+    sg = scalars(dot(outcome.s, end.g))[0]
+    rs = sg + sigma * ss
+    rr = end.gnorm * end.gnorm + 2.0 * sigma * sg + sigma * sigma * ss
+    return rr > 1e-14 * yy and abs(rs) >= 1e-8 * math.sqrt(max(rr, 0.0) * ss) and rs != 0.0
+
+
+#: Least pivot of the measured S'Y, scaled to a unit diagonal, with which a pair joins a block; most
+#: that two measurements of one cross curvature may differ.
+CONCAVE, SKEW = 0.05, 0.5
+
+
+def secant_block(memory: PairMemory, most: int) -> int:
+    """Return how many of the newest pairs may enter by one block update.
+
+    Pair after pair, BFGS satisfies the newest secant equation and loses the older ones; a block
+    satisfies all of its equations where f is quadratic.  A pair joins as long as S'Y of the block,
+    scaled to a unit diagonal, stays well conditioned (pivots above ``CONCAVE``), and its two
+    measurements of a cross curvature, ``s_i'y_j`` and ``s_j'y_i``, differ by less than ``SKEW``:
+    both are invariant under a linear change of variables.
+
+    References
+    ----------
+    Schnabel (1983), Quasi-Newton methods using multiple secant equations, University of
+    Colorado, CU-CS-247-83.  Gao and Goldfarb (2018), Block BFGS methods, SIAM J. Optim. 28,
+    1205-1231, doi:10.1137/16M1092106.
+    """
+    m = memory.capacity
+    slots = [(memory.count - 1 - i) % m for i in range(min(most, memory.count, m))]
+    if len(slots) < 2:
+        return 0
+    sy = memory.gram[:m, m:][np.ix_(slots, slots)].tolist()
+    kinds = memory.kinds
+    lower: list[list[float]] = []
+    for i, slot in enumerate(slots):
+        if kinds[slot] != BFGS:
+            return i if i > 1 else 0
+        row: list[float] = []
+        pivot = 1.0
+        for j in range(i):
+            size = math.sqrt(sy[i][i] * sy[j][j])
+            one, two = sy[i][j] / size, sy[j][i] / size
+            if abs(one - two) > SKEW:
+                return i if i > 1 else 0
+            value = 0.5 * (one + two)
+            other = lower[j]
+            for t in range(j):
+                value -= row[t] * other[t]
+            value /= other[j]
+            row.append(value)
+            pivot -= value * value
+        if not pivot >= CONCAVE:
+            return i if i > 1 else 0
+        row.append(math.sqrt(pivot))
+        lower.append(row)
+    return len(slots)
+
+
+_MASKS: dict[tuple[int, int], HostArray] = {}
+
+
+def _upper(m: int, block: int, oldest: int) -> HostArray:
+    """Return 1 where slot i is not newer than slot j, or both are in the block, else 0."""
+    found = _MASKS.get((m, block))
+    if found is None:
+        mask = np.triu(np.ones((m, m)))
+        if block > 1:
+            mask[m - block :, m - block :] = 1.0
+        found = _MASKS[m, block] = np.tile(mask, (2, 2))
+    start = m - oldest
+    return found[start : start + m, start : start + m]
+
+
+class LimitedModel:
+    """The model of the stored pairs at one point.
+
+    Parameters
+    ----------
+    memory : PairMemory
+    gamma : float
+        The initial matrix is gamma I.
+    n : int
+
+    Attributes
+    ----------
+    newest_skipped : bool
+        Always False: a pair that would teach nothing is not stored.
+    """
+
+    learns = True
+    newest_skipped = False
+
+    def __init__(self, memory: PairMemory, gamma: float, n: int) -> None:
+        self.memory = memory
+        self.gamma = gamma
+        self.n = n
+        m = memory.capacity
+        self.m = m
+        gram = memory.gram
+        self._ss, self._sy, self._yy = gram[:m, :m], gram[:m, m:], gram[m:, m:]
+        self.convex = gamma > 0.0 and not (memory.kinds == SR1).any()
+        self._dropped = 0  # oldest pairs that are left out
+        self._parts: tuple[HostArray, HostArray, HostArray] | None = None
+        self._lu: tuple[HostArray, HostArray] | None = None
+        self._keep: tuple[HostArray, HostArray, HostArray] | None = None
+        self._inertia: int | None = None
+        self._spectrum: Spectrum | None = None
+
+    # --- small matrices ------------------------------------------------------------------
+
+    def _split(self) -> tuple[HostArray, HostArray, HostArray]:
+        """Return U, L and D (with its block)."""
+        if self._parts is None:
+            memory, m = self.memory, self.m
+            block, oldest = memory.block, memory.count % m
+            upper = self._sy * _upper(m, block, oldest)
+            lower = self._sy - upper
+            d = np.zeros((m, m))
+            d.reshape(-1)[:: m + 1] = self._sy.diagonal()
+            if block > 1:
+                slots = [(memory.count - 1 - i) % m for i in range(block)]
+                index = np.ix_(slots, slots)
+                part = self._sy[index]
+                d[index] = 0.5 * (part + part.T)
+            self._parts = upper, lower, d
+        return self._parts
+
+    def _reduction(self) -> tuple[HostArray, HostArray, HostArray]:
+        """Return the rows that are kept, and those of s and y that enter as a difference."""
+        if self._keep is None:
+            memory, m = self.memory, self.m
+            c = min(memory.count, m) - self._dropped
+            slots = np.array([(memory.count - c + i) % m for i in range(c)], dtype=np.int64)
+            single = slots[memory.kinds[slots] == SR1]
+            double = slots[memory.kinds[slots] == BFGS]
+            self._keep = np.concatenate([slots, m + double]), single, m + single
+        return self._keep
+
+    def _reduced(self, full: HostArray) -> HostArray:
+        """Return the matrix in the columns of the model."""
+        keep, s, y = self._reduction()
+        full[s] -= full[y]
+        full[:, s] -= full[:, y]
+        return full[np.ix_(keep, keep)]
+
+    def _system(self, theta: float) -> HostArray:
+        """Return K for ``sigma = theta gamma``, of all slots."""
+        m, gamma = self.m, self.gamma
+        upper, lower, d = self._split()
+        k = np.empty((2 * m, 2 * m))
+        k[:m, :m] = (theta * gamma) * self._ss
+        cross = theta * lower
+        cross -= upper
+        k[:m, m:] = cross
+        k[m:, :m] = cross.T
+        k[m:, m:] = -(1.0 + theta) * d - self._yy / gamma
+        return k
+
+    def _core(self) -> HostArray:
+        """Return N in the columns of the model."""
+        m = self.m
+        _, lower, d = self._split()
+        full = np.empty((2 * m, 2 * m))
+        full[:m, :m] = self.gamma * self._ss
+        full[:m, m:] = lower
+        full[m:, :m] = lower.T
+        full[m:, m:] = -d
+        return self._reduced(full)
+
+    def _right(self, along: HostArray) -> HostArray:
+        """Return ``F'v`` from rows @ v."""
+        m, root = self.m, math.sqrt(self.gamma)
+        out = np.empty(2 * m)
+        np.multiply(along[:m], root, out[:m])
+        np.divide(along[m:], root, out[m:])
+        return out
+
+    # --- solving ---------------------------------------------------------------------------
+
+    def newton(self, along: HostArray) -> tuple[HostArray, float]:
+        """Return weights and scale of ``B^-1 v``; every pair is convex."""
+        m, h = self.m, 1.0 / self.gamma
+        upper, _, d = self._split()
+        if self._lu is None:
+            lu, pivots, _ = dgetrf(upper)
+            self._lu = lu, pivots
+        lu, pivots = self._lu
+        w, _ = dgetrs(lu, pivots, along[:m])
+        weights = np.empty(2 * m)
+        right = self._yy.dot(w)
+        right -= along[m:]
+        right *= h
+        right += d.dot(w)
+        weights[:m], _ = dgetrs(lu, pivots, right, trans=1)
+        np.multiply(w, -h, weights[m:])
+        return weights, h
+
+    def _factor(self, theta: float) -> _Factor:
+        k = self._system(theta)
+        if self.convex:
+            return _Factor(k, self)
+        return _Factor(self._reduced(k), self)
+
+    def _negative(self) -> int:
+        """Return how many negative eigenvalues N has, or -1 where N is as good as singular."""
+        if self._inertia is None:
+            if self.convex:
+                self._inertia = self.m
+            else:
+                found = _inertia(self._core())
+                self._inertia = -1 if found is None else found[0]
+        return self._inertia
+
+    def _settle(self) -> None:
+        """Leave out the oldest pairs until N is not singular."""
+        while self._negative() < 0:
+            left = min(self.memory.count, self.m) - self._dropped
+            self._dropped += max(left // 4, 1)
+            self._keep = self._inertia = None
+
+    # --- the step ----------------------------------------------------------------------------
+
+    def trust_step(self, iterate: Iterate, radius: float, rng: Generator) -> Step:
+        """Return the global minimiser of the model in the ball ``||s|| <= radius``."""
+        memory, g, gamma = self.memory, iterate.g, self.gamma
+        if memory.count == 0:
+            if gamma > 0.0:
+                scale = min(1.0 / gamma, radius / iterate.gnorm)
+            else:
+                scale = radius / iterate.gnorm
+            square = iterate.gnorm * iterate.gnorm
+            shift = iterate.gnorm / (scale * iterate.gnorm) - gamma
+            learnt = Weights(np.zeros(2 * self.m), -scale, np.zeros(2 * self.m), shift)
+            length = scale * iterate.gnorm
+            return Step(
+                -scale * g, -scale * square, gamma * scale * scale * square, length,
+                shift > 0.0, math.nan, learnt,
+            )  # fmt: skip
+        around = along(memory, iterate)
+        found = self._boundary(iterate, around, radius)
+        if found is None:
+            return self._by_spectrum(iterate, radius, rng)
+        weights, scale, shift = found
+        s = combine(weights, memory.rows, scale, g)
+        slope, square = scalars(dot(g, s), dot(s, s))
+        length = math.sqrt(square)
+        if not (slope < 0.0 and length < math.inf):
+            return self._by_spectrum(iterate, radius, rng)
+        quadratic = -slope - shift * square
+        if length > radius or (shift > 0.0 and length > 0.999 * radius):
+            factor = radius / length
+            weights, scale = factor * weights, factor * scale
+            s *= factor
+            slope, quadratic, length = factor * slope, factor * factor * quadratic, radius
+        learnt = Weights(weights, scale, around, shift)
+        return Step(s, slope, quadratic, length, shift > 0.0, math.nan, learnt)
+
+    def _boundary(
+        self, iterate: Iterate, around: HostArray, radius: float
+    ) -> tuple[HostArray, float, float] | None:
+        """Return weights, scale and multiplier of the step; None where the spectrum must be asked."""
+        gamma, gg = self.gamma, iterate.gnorm * iterate.gnorm
+        if not gamma > 0.0:
+            return None
+        gram = self.memory.gram
+        sigma, low, high = 0.0, 0.0, math.inf
+        if self.convex:
+            weights, scale = self.newton(around)
+            weights, scale = -weights, -scale
+            image = gram.dot(weights)
+            image += scale * around
+            square = scale * scale * gg + scale * float(weights.dot(around)) + float(weights.dot(image))
+            if not 0.0 < square < math.inf:
+                return None
+            length = math.sqrt(square)
+            if length <= radius:
+                return weights, scale, 0.0
+            # The first shift from the Newton step: s'(B + sigma I)^-1 s with sigma = 0.
+            back, h = self.newton(image)
+            inner = h * square + float(back.dot(image))
+            sigma = square / inner * (length - radius) / radius if inner > 0.0 else math.nan
+            if not 0.0 < sigma < math.inf:
+                sigma = iterate.gnorm / radius
+        else:
+            self._settle()
+            if min(self.memory.count, self.m) == self._dropped:
+                return None
+        negative = self._negative()
+        right = self._right(around)
+        for attempt in range(MOST_SHIFTS):
+            theta, tau = sigma / gamma, gamma + sigma
+            factor = self._factor(theta)
+            if factor.negative is None:
+                return None
+            if factor.negative > negative:  # B + sigma I is not positive definite
+                low = sigma
+                sigma = self._raised(sigma, low, high, iterate.gnorm / radius)
+                continue
+            solved = factor.solve(right)
+            weights = self._weights(solved, -1.0 / tau)
+            scale = -1.0 / tau
+            image = gram.dot(weights)
+            image += scale * around
+            square = scale * scale * gg + scale * float(weights.dot(around)) + float(weights.dot(image))
+            if not 0.0 < square < math.inf:
+                return None
+            length = math.sqrt(square)
+            if sigma == 0.0 and length <= radius:
+                return weights, scale, 0.0
+            if abs(length - radius) <= ON_BOUNDARY * radius:
+                return weights, scale, sigma
+            if length > radius:
+                low = max(low, sigma)
+            else:
+                high = min(high, sigma)
+            back = self._right(image)
+            inner = (square + float(back.dot(factor.solve(back)))) / tau
+            trial = sigma + square / inner * (length - radius) / radius if inner > 0.0 else math.nan
+            if not low < trial < high:
+                trial = self._raised(sigma, low, high, iterate.gnorm / radius)
+            if trial == sigma:
+                return weights, scale, sigma
+            sigma = trial
+        return None
+
+    def _raised(self, sigma: float, low: float, high: float, step: float) -> float:
+        """Return a shift inside its bracket, where Newton's is outside it."""
+        if high < math.inf:
+            return math.sqrt(low * high) if low > 0.0 else 0.01 * high
+        if sigma == 0.0:
+            if self.memory.shift > 0.0:
+                return self.memory.shift
+            ratios = self._sy.diagonal() / self._ss.diagonal()
+            return max(-float(ratios.min()), 0.0) + step
+        return 4.0 * sigma
+
+    def _weights(self, solved: HostArray, scale: float) -> HostArray:
+        """Return ``scale F K^-1 F'v`` as weights of the rows, from ``K^-1 F'v``."""
+        m, root = self.m, math.sqrt(self.gamma)
+        weights = np.empty(2 * m)
+        np.multiply(solved[:m], scale * root, weights[:m])
+        np.multiply(solved[m:], scale / root, weights[m:])
+        return weights
+
+    def _by_spectrum(self, iterate: Iterate, radius: float, rng: Generator) -> Step:
+        from negopt.steps.spectral_tr import spectral_step
+
+        return spectral_step(iterate, self.spectrum, radius, rng)
+
+    # --- other products ------------------------------------------------------------------------
+
+    @property
+    def spectrum(self) -> Spectrum:
+        """The eigenvalues of B, and an orthonormal basis of the pairs."""
+        if self._spectrum is None:
+            self._spectrum = self._make_spectrum()
+        return self._spectrum
+
+    def _make_spectrum(self) -> Spectrum:
+        m, memory = self.m, self.memory
+        if memory.count == 0:
+            return Spectrum(memory.rows[:0, :], np.zeros((0, 0)), np.zeros((0, 0)), self.gamma, self.n)
+        gamma = self.gamma
+        self._settle()
+        gram = np.empty((2 * m, 2 * m))
+        while True:
+            # The Gram matrix of the columns of F; for gamma < 0 those of gamma = |gamma|.
+            size = abs(gamma)
+            gram[:m, :m] = size * self._ss
+            gram[:m, m:] = self._sy
+            gram[m:, :m] = self._sy.T
+            gram[m:, m:] = self._yy / size
+            keep, single, _ = self._reduction()
+            reduced = self._reduced(gram.copy())
+            scale = 1.0 / np.sqrt(np.maximum(reduced.diagonal(), 1e-300))
+            reduced *= scale[:, None] * scale
+            values, vectors = np.linalg.eigh(reduced)
+            good = values > 1e-10 * values[-1]
+            if good.all() or min(memory.count, m) - self._dropped <= 1:
+                break
+            left = min(memory.count, m) - self._dropped
+            self._dropped += max(left // 4, 1)
+            self._keep = self._inertia = None
+            self._settle()
+        values, vectors = values[good], vectors[:, good]
+        root = np.sqrt(values)
+        core = self._core() * (scale[:, None] * scale)
+        inside = (root * vectors).T  # columns of F, scaled, in the basis
+        small = -gamma * inside @ np.linalg.solve(core, inside.T)
+        small = 0.5 * (small + small.T)
+        # The basis in weights of the rows.
+        combos = (vectors / root).T * scale
+        weights = np.zeros((combos.shape[0], 2 * m))
+        weights[:, keep] = combos
+        weights[:, m + single] = -weights[:, single]
+        weights[:, :m] *= math.sqrt(size)
+        weights[:, m:] /= math.sqrt(size)
+        return Spectrum(memory.rows, weights, small, gamma, self.n)
+
+    def matvec(self, v: Array) -> Array:
+        """Return ``B v``."""
+        if self.memory.count == 0:
+            return self.gamma * v
+        return self.spectrum.matvec(v)
+
+    def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
+        """Return ``B^-1 v``, or ``|B|^-1 v``, eigenvalues kept `floor` away from zero.
+
+        `floor` is relative to the largest absolute eigenvalue of B.
+        """
+        if self.memory.count == 0:
+            return (1.0 / self.gamma) * v
+        if self.convex:
+            weights, scale = self.newton(products(self.memory.rows, v))
+            return combine(weights, self.memory.rows, scale, v)
+        return self.spectrum.solve(v, absolute=absolute, floor=floor)
+
+
+class _Factor:
+    """A factorisation of K, and its inertia."""
+
+    def __init__(self, k: HostArray, model: LimitedModel) -> None:
+        self.model = model
+        size = k.shape[0]
+        self.ldl, self.pivots, _ = dsytrf(k.T, lower=1, lwork=32 * size, overwrite_a=1)
+        self.negative = _count_negative(self.ldl, self.pivots)
+
+    def solve(self, right: HostArray) -> HostArray:
+        model = self.model
+        if model.convex:
+            solved, _ = dsytrs(self.ldl, self.pivots, right, lower=1)
+            return solved  # type: ignore[no-any-return]
+        keep, s, y = model._reduction()
+        reduced = right.copy()
+        reduced[s] -= reduced[y]
+        solved, _ = dsytrs(self.ldl, self.pivots, reduced[keep], lower=1)
+        out = np.zeros_like(right)
+        out[keep] = solved
+        out[y] = -out[s]
+        return out
+
+
+def _count_negative(ldl: HostArray, pivots: HostArray) -> int | None:
+    """Return the negative eigenvalues of the factored matrix, from its blocks of order 1 and 2.
+
+    Bunch and Kaufman's blocks of order 2 are indefinite.  None for a singular matrix.
+    """
+    diagonal = ldl.diagonal()
+    single = pivots > 0
+    values = diagonal[single]
+    if not np.isfinite(diagonal).all():
+        return None
+    return int(np.count_nonzero(values < 0.0)) + (int(pivots.shape[0]) - int(values.shape[0])) // 2
+
+
+def _inertia(matrix: HostArray) -> tuple[int] | None:
+    """Return the negative eigenvalues of a symmetric matrix; None where it is as good as singular."""
+    scale = np.sqrt(np.abs(matrix).max(axis=1))
+    if not (scale > 0.0).all():
+        return None
+    matrix = matrix / (scale[:, None] * scale)
+    values = np.linalg.eigvalsh(matrix)
+    size = np.abs(values)
+    if not size.min(initial=math.inf) > SINGULAR * size.max(initial=0.0):
+        return None
+    return (int(np.count_nonzero(values < 0.0)),)
