@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.linalg.lapack import dgetrf, dgetrs, dsytrf, dsytrs
 
-from negopt._array import Array, device_of, dot, namespace_of, scalars
+from negopt._array import Array, device_of, dot, namespace_of, scalars, to_host
 from negopt._types import Iterate, Outcome, Step, saved
-from negopt.curvature.spectral import Spectrum
+from negopt.models.spectrum import Spectrum, spectral_step
 from negopt.vectors.primitives import HostArray, combine, products
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ CONVEX = 1e-8
 SINGULAR = 1e-13
 #: A boundary step's length meets the radius to this share of it.
 ON_BOUNDARY = 1e-10
+#: Least relative eigenvalue of the pairs' scaled Gram matrix, of which a basis is formed.
+DEPENDENT = 1e-10
 #: Shifts that are tried before the spectrum is asked.
 MOST_SHIFTS = 20
 
@@ -287,7 +289,8 @@ def secant_block(memory: PairMemory, most: int) -> int:
     slots = [(memory.count - 1 - i) % m for i in range(min(most, memory.count, m))]
     if len(slots) < 2:
         return 0
-    sy = memory.gram[:m, m:][np.ix_(slots, slots)].tolist()
+    index = np.ix_(slots, slots)
+    sy = memory.gram[:m, m:][index].tolist()
     kinds = memory.kinds
     lower: list[list[float]] = []
     for i, slot in enumerate(slots):
@@ -387,7 +390,7 @@ class LimitedModel:
         """Return the rows that are kept, and those of s and y that enter as a difference."""
         if self._keep is None:
             memory, m = self.memory, self.m
-            c = min(memory.count, m) - self._dropped
+            c = self._pairs
             slots = np.array([(memory.count - c + i) % m for i in range(c)], dtype=np.int64)
             single = slots[memory.kinds[slots] == SR1]
             double = slots[memory.kinds[slots] == BFGS]
@@ -466,15 +469,23 @@ class LimitedModel:
                 self._inertia = self.m
             else:
                 found = _inertia(self._core())
-                self._inertia = -1 if found is None else found[0]
+                self._inertia = -1 if found is None else found
         return self._inertia
+
+    @property
+    def _pairs(self) -> int:
+        """Pairs that are in the model."""
+        return min(self.memory.count, self.m) - self._dropped
+
+    def _drop(self) -> None:
+        """Leave out the oldest quarter of the pairs."""
+        self._dropped += max(self._pairs // 4, 1)
+        self._keep = self._inertia = None
 
     def _settle(self) -> None:
         """Leave out the oldest pairs until N is not singular."""
-        while self._negative() < 0:
-            left = min(self.memory.count, self.m) - self._dropped
-            self._dropped += max(left // 4, 1)
-            self._keep = self._inertia = None
+        while self._pairs and self._negative() < 0:
+            self._drop()
 
     # --- the step ----------------------------------------------------------------------------
 
@@ -527,7 +538,9 @@ class LimitedModel:
             weights, scale = -weights, -scale
             image = gram.dot(weights)
             image += scale * around
-            square = scale * scale * gg + scale * float(weights.dot(around)) + float(weights.dot(image))
+            square = (
+                scale * scale * gg + scale * float(weights.dot(around)) + float(weights.dot(image))
+            )
             if not 0.0 < square < math.inf:
                 return None
             length = math.sqrt(square)
@@ -541,7 +554,7 @@ class LimitedModel:
                 sigma = iterate.gnorm / radius
         else:
             self._settle()
-            if min(self.memory.count, self.m) == self._dropped:
+            if self._pairs == 0 or self.n <= self._reduction()[0].shape[0]:
                 return None
         negative = self._negative()
         right = self._right(around)
@@ -559,7 +572,9 @@ class LimitedModel:
             scale = -1.0 / tau
             image = gram.dot(weights)
             image += scale * around
-            square = scale * scale * gg + scale * float(weights.dot(around)) + float(weights.dot(image))
+            square = (
+                scale * scale * gg + scale * float(weights.dot(around)) + float(weights.dot(image))
+            )
             if not 0.0 < square < math.inf:
                 return None
             length = math.sqrt(square)
@@ -601,8 +616,6 @@ class LimitedModel:
         return weights
 
     def _by_spectrum(self, iterate: Iterate, radius: float, rng: Generator) -> Step:
-        from negopt.steps.spectral_tr import spectral_step
-
         return spectral_step(iterate, self.spectrum, radius, rng)
 
     # --- other products ------------------------------------------------------------------------
@@ -615,45 +628,59 @@ class LimitedModel:
         return self._spectrum
 
     def _make_spectrum(self) -> Spectrum:
-        m, memory = self.m, self.memory
-        if memory.count == 0:
-            return Spectrum(memory.rows[:0, :], np.zeros((0, 0)), np.zeros((0, 0)), self.gamma, self.n)
-        gamma = self.gamma
         self._settle()
-        gram = np.empty((2 * m, 2 * m))
-        while True:
-            # The Gram matrix of the columns of F; for gamma < 0 those of gamma = |gamma|.
-            size = abs(gamma)
-            gram[:m, :m] = size * self._ss
-            gram[:m, m:] = self._sy
-            gram[m:, :m] = self._sy.T
-            gram[m:, m:] = self._yy / size
+        m, memory, n = self.m, self.memory, self.n
+        while self._pairs:
             keep, single, _ = self._reduction()
-            reduced = self._reduced(gram.copy())
-            scale = 1.0 / np.sqrt(np.maximum(reduced.diagonal(), 1e-300))
-            reduced *= scale[:, None] * scale
-            values, vectors = np.linalg.eigh(reduced)
-            good = values > 1e-10 * values[-1]
-            if good.all() or min(memory.count, m) - self._dropped <= 1:
+            if n <= keep.shape[0]:
+                return self._in_variables()
+            gram = self._reduced(self._gram())
+            scale = 1.0 / np.sqrt(gram.diagonal())
+            gram *= scale[:, None] * scale
+            values, vectors = np.linalg.eigh(gram)
+            if values[0] > DEPENDENT * values[-1] or self._pairs == 1:
                 break
-            left = min(memory.count, m) - self._dropped
-            self._dropped += max(left // 4, 1)
-            self._keep = self._inertia = None
+            self._drop()  # nearly dependent: the newest pairs matter
             self._settle()
-        values, vectors = values[good], vectors[:, good]
-        root = np.sqrt(values)
+        if self._pairs == 0:
+            return Spectrum(memory.rows, np.zeros((0, 2 * m)), np.zeros((0, 0)), self.gamma, n)
+        good = values > DEPENDENT * values[-1]
+        root = np.sqrt(values[good])
+        inside = (root * vectors[:, good]).T  # the columns of F, scaled, in the basis
         core = self._core() * (scale[:, None] * scale)
-        inside = (root * vectors).T  # columns of F, scaled, in the basis
-        small = -gamma * inside @ np.linalg.solve(core, inside.T)
-        small = 0.5 * (small + small.T)
-        # The basis in weights of the rows.
-        combos = (vectors / root).T * scale
-        weights = np.zeros((combos.shape[0], 2 * m))
-        weights[:, keep] = combos
+        small = -self.gamma * inside @ np.linalg.solve(core, inside.T)
+        weights = np.zeros((root.shape[0], 2 * m))
+        weights[:, keep] = (vectors[:, good] / root).T * scale
         weights[:, m + single] = -weights[:, single]
-        weights[:, :m] *= math.sqrt(size)
-        weights[:, m:] /= math.sqrt(size)
-        return Spectrum(memory.rows, weights, small, gamma, self.n)
+        size = math.sqrt(abs(self.gamma))
+        weights[:, :m] *= size
+        weights[:, m:] /= size
+        return Spectrum(memory.rows, weights, small, self.gamma, n)
+
+    def _in_variables(self) -> Spectrum:
+        """Return the spectrum where the columns are as many as the variables."""
+        size, m = math.sqrt(abs(self.gamma)), self.m
+        columns = to_host(self.memory.rows).copy()
+        columns[:m] *= size
+        columns[m:] /= size
+        keep, s, y = self._reduction()
+        columns[s] -= columns[y]
+        columns = columns[keep]
+        scale = 1.0 / np.linalg.norm(columns, axis=1)
+        columns *= scale[:, None]
+        core = self._core() * (scale[:, None] * scale)
+        small = -self.gamma * columns.T @ np.linalg.solve(core, columns)
+        return Spectrum(self.memory.rows, None, small, self.gamma, self.n)
+
+    def _gram(self) -> HostArray:
+        """Return the inner products of the columns of F, of all slots."""
+        m, size = self.m, abs(self.gamma)
+        gram = np.empty((2 * m, 2 * m))
+        gram[:m, :m] = size * self._ss
+        gram[:m, m:] = self._sy
+        gram[m:, :m] = self._sy.T
+        gram[m:, m:] = self._yy / size
+        return gram
 
     def matvec(self, v: Array) -> Array:
         """Return ``B v``."""
@@ -711,7 +738,7 @@ def _count_negative(ldl: HostArray, pivots: HostArray) -> int | None:
     return int(np.count_nonzero(values < 0.0)) + (int(pivots.shape[0]) - int(values.shape[0])) // 2
 
 
-def _inertia(matrix: HostArray) -> tuple[int] | None:
+def _inertia(matrix: HostArray) -> int | None:
     """Return the negative eigenvalues of a symmetric matrix; None where it is as good as singular."""
     scale = np.sqrt(np.abs(matrix).max(axis=1))
     if not (scale > 0.0).all():
@@ -721,4 +748,4 @@ def _inertia(matrix: HostArray) -> tuple[int] | None:
     size = np.abs(values)
     if not size.min(initial=math.inf) > SINGULAR * size.max(initial=0.0):
         return None
-    return (int(np.count_nonzero(values < 0.0)),)
+    return int(np.count_nonzero(values < 0.0))
