@@ -147,13 +147,13 @@ class Solver:
     def step(self, state: State) -> State:
         """Take one iteration; sets ``state.status`` when the run is over."""
         self.outcome, self.step_norm = None, math.nan
-        before = copy.copy(state.globalize), copy.copy(state.memory)
         try:
             self._advance(state)
-            self.check_stop(state)
+            if state.status is None:
+                self.check_stop(state)
         except BudgetExhausted as error:
-            # Half an iteration counts for nothing: resuming begins it again.
-            state.globalize, state.memory = before
+            # No part has written its state before its last evaluation, so that half an
+            # iteration counts for nothing: resuming begins it again.
             self.exhausted(state, error)
         self.complete(state)
         return state
@@ -170,31 +170,32 @@ class Solver:
 
     def _advance(self, state: State) -> None:
         method, objective, here = self.method, self.objective, state.iterate
-        operator = method.curvature.operator(state.memory, objective, here)
-        self._operator = operator
-        outcome = method.globalize.advance(
+        operator = self._operator = method.curvature.operator(state.memory, objective, here)
+        outcome = self.outcome = method.globalize.advance(
             state.globalize, objective, here, operator, method.step, self.rng
         )
-        self.outcome, self.step_norm = outcome, math.nan
         state.k += 1
-        # Counted once the iteration is complete: a budget may have it begin again.
-        state.counters.n_skipped += bool(getattr(operator, "newest_skipped", False))
-        state.counters.n_rejected += max(outcome.trials - int(outcome.accepted), 0)
-        trial = outcome.trial
+        counters, trial, accepted = state.counters, outcome.trial, outcome.accepted
+        if outcome.trials > 1 or not accepted:
+            counters.n_rejected += max(outcome.trials - int(accepted), 0)
         if outcome.valid and trial is not None and outcome.s is not None:
             self.step_norm = outcome.step_norm
-            if trial.finite and outcome.informative:
-                y = trial.g - here.g if self.difference is None else self.difference(here, trial)
-                self._learn(state, outcome.s, y, outcome, accepted=outcome.accepted)
-        if outcome.accepted and trial is not None:
+            if outcome.informative and trial.finite:
+                s = outcome.s
+                if self.difference is None:
+                    self._learn(state, s, trial.g - here.g, outcome, accepted=accepted)
+                else:  # a y of another kind: nothing that was measured belongs to it
+                    self._learn(state, s, self.difference(here, trial), accepted=accepted)
+        if accepted and trial is not None:
             state.iterate = trial
             state.resets = 0
             if outcome.step_size < 0.0:
-                state.counters.n_negative_steps += 1
+                counters.n_negative_steps += 1
+            self._watch(state, outcome, trial)
         elif outcome.stuck:
             self._stuck(state, outcome)
-            return
-        self._watch(state, outcome, trial if outcome.accepted else None)
+        else:
+            self._watch(state, outcome, None)
 
     def _watch(self, state: State, outcome: Outcome, trial: Iterate | None) -> None:
         """Give up when many trials have lowered neither f nor the gradient.
