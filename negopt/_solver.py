@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable
@@ -24,8 +23,8 @@ from negopt._stopping import (
     precision_message,
     stop,
 )
-from negopt._types import STALL, BudgetExhausted, Certificate, Iterate, Outcome, State, Status
-from negopt.globalize.ratio import rounding_of
+from negopt._types import BudgetExhausted, Certificate, Iterate, Outcome, State, Status
+from negopt.decisions.endings import STALL, improves, progresses
 from negopt.methods import Method
 
 __all__ = ["Solver"]
@@ -203,10 +202,7 @@ class Solver:
         At rounding level a step is accepted on the word of the gradient; a wrong or
         noisy one would have the run slide along a level set for ever.
         """
-        if trial is not None and trial.f < state.best.f:
-            state.stalled, state.stalled_gmax = 0, trial.gmax
-            return
-        if trial is not None and trial.gmax < 0.9 * state.stalled_gmax:
+        if trial is not None and progresses(trial.f, state.best.f, trial.gmax, state.stalled_gmax):
             state.stalled, state.stalled_gmax = 0, trial.gmax
             return
         state.stalled += outcome.trials
@@ -216,13 +212,6 @@ class Solver:
             return
         # A rule whose steps need not descend says how long it may be left alone.
         if state.stalled >= getattr(self.method.globalize, "patience", STALL):
-            self._give_up(state)
-
-    def conclude(self, state: State, hopeless: bool) -> None:
-        """Decide what an iteration made elsewhere, with `outcome`, leads to."""
-        if self.outcome is not None and self.outcome.stuck:
-            self._stuck(state, self.outcome)
-        elif hopeless:
             self._give_up(state)
 
     def _give_up(self, state: State) -> None:
@@ -349,7 +338,7 @@ class Solver:
             trial = self.objective.at(x)
         except BudgetExhausted:
             return  # the verdict stands without it
-        if trial.finite and trial.f <= here.f + rounding_of(here) and trial.gmax < here.gmax:
+        if improves(trial.f, trial.gmax, here.f, here.gmax, eps_of(here.x)):
             state.iterate = trial
             verdict = stop(trial, self.limits, state.k, None) if self.limits else None
             state.status, state.message = verdict or (state.status, state.message)
@@ -396,7 +385,7 @@ class Solver:
             here = gradient_measure(state.iterate, order) <= gtol
             if here and (gradient_measure(best, order) > gtol or state.status is Status.SADDLE):
                 return state.iterate
-            if best.f >= state.iterate.f:
+            if not best.f < state.iterate.f:
                 return state.iterate
         elif best is not state.iterate and best.gmax != state.iterate.gmax:
             state.message += f" Returned is the lowest point seen, with max|g| = {best.gmax:.3g}."

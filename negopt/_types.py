@@ -21,7 +21,6 @@ T = TypeVar("T")
 
 __all__ = [
     "SAVED",
-    "STALL",
     "BudgetExhausted",
     "Certificate",
     "Counters",
@@ -78,9 +77,6 @@ class Status(enum.IntEnum):
         """Whether the run reached what it was asked for."""
         return self in (Status.CONVERGED, Status.TARGET, Status.EPOCHS, Status.EARLY)
 
-
-#: Trials that lower neither f nor the gradient, after which a run is given up.
-STALL = 100
 
 #: Classes that a checkpoint may hold, by name.
 SAVED: dict[str, type] = {}

@@ -11,13 +11,16 @@ from numpy.random import Generator
 from negopt._array import dot, eps_of, scalars
 from negopt._options import check_choice, check_number
 from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
+from negopt.decisions.region import (
+    NONFINITE_FACTOR,
+    WORTHLESS,
+    grows,
+    is_poor,
+    shrink_factor,
+)
 from negopt.globalize.ratio import moves, reduction_ratio, rounding_of
 
 __all__ = ["Radius", "TrustRegion"]
-
-#: A trial whose ratio is below this lies so far outside the region where f resembles its
-#: model that its pair would only spoil the scaling of the next one.
-WORTHLESS = -30.0
 
 
 @saved
@@ -155,7 +158,7 @@ class TrustRegion:
             out.trial, out.s = trial, s
             out.valid = trial.finite or (math.isfinite(trial.f) and trial.f > bar)
             if not out.valid:
-                radius, free = 0.1 * step.norm, False
+                radius, free = NONFINITE_FACTOR * step.norm, False
             else:
                 out.rho = reduction_ratio(iterate, trial, step, lowest)
                 out.informative = out.rho > WORTHLESS
@@ -187,18 +190,12 @@ class TrustRegion:
         rho: float,
     ) -> tuple[float, bool]:
         """Return the next radius, and whether no step has failed yet."""
-        if not (rho >= 0.1 and rho > self.eta):  # nan too
-            factor = self.shrink
-            bend = trial.f - iterate.f - step.slope
-            if not started and math.isfinite(bend) and bend > 0.0 > step.slope:
-                # At the start the radius is only a guess: jump down to the minimiser of the
-                # parabola through both values and the slope at 0.  Later a model that has
-                # learnt from the failure knows better, and the jump would only cost.
-                factor = min(max(-0.5 * step.slope / bend, 1e-6), self.shrink)
-            elif self.interpolate and not rho > self.eta and math.isfinite(trial.gmax):
+        if is_poor(rho, self.eta):
+            factor = shrink_factor(self.shrink, started, step.slope, trial.f - iterate.f)
+            if self.interpolate and started and not rho > self.eta and trial.gmax < math.inf:
                 factor = min(max(_cubic_minimiser(iterate, trial, step), 0.1), self.shrink)
             return factor * min(radius, step.norm), False
-        if rho > 0.75 and step.norm > 0.8 * radius:
+        if grows(rho, step.norm, radius):
             radius = min((self.first_grow if free else self.grow) * radius, self.max_trust_radius)
         return radius, free
 
