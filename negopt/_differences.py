@@ -116,7 +116,7 @@ def difference_product(
     if length == 0.0 or not math.isfinite(length):
         return 0.0 * v
     for h in (step, -step):
-        # N.B. no name for the point: where n is large every vector that is held counts.
+        # The point gets no name: where n is large every vector held counts.
         product = gradient(_ahead(x, v, h / length)) - g
         product *= length / h
         if math.isfinite(norm(product)):

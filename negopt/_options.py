@@ -57,8 +57,7 @@ def check_number(
 def check_step(name: str, value: object) -> None:
     """Raise ``ValueError`` unless `value` is a step of differences, or an array of them."""
     try:
-        # N.B. of a device array too: it is read once, before the run.
-        steps = to_host_value(value)
+        steps = to_host_value(value)  # a device array is read once, before the run
     except (TypeError, ValueError):
         steps = np.asarray(math.nan)
     if not np.all(np.isfinite(steps) & (steps != 0.0)):

@@ -113,7 +113,7 @@ def format_row(figures: dict[str, float]) -> str:
 
 @contextmanager
 def logging_to_screen(wanted: bool) -> Iterator[None]:
-    """Show the log on the screen while it is wanted and nobody else handles it."""
+    """Show the log on the screen where that is wanted and the log has no other handler."""
     if not wanted:
         yield
         return

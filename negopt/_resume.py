@@ -61,7 +61,7 @@ def _like(value: T, start: Array) -> T:
         moved = {}
         for f in dataclasses.fields(value):
             part = getattr(value, f.name)
-            # N.B. small float64 arrays of the host stay there whatever x0 is.
+            # Small float64 arrays of the host stay there, whatever x0 is.
             stays = f.metadata.get("host") and part is not None
             moved[f.name] = np.array(part) if stays else _like(part, start)
         return dataclasses.replace(value, **moved)

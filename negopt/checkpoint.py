@@ -126,7 +126,7 @@ def load(path: str | os.PathLike[str]) -> State:
 def read(path: str | os.PathLike[str], wanted: type[T], name: str) -> T:
     """Read what `write` has written of the class `wanted`, in messages called `name`."""
     try:
-        # N.B. given a path, NumPy leaves a damaged file open.
+        # Given a path, NumPy would leave a damaged file open.
         with Path(path).open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(arrays.pop("__header__").tobytes().decode())

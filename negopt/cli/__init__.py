@@ -65,7 +65,7 @@ def _dispatch(options: Namespace) -> int:
 
 
 def _complain(message: str, code: int) -> int:
-    """Write one line on stderr; N.B. not through rich, which would wrap it."""
+    """Write one line on stderr, not through rich, which would wrap it."""
     sys.stdout.flush()
     sys.stderr.write(f"negopt: {one_line(message)}\n")
     return code

@@ -53,7 +53,7 @@ SCIPY_METHODS: dict[str, tuple[str, str, Callable[[Rules], dict[str, float]]]] =
 #: Dense Hessians are formed column by column up to this n.
 DENSE = 500
 #: Hessian products of the check at the point that a method returned: more than a solver
-#: spends on its own check, since here nobody pays for them.
+#: spends on its own check, since they are not counted here.
 CHECK_PRODUCTS = 5 * RunOptions().certify_products
 
 
@@ -238,7 +238,7 @@ def _scipys(method: str, counted: Counted, rules: Rules) -> OptimizeResult:
 
 
 def _judge(row: Row, target: Target, x: Vector, rules: Rules) -> None:
-    """Fill in f, max|g| and curvature at `x`, at nobody's cost, and the verdict.
+    """Fill in f, max|g| and curvature at `x`, which is not counted, and the verdict.
 
     With gtol = inf and no escape, `minimize` is the second-order check at `x`.
     """

@@ -51,8 +51,8 @@ def performance_profile(
     Notes
     -----
     1. ``r[p, s] = costs[p, s] / min_s costs[p, s]``, infinite for a failure.
-    2. ``rho_s(tau)`` is the share of *all* problems with ``r[p, s] <= tau``: problems
-       that nobody solved count against everyone.
+    2. ``rho_s(tau)`` is the share of *all* problems with ``r[p, s] <= tau``: a problem
+       that no solver solved counts against all.
 
     References
     ----------

@@ -76,7 +76,7 @@ def convergence(
     Notes
     -----
     The value axis is logarithmic.  Where f reaches the best value itself the curve ends
-    at the smallest positive distance seen, since zero has no place on it.
+    at the smallest positive distance seen, since a logarithmic axis has no zero.
     """
     curves = _curves(results, labels, "nfev", "fun")
     lowest = min(float(np.min(values)) for _, _, values in curves)

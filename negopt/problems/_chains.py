@@ -140,7 +140,7 @@ def _nondia(n: int) -> Setup:
         squares(near, [FIRST]),
         squares(lambda first, a: 10.0 * (first - a**2), [FIRST, Slice(None, -1)]),
     )
-    # N.B. x_n does not occur in the objective.
+    # The objective does not depend on x_n.
     return Setup(model, np.full(n, -1.0), 0.0, np.ones(n))
 
 

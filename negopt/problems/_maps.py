@@ -46,8 +46,8 @@ class Constant:
         key = (type(x), x.dtype, str(device_of(x)))
         found = self._copies.get(key)
         if found is None:
-            # N.B. some libraries refuse read-only host memory, hence the copy.
-            found = self._copies[key] = from_host(self.values.copy(), x)
+            host = self.values.copy()  # some libraries refuse read-only memory
+            found = self._copies[key] = from_host(host, x)
         return found
 
 

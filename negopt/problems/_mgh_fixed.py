@@ -107,7 +107,7 @@ def _jennrich_sampson(n: int, m: int = 10) -> Setup:
 def _helical_valley(n: int) -> Setup:
     """Helical valley: 10 (x3 - 10 theta), 10 (r - 1) and x3 in cylinder coordinates.
 
-    N.B. theta, in turns, is cut where x1 = 0 and x2 < 0, as in the paper.
+    The angle theta, in turns, is cut where x1 = 0 and x2 < 0, as in the paper.
     """
 
     def phi(a: Value, b: Value, c: Value) -> Value:
@@ -159,7 +159,7 @@ def _meyer(n: int) -> Setup:
 def _gulf(n: int, m: int = 99) -> Setup:
     """Gulf research: residuals exp(-|y - x2|^x3 / x1) - t, y = 25 + (-50 log t)^(2/3).
 
-    N.B. m = 100 (t = 1) puts a singularity of the derivatives at the minimiser.
+    With m = 100 (t = 1) there is a singularity of the derivatives at the minimiser.
     """
     t = steps(m, 0.01)
     model = least_squares(

@@ -252,6 +252,6 @@ def _chebyquad(n: int, m: int | None = None) -> Setup:
     m = n if m is None else _residuals(n, m)
     zero = 0.0 if n <= 7 or n == 9 else None
     minimum = _CHEBYQUAD.get(n, zero) if m == n else None
-    # N.B. the paper's value for n = 10 is a local minimum; a lower one exists.
+    # The paper's value for n = 10 is a local minimum; a lower one exists.
     local = (6.503954800e-3,) if m == n == 10 else ()
     return Setup(Chebyshev(m), steps(n) / (n + 1.0), minimum, local_minima=local)
