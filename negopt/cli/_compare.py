@@ -101,15 +101,8 @@ def _canonical(name: str) -> str:
 def _default_methods(n: int) -> list[str]:
     """Return negopt's defaults and SciPy's usual choices; dense models for small n only."""
     small = n <= DENSE_LIMIT
-    return [
-        "lqn-tr",
-        *(["dqn-wolfe-pm", "sr1-wolfe-pm"] if small else []),
-        "newton-krylov",
-        *(["BFGS"] if small else []),
-        "L-BFGS-B",
-        "Newton-CG",
-        "trust-krylov",
-    ]
+    ours = ["lqn-tr", *(["dqn-wolfe-pm", "sr1-wolfe-pm"] if small else []), "newton-krylov"]
+    return [*ours, *(["BFGS"] if small else []), "L-BFGS-B", "Newton-CG", "trust-krylov"]
 
 
 def _show(console: Console, target: Target, rows: list[Row], gtol: float) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -24,8 +25,24 @@ MGH = (
 )
 
 
+def mgh(
+    number: int,
+    name: str,
+    n: int = 10,
+    least: int = 1,
+    most: int | None = None,
+    multiple: int = 1,
+    *,
+    fixed: bool = False,
+    tags: str = "mgh least-squares",
+) -> Callable[[Builder], Builder]:
+    """Declare the problem of that number in the paper."""
+    declare = partial(problem, name, n, least=least, most=most, multiple=multiple)
+    return declare(fixed=fixed, tags=tags, reference=f"{MGH}{number}")
+
+
 def _mgh(number: int, name: str, n: int) -> Callable[[Builder], Builder]:
-    return problem(name, n, fixed=True, tags="mgh least-squares", reference=f"{MGH}{number}")
+    return mgh(number, name, n, fixed=True)
 
 
 def rosenbrock(a: Value, b: Value) -> Value:
@@ -289,9 +306,7 @@ def _osborne_2(n: int) -> Setup:
 _WATSON = {6: 2.2876700535525204e-3, 9: 1.3997601380875745e-6, 12: 4.72238e-10}
 
 
-@problem(
-    "watson", 6, least=2, most=31, tags="mgh least-squares ill-conditioned", reference=f"{MGH}20"
-)
+@mgh(20, "watson", 6, least=2, most=31, tags="mgh least-squares ill-conditioned")
 def _watson(n: int) -> Setup:
     """Watson: fit of a polynomial to y' = 1 + y^2; ill-conditioned as n (at most 31) grows."""
     t, j = steps(29, 1.0 / 29.0)[:, None], np.arange(float(n))[None, :]

@@ -6,7 +6,6 @@ Every objective is a sum of squares and costs O(n), except Chebyquad, O(m n).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
@@ -14,34 +13,20 @@ from negopt._array import Array, namespace_of
 from negopt.problems._coupled import Chebyshev, Mixed, Product
 from negopt.problems._jet import Value, cos, exp, sin
 from negopt.problems._maps import ALL, Constant, Functional, Shift, Slice, Window, every
-from negopt.problems._mgh_fixed import MGH, powell_singular, rosenbrock
+from negopt.problems._mgh_fixed import mgh, powell_singular, rosenbrock
 from negopt.problems._models import Elements, Nested, Sum, squares
 from negopt.problems._problem import steps
-from negopt.problems._registry import Builder, Setup, problem
+from negopt.problems._registry import Setup
 
 
-def _mgh(
-    number: int, name: str, n: int = 10, least: int = 1, most: int | None = None, multiple: int = 1
-) -> Callable[[Builder], Builder]:
-    return problem(
-        name,
-        n,
-        least=least,
-        most=most,
-        multiple=multiple,
-        tags="mgh least-squares",
-        reference=f"{MGH}{number}",
-    )
-
-
-@_mgh(21, "extended_rosenbrock", least=2, multiple=2)
+@mgh(21, "extended_rosenbrock", least=2, multiple=2)
 def _extended_rosenbrock(n: int) -> Setup:
     """Rosenbrock, extended: n / 2 independent Rosenbrock functions."""
     model = squares(rosenbrock, every(2))
     return Setup(model, np.tile([-1.2, 1.0], n // 2), 0.0, np.ones(n))
 
 
-@_mgh(22, "extended_powell_singular", n=12, least=4, multiple=4)
+@mgh(22, "extended_powell_singular", n=12, least=4, multiple=4)
 def _extended_powell_singular(n: int) -> Setup:
     """Powell singular, extended: n / 4 independent Powell singular functions."""
     model = squares(powell_singular, every(4))
@@ -55,7 +40,7 @@ def _square(a: Value, *weight: Value) -> Value:
 _PENALTY_1 = {4: 2.2499775008999375e-5, 10: 7.087651467090369e-5}
 
 
-@_mgh(23, "penalty_1")
+@mgh(23, "penalty_1")
 def _penalty_1(n: int) -> Setup:
     """Penalty I: 1e-5 sum (x_i - 1)^2 + (x'x - 1/4)^2."""
     outer = Sum(
@@ -69,7 +54,7 @@ def _penalty_1(n: int) -> Setup:
 _PENALTY_2 = {4: 9.376293007355442e-6, 10: 2.93660537456746e-4}
 
 
-@_mgh(24, "penalty_2", least=2, most=1000)  # exp(n / 10) overflows when squared
+@mgh(24, "penalty_2", least=2, most=1000)  # exp(n / 10) overflows when squared
 def _penalty_2(n: int) -> Setup:
     """Penalty II: exponentials of neighbours, and (sum_j (n - j + 1) x_j^2 - 1)^2."""
     i = steps(n)[1:]
@@ -91,7 +76,7 @@ def _penalty_2(n: int) -> Setup:
     return Setup(model, np.full(n, 0.5), _PENALTY_2.get(n))
 
 
-@_mgh(25, "variably_dimensioned")
+@mgh(25, "variably_dimensioned")
 def _variably_dimensioned(n: int) -> Setup:
     """Variably dimensioned: sum (x_i - 1)^2 + s^2 + s^4, s = sum_j j (x_j - 1)."""
     j = steps(n)
@@ -104,7 +89,7 @@ def _variably_dimensioned(n: int) -> Setup:
     return Setup(model, 1.0 - j / n, 0.0, np.ones(n))
 
 
-@_mgh(26, "trigonometric")
+@mgh(26, "trigonometric")
 def _trigonometric(n: int) -> Setup:
     """Trigonometric: residuals n - sum_j cos x_j + i (1 - cos x_i) - sin x_i."""
     outer = squares(
@@ -117,7 +102,7 @@ def _trigonometric(n: int) -> Setup:
     return Setup(model, np.full(n, 1.0 / n), 0.0, np.zeros(n), local_minima=local)
 
 
-@_mgh(27, "brown_almost_linear", least=2)
+@mgh(27, "brown_almost_linear", least=2)
 def _brown_almost_linear(n: int) -> Setup:
     """Brown almost-linear: x_i + sum_j x_j - (n + 1) for i < n, and prod_j x_j - 1."""
     outer = Sum(
@@ -131,7 +116,7 @@ def _cubic(a: Value, t: Value) -> Value:
     return (a + t + 1.0) ** 3
 
 
-@_mgh(28, "discrete_boundary_value")
+@mgh(28, "discrete_boundary_value")
 def _discrete_boundary_value(n: int) -> Setup:
     """Discrete boundary value: 2 x_i - x_{i-1} - x_{i+1} + h^2 (x_i + t_i + 1)^3 / 2."""
     h = 1.0 / (n + 1.0)
@@ -165,7 +150,7 @@ class _Green:
         return out + self.apply(u)
 
 
-@_mgh(29, "discrete_integral_equation")
+@mgh(29, "discrete_integral_equation")
 def _discrete_integral_equation(n: int) -> Setup:
     """Discrete integral equation: x + K c(x), K a Green's matrix, c the cubic of 28."""
     t = steps(n) / (n + 1.0)
@@ -174,7 +159,7 @@ def _discrete_integral_equation(n: int) -> Setup:
     return Setup(model, t * (t - 1.0), 0.0)
 
 
-@_mgh(30, "broyden_tridiagonal")
+@mgh(30, "broyden_tridiagonal")
 def _broyden_tridiagonal(n: int) -> Setup:
     """Broyden tridiagonal: (3 - 2 x_i) x_i - x_{i-1} - 2 x_{i+1} + 1."""
     model = squares(
@@ -184,7 +169,7 @@ def _broyden_tridiagonal(n: int) -> Setup:
     return Setup(model, np.full(n, -1.0), 0.0)
 
 
-@_mgh(31, "broyden_banded")
+@mgh(31, "broyden_banded")
 def _broyden_banded(n: int) -> Setup:
     """Broyden banded: x_i (2 + 5 x_i^2) + 1 - sum of x_j (1 + x_j) over -5 <= j - i <= 1."""
 
@@ -204,7 +189,7 @@ def _residuals(n: int, m: int | None) -> int:
     return m
 
 
-@_mgh(32, "linear_full_rank")
+@mgh(32, "linear_full_rank")
 def _linear_full_rank(n: int, m: int | None = None) -> Setup:
     """Linear, full rank: x_i - (2 / m) sum_j x_j - 1 for i <= n, without x_i beyond."""
     m = _residuals(n, m)
@@ -221,7 +206,7 @@ def _scaled(s: Value, i: Value) -> Value:
     return i * s - 1.0
 
 
-@_mgh(33, "linear_rank_1")
+@mgh(33, "linear_rank_1")
 def _linear_rank_1(n: int, m: int | None = None) -> Setup:
     """Linear, rank 1: residuals i sum_j j x_j - 1."""
     m = _residuals(n, m)
@@ -231,7 +216,7 @@ def _linear_rank_1(n: int, m: int | None = None) -> Setup:
     return Setup(model, np.ones(n), m * (m - 1.0) / (2.0 * (2.0 * m + 1.0)), best)
 
 
-@_mgh(34, "linear_rank_1_zero", least=3)
+@mgh(34, "linear_rank_1_zero", least=3)
 def _linear_rank_1_zero(n: int, m: int | None = None) -> Setup:
     """Linear, rank 1 with zero columns and rows: as rank 1, x_1 and x_n left out."""
     m = _residuals(n, m)
@@ -246,7 +231,7 @@ def _linear_rank_1_zero(n: int, m: int | None = None) -> Setup:
 _CHEBYQUAD = {8: 3.5168737256779277e-3, 10: 4.772713696375354e-3}
 
 
-@_mgh(35, "chebyquad", n=8)
+@mgh(35, "chebyquad", n=8)
 def _chebyquad(n: int, m: int | None = None) -> Setup:
     """Chebyquad: mean of T_i at the points minus its integral, i = 1, ..., m (default n)."""
     m = n if m is None else _residuals(n, m)

@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
-from negopt._array import Array, namespace_of
+from negopt._array import Array, device_of, namespace_of
 from negopt.problems._models import Model
 
 #: A vector of host floats.
@@ -125,12 +125,8 @@ class Problem:
         """Return the dense Hessian at `x`, shape (n, n): n products, for small n."""
         xp = namespace_of(x)
         product = self.hessp(x)
-        columns = []
-        for i in range(self.n):
-            unit = xp.zeros_like(x)
-            unit[i] = 1.0
-            columns.append(product(unit))
-        return xp.stack(columns, axis=1)
+        eye = xp.eye(self.n, dtype=x.dtype, device=device_of(x))
+        return xp.stack([product(eye[i, :]) for i in range(self.n)], axis=1)
 
     def start(
         self,
