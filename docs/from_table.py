@@ -15,18 +15,13 @@ from negopt.methods import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
 IMPORTED = re.compile(r"(?<=from \._callables import \(\n)(.*?)(?=\))", re.DOTALL)
-LISTED = re.compile(r"(?<=__all__ = \[\n)(.*?)(?=\])", re.DOTALL)
 TABLE = re.compile(r"^\| method .*?\n(?=\n)", re.MULTILINE | re.DOTALL)
 
 
 def stub(text: str) -> str:
     """Return ``negopt/__init__.pyi`` with every method's callable."""
-    names = {*callables(), "show_options"}
-    old = set(re.findall(r"\w+", IMPORTED.findall(text)[0]))
-    listed = (set(re.findall(r"\w+", LISTED.findall(text)[0])) - old) | names
-    text = IMPORTED.sub("".join(f"    {name},\n" for name in sorted(names)), text)
-    order = sorted(listed, key=lambda name: (name.islower(), not name.isupper(), name))
-    return LISTED.sub("".join(f'    "{name}",\n' for name in order), text)
+    names = sorted({*callables(), "show_options"})
+    return IMPORTED.sub("".join(f"    {name} as {name},\n" for name in names), text)
 
 
 def readme(text: str) -> str:
