@@ -16,7 +16,7 @@ import negopt.methods  # noqa: F401  - every part registers what its state is ma
 from negopt._array import Array, is_array, to_host
 from negopt._types import SAVED, State, Status
 
-__all__ = ["decode", "encode", "load", "read", "replacing", "save", "write"]
+__all__ = ["load", "save"]
 
 T = TypeVar("T")
 Json = dict[str, "Json"] | list["Json"] | str | float | None
