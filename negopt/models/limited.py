@@ -410,7 +410,8 @@ class LimitedModel:
                 ss, sy, yy = (part.diagonal()[single] for part in (self._ss, self._sy, self._yy))
                 size = abs(self.gamma)
                 # Where y = gamma s to rounding the difference of the columns is no direction.
-                real = size * ss - 2.0 * math.copysign(1.0, self.gamma) * sy + yy / size
+                with np.errstate(over="ignore"):  # a pair that is beyond float64 in units of gamma
+                    real = size * ss - 2.0 * math.copysign(1.0, self.gamma) * sy + yy / size
                 single = single[real > GENERATOR * (size * ss + yy / size)]
             kept = np.concatenate([single, double, m + double])
             self._keep = kept, single, m + single
