@@ -7,11 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy.linalg.blas import daxpy
 
 from negopt._array import Array, device_of, dot, is_plain, namespace_of, norm, scalars
 from negopt.vectors.primitives import combine, products
 
-__all__ = ["LanczosBasis", "Subspace", "length"]
+__all__ = ["LanczosBasis", "Subspace", "axpy", "inner", "length"]
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -23,6 +24,21 @@ def length(v: Array) -> float:
         if 1e-280 < square < math.inf:
             return math.sqrt(square)
     return norm(v)
+
+
+def inner(x: Array, y: Array) -> float:
+    """Return ``x'y`` as a Python float (one device read)."""
+    if is_plain(x) and is_plain(y):
+        return float(x.dot(y))
+    return scalars(dot(x, y))[0]
+
+
+def axpy(a: float, x: Array, y: Array) -> Array:
+    """Return ``y + a x``, in the place of y."""
+    if is_plain(x) and is_plain(y):
+        return daxpy(x, y, a=a)
+    y += a * x
+    return y
 
 
 class LanczosBasis:
@@ -157,6 +173,9 @@ class Subspace:
         What the preconditioner of the next direction was last factored for; nan at first.
     sizable : float
         Largest absolute Rayleigh quotient of a row.
+    orthonormal : bool
+        False while the rows are conjugate directions (`take`): then `matrix` and what solves
+        with it mean nothing before `orthonormalise`.
 
     Notes
     -----
@@ -181,6 +200,7 @@ class Subspace:
         self.invalid = False
         self.shift = math.nan
         self.sizable = 0.0
+        self.orthonormal = True
 
     @property
     def rows(self) -> Array:
@@ -194,7 +214,7 @@ class Subspace:
 
     @property
     def along(self) -> FloatArray:
-        """``V g``, shape (k,)."""
+        """``V g``, shape (k,); of conjugate rows their curvatures."""
         return self._along[: self.k]
 
     def grow(self, direction: Array) -> bool:
@@ -209,15 +229,78 @@ class Subspace:
         if not math.isfinite(length(w)):
             self.invalid = True
             return False
-        if k == self._room:
-            self._reserve()
-        self._rows[k, :], self._images[k, :] = v, w
-        self.k = k + 1
-        column = products(self.rows, w)
-        self._small[k, : k + 1] = self._small[: k + 1, k] = column
-        self._along[k] = scalars(dot(v, self.g))[0]
-        self.sizable = max(self.sizable, abs(column.item(k)))
+        self._append(v, w)
+        self._enter(k)
         return True
+
+    def _append(self, v: Array, w: Array) -> None:
+        if self.k == self._room:
+            self._reserve()
+        self._rows[self.k, :], self._images[self.k, :] = v, w
+        self.k += 1
+
+    def _enter(self, k: int) -> None:
+        """Form what row k adds to the projections."""
+        column = products(self._rows[: k + 1, :], self._images[k, :])
+        self._small[k, : k + 1] = self._small[: k + 1, k] = column
+        self._along[k] = inner(self._rows[k, :], self.g)
+        self.sizable = max(self.sizable, abs(column.item(k)))
+
+    def take(self, v: Array) -> tuple[Array, float] | None:
+        """Take the product w with a unit vector as it is; return w and v'w.
+
+        None, with `invalid` set, when it is not finite.
+        """
+        w = self.product(v)
+        curvature = inner(v, w)
+        if not math.isfinite(curvature):
+            self.invalid = True
+            return None
+        self._append(v, w)
+        self.orthonormal = False
+        self._along[self.k - 1] = curvature
+        self.sizable = max(self.sizable, abs(curvature))
+        return w, curvature
+
+    def conjugate(self, v: Array) -> Array:
+        """Make `v` conjugate to all rows that were taken as they were, in place."""
+        v -= combine(products(self.images, v) / self.along, self.rows, 0.0, v)
+        return v
+
+    def keep(self, most: int) -> None:
+        """Forget conjugate directions but for the first ones."""
+        if not self.orthonormal:
+            self.k = min(self.k, most)
+
+    def orthonormalise(self) -> None:
+        """Turn rows taken as they were into an orthonormal basis of their span, for no product."""
+        if self.orthonormal:
+            return
+        count, self.k, self.orthonormal = self.k, 0, True
+        self.sizable = 0.0
+        for i in range(count):
+            v, w = 1.0 * self._rows[i, :], 1.0 * self._images[i, :]
+            least = self._least
+            for _ in range(3 if self.k else 0):
+                h = products(self.rows, v)
+                v -= combine(h, self.rows, 0.0, v)
+                w -= combine(h, self.images, 0.0, v)
+                size = length(v)
+                if size < least:
+                    break
+                v /= size
+                w /= size
+                if size > 0.5:
+                    break
+                least = 0.1
+            else:
+                size = 1.0
+            if self.k and size < least:
+                continue  # what is left of it is rounding
+            k = self.k
+            self._rows[k, :], self._images[k, :] = v, w
+            self.k = k + 1
+            self._enter(k)
 
     def _orthogonal(self, v: Array) -> Array | None:
         """Return the unit vector along what the rows lack of `v`, or None."""

@@ -28,6 +28,8 @@ __all__ = ["Learnt", "ModelledMemory", "ModelledOperator", "ModelledProducts"]
 REMEMBER = 4
 #: Products of a step that enter the model as pairs: those of its first directions.
 FEED = 5
+#: Conjugate directions that the diagonal is learnt from.
+SEEN = 10
 #: Failures of the model that are counted: 31 steps with products follow the last of them.
 MOST_FAILURES = 6
 
@@ -238,9 +240,12 @@ class ModelledProducts(MetricRule):
         if not learnt.modelled:
             memory.first_gnorm = max(memory.first_gnorm, gnorm)
         if space is not None and space.k:
-            memory.metric = self.learn(learnt.memory, space.rows, space.images, metric)
             if memory.pairs is not None:
                 self._feed(memory.pairs, space, metric)
+            if self.metric in ("auto", "diag"):
+                space.keep(SEEN)
+                space.orthonormalise()
+                memory.metric = self.learn(learnt.memory, space.rows, space.images, metric)
             learnt.space = None  # two vectors a product, that nothing needs any more
         if self.products == "always" or memory.pairs is None or not memory.pairs.count:
             return

@@ -14,7 +14,7 @@ from scipy.linalg.lapack import dposv
 from negopt._array import Array, dot, scalars
 from negopt._bounds import Bound, CubicWeight, Radius
 from negopt._dense import symmetric_eigen
-from negopt._lanczos import Subspace, length
+from negopt._lanczos import Subspace, axpy, inner, length
 from negopt._options import check_choice, check_integer, check_number
 from negopt._types import Iterate, Step
 from negopt.algebra.secular import INTERIOR, cubic_radius, trust_region_step
@@ -32,6 +32,10 @@ FLOOR = 1e-6
 SINGULAR = 1e-10
 #: A step from preconditioned directions has at least this share of Powell's bound.
 POWELL = 0.1
+#: Up to this many products in one basis, all rows are kept orthonormal.
+SMALL = 20
+#: Up to this n a direction is made conjugate to all earlier ones: rounding must not cost products.
+CONJUGATED = 10_000
 #: The preconditioner is factored anew where the multiplier has grown by this factor.
 SHIFTED = 4.0
 
@@ -146,11 +150,8 @@ class KrylovTrustRegion:
                 return step
             learnt = operator.learnt(None)
         else:
-            space = operator.basis
-            if space is None:
-                space = operator.basis = self._begin(here, operator, bound, rng)
-            step = self._of_products(here, space, operator, bound)
-            learnt = operator.learnt(space)
+            step = self._of_products(here, operator, bound, rng)
+            learnt = operator.learnt(operator.basis)
         s, size, euclidean = step.s, step.norm, step.euclidean
         if not metric.round:
             s = metric.outward(s)
@@ -158,36 +159,37 @@ class KrylovTrustRegion:
             size = size if size > 0.0 else length(step.s)  # its square may underflow
         return Step(s, step.slope, step.quadratic, size, step.on_boundary, euclidean, learnt)
 
-    def _begin(
-        self, here: Iterate, operator: NewtonOperator, bound: Radius | CubicWeight, rng: Generator
-    ) -> Subspace:
-        """Return the space of the first direction."""
-        space = Subspace(_in_metric(operator), here.g, self.max_products)
-        if operator.model is not None:
-            step = _model_step(operator.model, here, bound, rng)
-            if isinstance(step.learnt, Weights):
-                space.shift = step.learnt.shift
-            if space.grow(step.s):
-                return space
-        space.grow(here.g)
-        return space
-
     def _of_products(
-        self,
-        here: Iterate,
-        space: Subspace,
-        operator: NewtonOperator,
-        bound: Radius | CubicWeight,
+        self, here: Iterate, operator: NewtonOperator, bound: Radius | CubicWeight, rng: Generator
     ) -> Step:
-        gnorm, model = here.gnorm, operator.model
+        model, gnorm = operator.model, here.gnorm
+        share = 10.0 * math.sqrt(gnorm / max(operator.first_gnorm, gnorm))
+        goal = min(self.forcing, share) * gnorm
+        absolute = self.direction == "saddle-free"
+        space = operator.basis
+        if space is None:
+            space = operator.basis = Subspace(_in_metric(operator), here.g, self.max_products)
+            first = here.g
+            if model is not None:
+                inner_step = _model_step(model, here, bound, rng)
+                first = inner_step.s
+                if isinstance(inner_step.learnt, Weights):
+                    space.shift = inner_step.learnt.shift
+            convex = model is None or (model.convex and space.shift == 0.0)
+            if convex and not absolute and isinstance(bound, Radius) and space.limit > SMALL:
+                step = _conjugate(space, model, first, here, bound.value, goal)
+                if step is not None:
+                    return step
+                space.orthonormalise()
+            elif not space.grow(first):
+                space.grow(here.g)
+        else:
+            space.orthonormalise()
         if space.k == 0:  # not even one product was finite: steepest descent to the boundary
             cubic = isinstance(bound, CubicWeight)
             radius = math.sqrt(gnorm / bound.value) if cubic else bound.value
             scale = radius / gnorm
             return Step(-scale * here.g, -scale * gnorm**2, 0.0, radius, True)
-        share = 10.0 * math.sqrt(gnorm / max(operator.first_gnorm, gnorm))
-        goal = min(self.forcing, share) * gnorm
-        absolute = self.direction == "saddle-free"
         while True:
             found = _Solution(space, bound, absolute)
             if model is not None and found.decreases_less(gnorm) and space.grow(here.g):
@@ -197,11 +199,61 @@ class KrylovTrustRegion:
             residual = found.residual()
             if length(residual) <= goal:
                 break
-            if model is not None and space.grow(_preconditioned(model, residual, found.shift, space)):
-                continue
+            if model is not None:
+                direction = _preconditioned(model, residual, found.shift, space)
+                if space.grow(direction):
+                    continue
             if not space.grow(residual):
                 break
         return found.step()
+
+
+def _conjugate(
+    space: Subspace,
+    model: LimitedModel | None,
+    first: Array,
+    here: Iterate,
+    radius: float,
+    goal: float,
+) -> Step | None:
+    """Return the step of conjugate gradients, preconditioned by a convex model.
+
+    None where curvature is not safely positive, the ball ends the path, or the decrease is too
+    small: the subproblem has to be solved in the space then.
+    """
+    g, gnorm = space.g, here.gnorm
+    s, r, p = 0.0 * g, 1.0 * g, first
+    full = int(g.shape[0]) <= CONJUGATED
+    while True:
+        size = length(p)
+        if not 0.0 < size < math.inf:
+            return None
+        v = p / size
+        taken = space.take(v)
+        if taken is None or not taken[1] > SINGULAR * space.sizable:
+            return None
+        w, curvature = taken
+        step = -inner(v, r) / curvature
+        s, r = axpy(step, v, s), axpy(step, w, r)
+        square, rest = scalars(dot(s, s), dot(r, r))
+        if not square <= radius * radius:
+            return None
+        if rest <= goal * goal:
+            break
+        if space.k >= space.limit:
+            return None
+        z = 1.0 * r if model is None else model.solve_shifted(r, 0.0)
+        if full:
+            p = space.conjugate(z)
+        else:
+            p = axpy(-inner(w, z) / curvature, v, z)
+    slope, both = scalars(dot(g, s), dot(r, s))
+    decrease = -0.5 * (slope + both)
+    if model is not None:
+        least = POWELL * 0.5 * gnorm * min(radius, gnorm / max(space.sizable, 1e-300))
+        if decrease < least:
+            return None
+    return Step(s, slope, both - slope, math.sqrt(square))
 
 
 class _Solution:
