@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from negopt._array import Array
 from negopt._options import check_integer, check_number
 from negopt._types import Iterate, Outcome
-from negopt.curvature.limited import (
+from negopt.models.limited import (
     LimitedModel,
     PairMemory,
     forget,

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from negopt._array import Array
 from negopt._options import check_integer
 from negopt._types import Outcome
-from negopt.curvature.limited import PairMemory, new_pair_memory, store_pair
 from negopt.curvature.lsr1 import LSR1
+from negopt.models.limited import PairMemory, new_pair_memory, store_pair
 
 __all__ = ["HybridPairs"]
 
@@ -33,7 +33,7 @@ class HybridPairs(LSR1):
         Threshold for the SR1 updates.
     block : int, default 5
         Newest convex pairs whose secant equations are imposed together
-        (`negopt.curvature.limited.secant_block`); 1 is plain BFGS, pair after pair.
+        (`negopt.models.limited.secant_block`); 1 is plain BFGS, pair after pair.
     remember : int, default 4
         How many positive curvatures the rules "max" and "mean" look back on: the scaling
         follows the curvature met lately, not that of the whole memory.

@@ -21,15 +21,22 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg.lapack import dgetrf, dgetrs, dsytrf, dsytrs
 
-from negopt._array import Array, device_of, dot, namespace_of, scalars
+from negopt._array import Array, device_of, dot, namespace_of, scalars, to_host
 from negopt._types import Iterate, Outcome, Step, saved
-from negopt.curvature.spectral import Spectrum
-from negopt.vectors.primitives import HostArray, combine, products
+from negopt.models.spectrum import Spectrum, spectral_step
+from negopt.vectors.primitives import (
+    HostArray,
+    combine,
+    pair_products,
+    products,
+    slope_and_square,
+)
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -42,8 +49,12 @@ EMPTY, BFGS, SR1 = 0, 1, 2
 CONVEX = 1e-8
 #: Least relative pivot of a factorisation that is believed.
 SINGULAR = 1e-13
-#: A boundary step's length meets the radius to this share of it.
-ON_BOUNDARY = 1e-10
+#: A boundary step is at least this share of the radius long, and the minimiser for its own length.
+ON_BOUNDARY = 0.9
+#: Least square of the length of an SR1 pair's column, beside those of its parts.
+GENERATOR = 1e-13
+#: Least relative eigenvalue of the pairs' scaled Gram matrix, of which a basis is formed.
+DEPENDENT = 1e-10
 #: Shifts that are tried before the spectrum is asked.
 MOST_SHIFTS = 20
 
@@ -64,6 +75,8 @@ class PairMemory:
         Whether the slot is empty (0), or its pair enters by the BFGS (1) or SR1 update (2).
     count : int
         Pairs stored so far; the newest is in slot ``(count - 1) % m``.
+    concave : int
+        Pairs that enter by the SR1 update.
     block : int
         Newest pairs that enter together; at most 1 where they enter one by one.
     curvatures : list of float
@@ -79,6 +92,7 @@ class PairMemory:
     gram: HostArray = field(metadata={"host": True})
     kinds: HostArray = field(metadata={"host": True})
     count: int = 0
+    concave: int = 0
     block: int = 0
     curvatures: list[float] = field(default_factory=list)
     along: HostArray | None = field(default=None, metadata={"host": True, "value": True})
@@ -139,7 +153,7 @@ def forget(memory: PairMemory) -> bool:
     memory.rows[...] = 0.0
     _clear(memory.gram, memory.capacity)
     memory.kinds[:] = EMPTY
-    memory.count = memory.block = 0
+    memory.count = memory.block = memory.concave = 0
     memory.curvatures.clear()
     memory.along, memory.at, memory.shift = None, math.nan, 0.0
     return had
@@ -186,66 +200,58 @@ def store_pair(
     Negative curvature is information, so a pair is turned away only when it is not finite, its s is
     as good as zero, its curvature exceeds 1e80, or the model knows it already.
     """
-    ss, sy, yy = scalars(dot(s, s), dot(s, y), dot(y, y))
+    learnt = None if outcome is None or outcome.step is None else outcome.step.learnt
+    end = None
+    if type(learnt) is Weights and outcome is not None:
+        end = outcome.trial if outcome.accepted else outcome.start
+    ss, sy, yy, sg, yg = pair_products(s, y, s if end is None else end.g)
     if not (1e-200 < ss < math.inf and yy < 1e160 * ss and math.isfinite(sy)):
         return False  # the small algebra would leave the range of float64
     size = math.sqrt(ss) * math.sqrt(yy)
     convex = sy > least * size
-    if convex_only and not convex:
+    if not convex and (convex_only or not _informs(outcome, ss, yy)):
         return False
-    m = memory.capacity
-    known = _images(memory, s, y, outcome, ss)
+    m, rows, gram = memory.capacity, memory.rows, memory.gram
+    if end is None or outcome is None or outcome.trial is None:
+        of_s, of_y, ahead = products(rows, s), products(rows, y), None
+    else:
+        there = products(rows, outcome.trial.g)
+        of_y = there - learnt.along
+        of_s = gram.dot(learnt.weights)
+        of_s += learnt.scale * learnt.along
+        if outcome.step_size == outcome.step_size:
+            of_s *= outcome.step_size
+        ahead = there if outcome.accepted else learnt.along.copy()
     enters = BFGS if convex and block > 0 else SR1
-    if enters == SR1 and not _informs(outcome, ss, yy):
-        return False
-    if enters == BFGS and outcome is not None and outcome.step is not None and block > 0:
+    if enters == BFGS and outcome is not None and outcome.step is not None:
         if not outcome.step.quadratic > 0.0:
             enters = SR1
     slot = memory.count % m
-    factor = math.ldexp(1.0, -math.frexp(abs(sy) if convex else max(size, 1e-300))[1] // 2)
+    factor = math.ldexp(1.0, -math.frexp(sy if convex else max(size, 1e-300))[1] // 2)
     square = factor * factor
-    rows, gram = memory.rows, memory.gram
-    rows[slot, :], rows[m + slot, :] = factor * s, factor * y
-    of_s, of_y, ahead = known
-    of_s, of_y = factor * of_s, factor * of_y
-    of_s[slot], of_s[m + slot] = square * ss, square * sy
-    of_y[slot], of_y[m + slot] = square * sy, square * yy
-    gram[slot] = gram[:, slot] = of_s
-    gram[m + slot] = gram[:, m + slot] = of_y
+    rows[slot, :] = factor * s
+    rows[m + slot, :] = factor * y
+    of_s *= factor
+    of_y *= factor
+    of_s[slot] = square * ss
+    of_s[m + slot] = of_y[slot] = square * sy
+    of_y[m + slot] = square * yy
+    gram[slot] = of_s
+    gram[:, slot] = of_s
+    gram[m + slot] = of_y
+    gram[:, m + slot] = of_y
+    memory.concave += int(enters == SR1) - int(memory.kinds[slot] == SR1)
     memory.kinds[slot] = enters
     memory.count += 1
-    if sy > 0.0 and math.isfinite(yy / sy):
+    if sy > 0.0 and yy / sy < math.inf:
         memory.curvatures.append(yy / sy)
         del memory.curvatures[:-remember]
     memory.block = secant_block(memory, block) if block > 1 else 0
-    memory.along = None
-    if ahead is not None and outcome is not None and outcome.trial is not None:
-        assert outcome.start is not None
-        end = outcome.trial if outcome.accepted else outcome.start
-        sg, yg = scalars(dot(s, end.g), dot(y, end.g))
+    memory.along = ahead
+    if end is not None and ahead is not None:
         ahead[slot], ahead[m + slot] = factor * sg, factor * yg
-        memory.along, memory.at = ahead, end.gnorm
-    if outcome is not None and outcome.step is not None and type(outcome.step.learnt) is Weights:
-        memory.shift = outcome.step.learnt.shift
+        memory.at, memory.shift = end.gnorm, learnt.shift
     return True
-
-
-def _images(
-    memory: PairMemory, s: Array, y: Array, outcome: Outcome | None, ss: float
-) -> tuple[HostArray, HostArray, HostArray | None]:
-    """Return rows @ s, rows @ y, and the rows' products with the gradient to come."""
-    learnt = None if outcome is None or outcome.step is None else outcome.step.learnt
-    if not isinstance(learnt, Weights) or outcome is None or outcome.trial is None:
-        return products(memory.rows, s), products(memory.rows, y), None
-    assert outcome.start is not None
-    start, trial = outcome.start, outcome.trial
-    there = products(memory.rows, trial.g)
-    factor = 1.0 if math.isnan(outcome.step_size) else outcome.step_size
-    of_y = there - learnt.along
-    of_s = memory.gram.dot(learnt.weights)
-    of_s += learnt.scale * learnt.along
-    of_s *= factor
-    return of_s, of_y, there if outcome.accepted else learnt.along.copy()
 
 
 def _informs(outcome: Outcome | None, ss: float, yy: float) -> bool:
@@ -284,14 +290,16 @@ def secant_block(memory: PairMemory, most: int) -> int:
     1205-1231, doi:10.1137/16M1092106.
     """
     m = memory.capacity
-    slots = [(memory.count - 1 - i) % m for i in range(min(most, memory.count, m))]
-    if len(slots) < 2:
+    count = min(most, memory.count, m)
+    if count < 2:
         return 0
-    sy = memory.gram[:m, m:][np.ix_(slots, slots)].tolist()
-    kinds = memory.kinds
+    newest = memory.newest
+    slots, index = _newest(m, newest, count)
+    sy = memory.gram[index].tolist()
+    kinds = memory.kinds[slots].tolist() if memory.concave else None
     lower: list[list[float]] = []
-    for i, slot in enumerate(slots):
-        if kinds[slot] != BFGS:
+    for i in range(count):
+        if kinds is not None and kinds[i] != BFGS:
             return i if i > 1 else 0
         row: list[float] = []
         pivot = 1.0
@@ -311,22 +319,33 @@ def secant_block(memory: PairMemory, most: int) -> int:
             return i if i > 1 else 0
         row.append(math.sqrt(pivot))
         lower.append(row)
-    return len(slots)
+    return count
 
 
-_MASKS: dict[tuple[int, int], HostArray] = {}
+@cache
+def _newest(m: int, newest: int, count: int) -> tuple[list[int], tuple[HostArray, HostArray]]:
+    """Return the slots of the newest pairs, newest first, and the index of their S'Y."""
+    slots = [(newest - i) % m for i in range(count)]
+    return slots, (np.array(slots)[:, None], m + np.array(slots))
 
 
-def _upper(m: int, block: int, oldest: int) -> HostArray:
-    """Return 1 where slot i is not newer than slot j, or both are in the block, else 0."""
-    found = _MASKS.get((m, block))
-    if found is None:
-        mask = np.triu(np.ones((m, m)))
-        if block > 1:
-            mask[m - block :, m - block :] = 1.0
-        found = _MASKS[m, block] = np.tile(mask, (2, 2))
-    start = m - oldest
-    return found[start : start + m, start : start + m]
+@cache
+def _tiled(m: int, block: int) -> tuple[HostArray, HostArray]:
+    upper, diagonal = np.triu(np.ones((m, m))), np.eye(m)
+    if block > 1:
+        upper[m - block :, m - block :] = 1.0
+        diagonal[m - block :, m - block :] = 1.0
+    return np.tile(upper, (2, 2)), np.tile(diagonal, (2, 2))
+
+
+def _masks(m: int, block: int, oldest: int) -> tuple[HostArray, HostArray]:
+    """Return masks, slot by slot, of the parts U and D of S'Y.
+
+    U holds the products of an s that is not newer than the y, and all of the block's.
+    """
+    upper, diagonal = _tiled(m, block)
+    window = slice(m - oldest, 2 * m - oldest)
+    return upper[window, window], diagonal[window, window]
 
 
 class LimitedModel:
@@ -356,9 +375,10 @@ class LimitedModel:
         self.m = m
         gram = memory.gram
         self._ss, self._sy, self._yy = gram[:m, :m], gram[:m, m:], gram[m:, m:]
-        self.convex = gamma > 0.0 and not (memory.kinds == SR1).any()
+        self.convex = gamma > 0.0 and memory.concave == 0
         self._dropped = 0  # oldest pairs that are left out
         self._parts: tuple[HostArray, HostArray, HostArray] | None = None
+        self._root: HostArray | None = None
         self._lu: tuple[HostArray, HostArray] | None = None
         self._keep: tuple[HostArray, HostArray, HostArray] | None = None
         self._inertia: int | None = None
@@ -370,28 +390,30 @@ class LimitedModel:
         """Return U, L and D (with its block)."""
         if self._parts is None:
             memory, m = self.memory, self.m
-            block, oldest = memory.block, memory.count % m
-            upper = self._sy * _upper(m, block, oldest)
-            lower = self._sy - upper
-            d = np.zeros((m, m))
-            d.reshape(-1)[:: m + 1] = self._sy.diagonal()
-            if block > 1:
-                slots = [(memory.count - 1 - i) % m for i in range(block)]
-                index = np.ix_(slots, slots)
-                part = self._sy[index]
-                d[index] = 0.5 * (part + part.T)
-            self._parts = upper, lower, d
+            upper, diagonal = _masks(m, memory.block, memory.count % m)
+            u = self._sy * upper
+            d = self._sy * diagonal
+            if memory.block > 1:
+                d = 0.5 * (d + d.T)
+            self._parts = u, self._sy - u, d
         return self._parts
 
     def _reduction(self) -> tuple[HostArray, HostArray, HostArray]:
         """Return the rows that are kept, and those of s and y that enter as a difference."""
         if self._keep is None:
             memory, m = self.memory, self.m
-            c = min(memory.count, m) - self._dropped
+            c = self._pairs
             slots = np.array([(memory.count - c + i) % m for i in range(c)], dtype=np.int64)
             single = slots[memory.kinds[slots] == SR1]
             double = slots[memory.kinds[slots] == BFGS]
-            self._keep = np.concatenate([slots, m + double]), single, m + single
+            if single.size:
+                ss, sy, yy = (part.diagonal()[single] for part in (self._ss, self._sy, self._yy))
+                size = abs(self.gamma)
+                # Where y = gamma s to rounding the difference of the columns is no direction.
+                real = size * ss - 2.0 * math.copysign(1.0, self.gamma) * sy + yy / size
+                single = single[real > GENERATOR * (size * ss + yy / size)]
+            kept = np.concatenate([single, double, m + double])
+            self._keep = kept, single, m + single
         return self._keep
 
     def _reduced(self, full: HostArray) -> HostArray:
@@ -410,8 +432,11 @@ class LimitedModel:
         cross = theta * lower
         cross -= upper
         k[:m, m:] = cross
-        k[m:, :m] = cross.T
-        k[m:, m:] = -(1.0 + theta) * d - self._yy / gamma
+        if not self.convex:  # else one triangle is read
+            k[m:, :m] = cross.T
+        corner = k[m:, m:]
+        np.multiply(d, -1.0 - theta, corner)
+        corner -= self._yy * (1.0 / gamma)
         return k
 
     def _core(self) -> HostArray:
@@ -427,11 +452,11 @@ class LimitedModel:
 
     def _right(self, along: HostArray) -> HostArray:
         """Return ``F'v`` from rows @ v."""
-        m, root = self.m, math.sqrt(self.gamma)
-        out = np.empty(2 * m)
-        np.multiply(along[:m], root, out[:m])
-        np.divide(along[m:], root, out[m:])
-        return out
+        if self._root is None:
+            root = math.sqrt(self.gamma)
+            self._root = np.empty(2 * self.m)
+            self._root[: self.m], self._root[self.m :] = root, 1.0 / root
+        return self._root * along
 
     # --- solving ---------------------------------------------------------------------------
 
@@ -466,15 +491,23 @@ class LimitedModel:
                 self._inertia = self.m
             else:
                 found = _inertia(self._core())
-                self._inertia = -1 if found is None else found[0]
+                self._inertia = -1 if found is None else found
         return self._inertia
+
+    @property
+    def _pairs(self) -> int:
+        """Pairs that are in the model."""
+        return min(self.memory.count, self.m) - self._dropped
+
+    def _drop(self) -> None:
+        """Leave out the oldest quarter of the pairs."""
+        self._dropped += max(self._pairs // 4, 1)
+        self._keep = self._inertia = None
 
     def _settle(self) -> None:
         """Leave out the oldest pairs until N is not singular."""
-        while self._negative() < 0:
-            left = min(self.memory.count, self.m) - self._dropped
-            self._dropped += max(left // 4, 1)
-            self._keep = self._inertia = None
+        while self._reduction()[0].size and self._negative() < 0:
+            self._drop()
 
     # --- the step ----------------------------------------------------------------------------
 
@@ -500,12 +533,12 @@ class LimitedModel:
             return self._by_spectrum(iterate, radius, rng)
         weights, scale, shift = found
         s = combine(weights, memory.rows, scale, g)
-        slope, square = scalars(dot(g, s), dot(s, s))
+        slope, square = slope_and_square(g, s)
         length = math.sqrt(square)
         if not (slope < 0.0 and length < math.inf):
             return self._by_spectrum(iterate, radius, rng)
         quadratic = -slope - shift * square
-        if length > radius or (shift > 0.0 and length > 0.999 * radius):
+        if length > radius:  # by rounding
             factor = radius / length
             weights, scale = factor * weights, factor * scale
             s *= factor
@@ -527,7 +560,9 @@ class LimitedModel:
             weights, scale = -weights, -scale
             image = gram.dot(weights)
             image += scale * around
-            square = scale * scale * gg + scale * float(weights.dot(around)) + float(weights.dot(image))
+            square = (
+                scale * scale * gg + scale * float(weights.dot(around)) + float(weights.dot(image))
+            )
             if not 0.0 < square < math.inf:
                 return None
             length = math.sqrt(square)
@@ -536,12 +571,13 @@ class LimitedModel:
             # The first shift from the Newton step: s'(B + sigma I)^-1 s with sigma = 0.
             back, h = self.newton(image)
             inner = h * square + float(back.dot(image))
-            sigma = square / inner * (length - radius) / radius if inner > 0.0 else math.nan
+            aim = ON_BOUNDARY * radius
+            sigma = square / inner * (length - aim) / aim if inner > 0.0 else math.nan
             if not 0.0 < sigma < math.inf:
                 sigma = iterate.gnorm / radius
         else:
             self._settle()
-            if min(self.memory.count, self.m) == self._dropped:
+            if not 0 < self._reduction()[0].shape[0] < self.n:
                 return None
         negative = self._negative()
         right = self._right(around)
@@ -555,17 +591,18 @@ class LimitedModel:
                 sigma = self._raised(sigma, low, high, iterate.gnorm / radius)
                 continue
             solved = factor.solve(right)
-            weights = self._weights(solved, -1.0 / tau)
             scale = -1.0 / tau
+            weights = self._right(solved)
+            weights *= scale
             image = gram.dot(weights)
             image += scale * around
-            square = scale * scale * gg + scale * float(weights.dot(around)) + float(weights.dot(image))
+            square = (
+                scale * scale * gg + scale * float(weights.dot(around)) + float(weights.dot(image))
+            )
             if not 0.0 < square < math.inf:
                 return None
             length = math.sqrt(square)
-            if sigma == 0.0 and length <= radius:
-                return weights, scale, 0.0
-            if abs(length - radius) <= ON_BOUNDARY * radius:
+            if length <= radius and (sigma == 0.0 or length >= ON_BOUNDARY * radius):
                 return weights, scale, sigma
             if length > radius:
                 low = max(low, sigma)
@@ -573,7 +610,8 @@ class LimitedModel:
                 high = min(high, sigma)
             back = self._right(image)
             inner = (square + float(back.dot(factor.solve(back)))) / tau
-            trial = sigma + square / inner * (length - radius) / radius if inner > 0.0 else math.nan
+            aim = ON_BOUNDARY * radius  # met from above
+            trial = sigma + square / inner * (length - aim) / aim if inner > 0.0 else math.nan
             if not low < trial < high:
                 trial = self._raised(sigma, low, high, iterate.gnorm / radius)
             if trial == sigma:
@@ -592,17 +630,7 @@ class LimitedModel:
             return max(-float(ratios.min()), 0.0) + step
         return 4.0 * sigma
 
-    def _weights(self, solved: HostArray, scale: float) -> HostArray:
-        """Return ``scale F K^-1 F'v`` as weights of the rows, from ``K^-1 F'v``."""
-        m, root = self.m, math.sqrt(self.gamma)
-        weights = np.empty(2 * m)
-        np.multiply(solved[:m], scale * root, weights[:m])
-        np.multiply(solved[m:], scale / root, weights[m:])
-        return weights
-
     def _by_spectrum(self, iterate: Iterate, radius: float, rng: Generator) -> Step:
-        from negopt.steps.spectral_tr import spectral_step
-
         return spectral_step(iterate, self.spectrum, radius, rng)
 
     # --- other products ------------------------------------------------------------------------
@@ -615,50 +643,62 @@ class LimitedModel:
         return self._spectrum
 
     def _make_spectrum(self) -> Spectrum:
-        m, memory = self.m, self.memory
-        if memory.count == 0:
-            return Spectrum(memory.rows[:0, :], np.zeros((0, 0)), np.zeros((0, 0)), self.gamma, self.n)
-        gamma = self.gamma
         self._settle()
-        gram = np.empty((2 * m, 2 * m))
-        while True:
-            # The Gram matrix of the columns of F; for gamma < 0 those of gamma = |gamma|.
-            size = abs(gamma)
-            gram[:m, :m] = size * self._ss
-            gram[:m, m:] = self._sy
-            gram[m:, :m] = self._sy.T
-            gram[m:, m:] = self._yy / size
-            keep, single, _ = self._reduction()
-            reduced = self._reduced(gram.copy())
-            scale = 1.0 / np.sqrt(np.maximum(reduced.diagonal(), 1e-300))
-            reduced *= scale[:, None] * scale
-            values, vectors = np.linalg.eigh(reduced)
-            good = values > 1e-10 * values[-1]
-            if good.all() or min(memory.count, m) - self._dropped <= 1:
+        m, memory, n = self.m, self.memory, self.n
+        keep, single, _ = self._reduction()
+        while keep.size:
+            if n <= keep.shape[0]:
+                return self._in_variables()
+            gram = self._reduced(self._gram())
+            scale = 1.0 / np.sqrt(gram.diagonal())
+            gram *= scale[:, None] * scale
+            values, vectors = np.linalg.eigh(gram)
+            if values[0] > DEPENDENT * values[-1]:
                 break
-            left = min(memory.count, m) - self._dropped
-            self._dropped += max(left // 4, 1)
-            self._keep = self._inertia = None
+            self._drop()  # nearly dependent: the newest pairs matter
             self._settle()
-        values, vectors = values[good], vectors[:, good]
+            keep, single, _ = self._reduction()
+        if not keep.size:
+            return Spectrum(memory.rows, np.zeros((0, 2 * m)), np.zeros((0, 0)), self.gamma, n)
         root = np.sqrt(values)
+        inside = (root * vectors).T  # the columns of F, scaled, in the basis
         core = self._core() * (scale[:, None] * scale)
-        inside = (root * vectors).T  # columns of F, scaled, in the basis
-        small = -gamma * inside @ np.linalg.solve(core, inside.T)
-        small = 0.5 * (small + small.T)
-        # The basis in weights of the rows.
-        combos = (vectors / root).T * scale
-        weights = np.zeros((combos.shape[0], 2 * m))
-        weights[:, keep] = combos
+        small = -self.gamma * inside @ np.linalg.solve(core, inside.T)
+        weights = np.zeros((root.shape[0], 2 * m))
+        weights[:, keep] = (vectors / root).T * scale
         weights[:, m + single] = -weights[:, single]
-        weights[:, :m] *= math.sqrt(size)
-        weights[:, m:] /= math.sqrt(size)
-        return Spectrum(memory.rows, weights, small, gamma, self.n)
+        size = math.sqrt(abs(self.gamma))
+        weights[:, :m] *= size
+        weights[:, m:] /= size
+        return Spectrum(memory.rows, weights, small, self.gamma, n)
+
+    def _in_variables(self) -> Spectrum:
+        """Return the spectrum where the columns are as many as the variables."""
+        size, m = math.sqrt(abs(self.gamma)), self.m
+        columns = to_host(self.memory.rows).copy()
+        columns[:m] *= size
+        columns[m:] /= size
+        keep, s, y = self._reduction()
+        columns[s] -= columns[y]
+        columns = columns[keep]
+        scale = 1.0 / np.linalg.norm(columns, axis=1)
+        columns *= scale[:, None]
+        core = self._core() * (scale[:, None] * scale)
+        small = -self.gamma * columns.T @ np.linalg.solve(core, columns)
+        return Spectrum(self.memory.rows, None, small, self.gamma, self.n)
+
+    def _gram(self) -> HostArray:
+        """Return the inner products of the columns of F, of all slots."""
+        m, size = self.m, abs(self.gamma)
+        gram = np.empty((2 * m, 2 * m))
+        gram[:m, :m] = size * self._ss
+        gram[:m, m:] = self._sy
+        gram[m:, :m] = self._sy.T
+        gram[m:, m:] = self._yy / size
+        return gram
 
     def matvec(self, v: Array) -> Array:
         """Return ``B v``."""
-        if self.memory.count == 0:
-            return self.gamma * v
         return self.spectrum.matvec(v)
 
     def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
@@ -680,8 +720,11 @@ class _Factor:
     def __init__(self, k: HostArray, model: LimitedModel) -> None:
         self.model = model
         size = k.shape[0]
-        self.ldl, self.pivots, _ = dsytrf(k.T, lower=1, lwork=32 * size, overwrite_a=1)
-        self.negative = _count_negative(self.ldl, self.pivots)
+        self.ldl, self.pivots, info = dsytrf(k.T, lower=1, lwork=32 * size, overwrite_a=1)
+        #: Negative eigenvalues of K, of convex pairs always those of N; None where it is singular.
+        self.negative: int | None = model.m if model.convex else None
+        if info == 0 and not model.convex:
+            self.negative = _count_negative(self.ldl, self.pivots)
 
     def solve(self, right: HostArray) -> HostArray:
         model = self.model
@@ -711,7 +754,7 @@ def _count_negative(ldl: HostArray, pivots: HostArray) -> int | None:
     return int(np.count_nonzero(values < 0.0)) + (int(pivots.shape[0]) - int(values.shape[0])) // 2
 
 
-def _inertia(matrix: HostArray) -> tuple[int] | None:
+def _inertia(matrix: HostArray) -> int | None:
     """Return the negative eigenvalues of a symmetric matrix; None where it is as good as singular."""
     scale = np.sqrt(np.abs(matrix).max(axis=1))
     if not (scale > 0.0).all():
@@ -721,4 +764,4 @@ def _inertia(matrix: HostArray) -> tuple[int] | None:
     size = np.abs(values)
     if not size.min(initial=math.inf) > SINGULAR * size.max(initial=0.0):
         return None
-    return (int(np.count_nonzero(values < 0.0)),)
+    return int(np.count_nonzero(values < 0.0))
