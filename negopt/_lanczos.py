@@ -322,7 +322,9 @@ class Subspace:
 
     def _reserve(self) -> None:
         xp, extra = namespace_of(self._rows), min(self._room, self.limit - self._room)
-        more = xp.empty((extra, self._rows.shape[1]), dtype=self._rows.dtype, device=device_of(self._rows))
+        more = xp.empty(
+            (extra, self._rows.shape[1]), dtype=self._rows.dtype, device=device_of(self._rows)
+        )
         self._rows = xp.concat([self._rows, more], axis=0)
         self._images = xp.concat([self._images, more], axis=0)
         self._small = np.pad(self._small, (0, extra))

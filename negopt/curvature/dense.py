@@ -50,9 +50,7 @@ class DenseOperator:
 
     learns = False
 
-    def __init__(
-        self, matrix: Array, model: Array, scale: float = 0.0, gnorm: float = 0.0
-    ) -> None:
+    def __init__(self, matrix: Array, model: Array, scale: float = 0.0, gnorm: float = 0.0) -> None:
         self.matrix = matrix
         self.model = model
         self.scale, self.gnorm = scale, gnorm

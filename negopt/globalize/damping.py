@@ -8,8 +8,8 @@ from typing import Any
 
 from numpy.random import Generator
 
-from negopt._array import Array, eps_of
 from negopt import _bounds as bounds
+from negopt._array import Array, eps_of
 from negopt._options import check_choice, check_number
 from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
 from negopt.decisions.endings import STALL

@@ -259,7 +259,16 @@ def _conjugate(
 class _Solution:
     """Solution of the subproblem in a subspace, in weights of its rows."""
 
-    __slots__ = ("added", "boundary", "decrease", "quadratic", "radius", "shift", "space", "weights")
+    __slots__ = (
+        "added",
+        "boundary",
+        "decrease",
+        "quadratic",
+        "radius",
+        "shift",
+        "space",
+        "weights",
+    )
 
     def __init__(self, space: Subspace, bound: Radius | CubicWeight, absolute: bool) -> None:
         self.space = space

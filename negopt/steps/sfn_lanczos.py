@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.random import Generator
 
-from negopt._bounds import Bound, Radius
 from negopt._array import dot, scalars
+from negopt._bounds import Bound, Radius
 from negopt._dense import symmetric_eigen
 from negopt._lanczos import LanczosBasis
 from negopt._options import check_choice, check_integer, check_number

@@ -9,8 +9,8 @@ from typing import Protocol
 
 from numpy.random import Generator
 
-from negopt._bounds import Bound, Radius
 from negopt._array import Array, dot, eps_of, scalars
+from negopt._bounds import Bound, Radius
 from negopt._lanczos import length
 from negopt._options import check_integer, check_number
 from negopt._types import Iterate, Step
