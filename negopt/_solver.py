@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,8 @@ class Solver:
         self.limits: Limits | None = None
         self.outcome: Outcome | None = None
         self.step_norm = math.nan
+        #: Tells a curvature rule that asks for it of a step whose pair says nothing.
+        self._failed = getattr(method.curvature, "failed", None)
         #: Gives the y of a pair where that is not the change of g (overlapping batches).
         self.difference: Callable[[Iterate, Iterate], Array] | None = None
         self._operator: Any = None
@@ -184,7 +187,12 @@ class Solver:
                 if self.difference is None:
                     self._learn(state, s, trial.g - here.g, outcome, accepted=accepted)
                 else:  # a y of another kind: nothing that was measured belongs to it
-                    self._learn(state, s, self.difference(here, trial), accepted=accepted)
+                    y, told = self.difference(here, trial), replace(outcome, trial=None)
+                    self._learn(state, s, y, told, accepted=accepted)
+            elif self._failed is not None:
+                self._failed(state.memory, outcome)
+        elif self._failed is not None:
+            self._failed(state.memory, outcome)
         if accepted and trial is not None:
             state.iterate = trial
             state.resets = 0

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from negopt._array import Array
+from negopt._bounds import Bound
 
 if TYPE_CHECKING:
     from numpy.random import Generator
@@ -310,12 +311,18 @@ class KrylovOperator(Protocol):
     ----------
     basis : object
         None until a step rule built one here; a rejected step re-uses it.
-    memory : object
-        What outlives the point, with a field ``scale``.
+    scale, first_gnorm : float
+        What the points before have left behind (`ProductMemory`).
     """
 
     basis: Any
-    memory: Any
+    scale: float
+    first_gnorm: float
+
+    @property
+    def product(self) -> Callable[[Array], Array]:
+        """``v -> H v`` (one product), which does not refer to this operator."""
+        ...
 
     def matvec(self, v: Array) -> Array:
         """Return ``H v`` (one product)."""
@@ -365,7 +372,7 @@ class Curvature(Protocol):
 class StepRule(Protocol):
     """A rule that turns an operator and a bound into a step."""
 
-    def propose(self, iterate: Iterate, operator: Any, bound: float | None, rng: Generator) -> Step:
+    def propose(self, iterate: Iterate, operator: Any, bound: Bound, rng: Generator) -> Step:
         """Return the step from `iterate`."""
         ...
 

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from numpy.random import Generator
 
+from negopt import _bounds as bounds
 from negopt._array import dot, eps_of, scalars
 from negopt._options import check_choice, check_number
 from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
@@ -144,7 +145,7 @@ class TrustRegion:
         # A rejected trial's gradient is worth having only to a model that learns from it.
         bar = math.inf if operator.learns else iterate.f + rounding_of(iterate)
         while True:
-            step = step_rule.propose(iterate, operator, radius, rng)
+            step = step_rule.propose(iterate, operator, bounds.Radius(radius), rng)
             out.step, out.radius = step, radius
             x = iterate.x + step.s
             s = x - iterate.x  # the displacement as it was rounded

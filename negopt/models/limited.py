@@ -383,6 +383,7 @@ class LimitedModel:
         self._keep: tuple[HostArray, HostArray, HostArray] | None = None
         self._inertia: int | None = None
         self._spectrum: Spectrum | None = None
+        self._shifted: tuple[float, _Factor] | None = None  # the shift factored last
 
     # --- small matrices ------------------------------------------------------------------
 
@@ -604,6 +605,7 @@ class LimitedModel:
                 return None
             length = math.sqrt(square)
             if length <= radius and (sigma == 0.0 or length >= ON_BOUNDARY * radius):
+                self._shifted = sigma, factor
                 return weights, scale, sigma
             if length > radius:
                 low = max(low, sigma)
@@ -713,6 +715,27 @@ class LimitedModel:
             weights, scale = self.newton(products(self.memory.rows, v))
             return combine(weights, self.memory.rows, scale, v)
         return self.spectrum.solve(v, absolute=absolute, floor=floor)
+
+
+    def solve_shifted(self, v: Array, sigma: float) -> Array:
+        """Return ``(B + sigma I)^-1 v`` for a sigma with which that is regular.
+
+        What was factored for the last sigma is kept: first the multiplier of the model's own step.
+        """
+        memory = self.memory
+        if memory.count == 0:
+            return (1.0 / (self.gamma + sigma)) * v
+        around = products(memory.rows, v)
+        if self.convex and sigma == 0.0:
+            weights, scale = self.newton(around)
+            return combine(weights, memory.rows, scale, v)
+        if self._shifted is None or self._shifted[0] != sigma:
+            self._settle()
+            self._shifted = sigma, self._factor(sigma / self.gamma)
+        scale = 1.0 / (self.gamma + sigma)
+        weights = self._right(self._shifted[1].solve(self._right(around)))
+        weights *= scale
+        return combine(weights, memory.rows, scale, v)
 
 
 class _Factor:
