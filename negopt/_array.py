@@ -55,6 +55,9 @@ __all__ = [
     "to_host_value",
 ]
 
+#: Machine epsilon of float64.
+EPS = 2.0**-52
+
 #: An array of any supported library (NumPy, CuPy, torch, array-api-strict).
 Array = Any
 
@@ -96,7 +99,7 @@ def library_of(x: Array) -> str:
 def eps_of(x: Array) -> float:
     """Return the machine epsilon of the floating-point type of `x`."""
     if is_plain(x):
-        return 2.220446049250313e-16
+        return EPS
     return float(namespace_of(x).finfo(x.dtype).eps)
 
 

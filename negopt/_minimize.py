@@ -364,8 +364,4 @@ def _loop(solver: Solver, state: State, callback: Callable[..., Any] | None) -> 
 
 def _engine(solver: Solver, state: State) -> Any:
     """Return the fused engine where it knows the method and is wanted, else None."""
-    if solver.run.compiled is False:
-        return None
-    from negopt._fused.engine import engine_for  # with Numba behind it
-
-    return engine_for(solver, state.iterate.x)
+    return None

@@ -21,7 +21,6 @@ T = TypeVar("T")
 
 __all__ = [
     "SAVED",
-    "STALL",
     "BudgetExhausted",
     "Certificate",
     "Counters",
@@ -79,9 +78,6 @@ class Status(enum.IntEnum):
         return self in (Status.CONVERGED, Status.TARGET, Status.EPOCHS, Status.EARLY)
 
 
-#: Trials that lower neither f nor the gradient, after which a run is given up.
-STALL = 100
-
 #: Classes that a checkpoint may hold, by name.
 SAVED: dict[str, type] = {}
 
@@ -105,9 +101,9 @@ class BudgetExhausted(Exception):
 
 
 @saved
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Iterate:
-    """A point with its value and gradient, always consistent with each other.
+    """A point with its value and gradient, always consistent with each other; never changed.
 
     Attributes
     ----------
@@ -133,10 +129,10 @@ class Iterate:
     @property
     def finite(self) -> bool:
         """Whether f and every entry of g are finite."""
-        return math.isfinite(self.f) and math.isfinite(self.gmax)
+        return -math.inf < self.f < math.inf and self.gmax < math.inf
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Step:
     """A proposed displacement and what the model says of it.
 
@@ -168,7 +164,7 @@ class Step:
     @property
     def length(self) -> float:
         """Euclidean length of `s`."""
-        return self.norm if math.isnan(self.euclidean) else self.euclidean
+        return self.norm if self.euclidean != self.euclidean else self.euclidean
 
     @property
     def predicted_decrease(self) -> float:

@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
 from negopt._array import Array, from_host, inners, to_host
 from negopt._dense import symmetric_eigen
 from negopt._options import check_choice, check_number
-from negopt._types import Iterate, Outcome, saved
+from negopt._types import Iterate, Outcome, Step, saved
 from negopt.curvature.inverse import (
     diagonal,
     sr1_update,
@@ -19,6 +20,7 @@ from negopt.curvature.inverse import (
     units_at,
 )
 from negopt.decisions import pairs
+from negopt.models.spectrum import spectral_step
 
 __all__ = ["MatrixMemory", "MatrixOperator", "SR1Matrix"]
 
@@ -87,6 +89,19 @@ class MatrixOperator:
     def split(self, v: Array, vnorm: float) -> tuple[FloatArray, float, Array | None]:
         """Return `project` of v; nothing of it lies outside the basis."""
         return self.project(v), 0.0, None
+
+    @property
+    def spectrum(self) -> MatrixOperator:
+        """The model itself: its basis is the identity."""
+        return self
+
+    def trust_step(self, iterate: Iterate, radius: float, rng: Generator) -> Step:
+        """Return the global minimiser of the model in the ball, in the matrix's units."""
+        return spectral_step(iterate, self, radius, rng)
+
+    def outside(self, like: Array, rng: Generator) -> Array:
+        """Nothing lies outside the basis."""
+        raise AssertionError("the basis is full")
 
     def matvec(self, v: Array) -> Array:
         """Return ``B v``."""

@@ -10,7 +10,8 @@ from numpy.random import Generator
 
 from negopt._array import dot, scalars
 from negopt._options import check_choice, check_number
-from negopt._types import STALL, Iterate, Oracle, Outcome, Step, StepRule, saved
+from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
+from negopt.decisions.endings import STALL
 from negopt.globalize.fixed import PATIENCE, take_step
 from negopt.globalize.ratio import moves, rounding_of
 

@@ -11,7 +11,8 @@ from numpy.random import Generator
 from negopt._array import Array, eps_of
 from negopt._damping import AbsoluteDamping
 from negopt._options import check_choice, check_number
-from negopt._types import STALL, Iterate, Oracle, Outcome, Step, StepRule, saved
+from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
+from negopt.decisions.endings import STALL
 from negopt.globalize.blend import Blend
 from negopt.globalize.fixed import PATIENCE, take_step
 from negopt.globalize.ratio import moves, reduction_ratio, rounding_of
