@@ -17,6 +17,7 @@ from negopt._array import Array, device_of, inner, inners, is_plain, namespace_o
 from negopt._dense import symmetric_eigen
 from negopt._types import Iterate, saved
 from negopt.decisions import pairs
+from negopt.decisions.endings import units_differ
 
 __all__ = [
     "DenseInverse",
@@ -182,23 +183,18 @@ class DenseInverse:
 def natural_units(iterate: Iterate) -> Array | None:
     """Return ``|x|`` as units of the variables where x and g show that these differ, else None.
 
-    A partial derivative has the unit of f over that of its variable.  If the variables are
-    in different units and x is of a typical size, then ``|g_i|`` falls as ``|x_i|`` grows, and
-    the products ``|x_i g_i|`` are much more alike than the ``|g_i|``.  That is the evidence
-    asked for: the logarithms of ``|x_i|`` have a standard deviation of at least 1, and those
-    of ``|x_i g_i|`` less than 0.7 that of ``|g_i|``.  No entry of x or g may be zero.
+    The evidence is that of `negopt.decisions.endings.units_differ`: the entries of ``|x|``
+    spread widely, and the products ``|x_i g_i|`` much less than the ``|g_i|``.  No entry of x
+    or g may be zero.
     """
     xp = namespace_of(iterate.x)
     x, g = xp.abs(iterate.x), xp.abs(iterate.g)
     least = scalars(xp.min(x), xp.min(g))
     if not (min(least) > 0.0 and iterate.finite):
         return None
-    log_x = xp.log(x)
-    if not scalars(_spread(log_x))[0] >= 1.0:
-        return None
-    log_g = xp.log(g)
-    of_g, of_both = scalars(_spread(log_g), _spread(log_x + log_g))
-    return x if of_both < 0.49 * of_g else None
+    log_x, log_g = xp.log(x), xp.log(g)
+    spreads = scalars(_spread(log_x), _spread(log_g), _spread(log_x + log_g))
+    return x if units_differ(*spreads) else None
 
 
 def _spread(v: Array) -> Array:
