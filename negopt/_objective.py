@@ -272,7 +272,9 @@ class Objective:
 
     def _plain(self, g: object) -> bool:
         """Tell whether a gradient needs no more than a copy."""
-        return type(g) is np.ndarray and g.dtype == self._dtype and g.shape == (self.n,)
+        if self._dtype is None or type(g) is not np.ndarray:
+            return False
+        return g.dtype == self._dtype and g.shape == (self.n,)
 
     def _call_both(self, x: Array) -> tuple[Any, Array]:
         """Return value and gradient of a function that gives both; either may be on a device."""

@@ -51,6 +51,8 @@ CONVEX = 1e-8
 SINGULAR = 1e-13
 #: A boundary step is at least this share of the radius long, and the minimiser for its own length.
 ON_BOUNDARY = 0.9
+#: Least square of the length of an SR1 pair's column, beside those of its parts.
+GENERATOR = 1e-13
 #: Least relative eigenvalue of the pairs' scaled Gram matrix, of which a basis is formed.
 DEPENDENT = 1e-10
 #: Shifts that are tried before the spectrum is asked.
@@ -227,12 +229,8 @@ def store_pair(
     slot = memory.count % m
     factor = math.ldexp(1.0, -math.frexp(sy if convex else max(size, 1e-300))[1] // 2)
     square = factor * factor
-    row = rows[slot]
-    row[:] = s
-    row *= factor
-    row = rows[m + slot]
-    row[:] = y
-    row *= factor
+    rows[slot, :] = factor * s
+    rows[m + slot, :] = factor * y
     of_s *= factor
     of_y *= factor
     of_s[slot] = square * ss
@@ -408,7 +406,14 @@ class LimitedModel:
             slots = np.array([(memory.count - c + i) % m for i in range(c)], dtype=np.int64)
             single = slots[memory.kinds[slots] == SR1]
             double = slots[memory.kinds[slots] == BFGS]
-            self._keep = np.concatenate([slots, m + double]), single, m + single
+            if single.size:
+                ss, sy, yy = (part.diagonal()[single] for part in (self._ss, self._sy, self._yy))
+                size = abs(self.gamma)
+                # Where y = gamma s to rounding the difference of the columns is no direction.
+                real = size * ss - 2.0 * math.copysign(1.0, self.gamma) * sy + yy / size
+                single = single[real > GENERATOR * (size * ss + yy / size)]
+            kept = np.concatenate([single, double, m + double])
+            self._keep = kept, single, m + single
         return self._keep
 
     def _reduced(self, full: HostArray) -> HostArray:
@@ -501,7 +506,7 @@ class LimitedModel:
 
     def _settle(self) -> None:
         """Leave out the oldest pairs until N is not singular."""
-        while self._pairs and self._negative() < 0:
+        while self._reduction()[0].size and self._negative() < 0:
             self._drop()
 
     # --- the step ----------------------------------------------------------------------------
@@ -572,7 +577,7 @@ class LimitedModel:
                 sigma = iterate.gnorm / radius
         else:
             self._settle()
-            if self._pairs == 0 or self.n <= self._reduction()[0].shape[0]:
+            if not 0 < self._reduction()[0].shape[0] < self.n:
                 return None
         negative = self._negative()
         right = self._right(around)
@@ -640,27 +645,27 @@ class LimitedModel:
     def _make_spectrum(self) -> Spectrum:
         self._settle()
         m, memory, n = self.m, self.memory, self.n
-        while self._pairs:
-            keep, single, _ = self._reduction()
+        keep, single, _ = self._reduction()
+        while keep.size:
             if n <= keep.shape[0]:
                 return self._in_variables()
             gram = self._reduced(self._gram())
             scale = 1.0 / np.sqrt(gram.diagonal())
             gram *= scale[:, None] * scale
             values, vectors = np.linalg.eigh(gram)
-            if values[0] > DEPENDENT * values[-1] or self._pairs == 1:
+            if values[0] > DEPENDENT * values[-1]:
                 break
             self._drop()  # nearly dependent: the newest pairs matter
             self._settle()
-        if self._pairs == 0:
+            keep, single, _ = self._reduction()
+        if not keep.size:
             return Spectrum(memory.rows, np.zeros((0, 2 * m)), np.zeros((0, 0)), self.gamma, n)
-        good = values > DEPENDENT * values[-1]
-        root = np.sqrt(values[good])
-        inside = (root * vectors[:, good]).T  # the columns of F, scaled, in the basis
+        root = np.sqrt(values)
+        inside = (root * vectors).T  # the columns of F, scaled, in the basis
         core = self._core() * (scale[:, None] * scale)
         small = -self.gamma * inside @ np.linalg.solve(core, inside.T)
         weights = np.zeros((root.shape[0], 2 * m))
-        weights[:, keep] = (vectors[:, good] / root).T * scale
+        weights[:, keep] = (vectors / root).T * scale
         weights[:, m + single] = -weights[:, single]
         size = math.sqrt(abs(self.gamma))
         weights[:, :m] *= size
@@ -694,8 +699,6 @@ class LimitedModel:
 
     def matvec(self, v: Array) -> Array:
         """Return ``B v``."""
-        if self.memory.count == 0:
-            return self.gamma * v
         return self.spectrum.matvec(v)
 
     def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
@@ -717,9 +720,11 @@ class _Factor:
     def __init__(self, k: HostArray, model: LimitedModel) -> None:
         self.model = model
         size = k.shape[0]
-        self.ldl, self.pivots, _ = dsytrf(k.T, lower=1, lwork=32 * size, overwrite_a=1)
-        #: Negative eigenvalues of K: of convex pairs always those of N.
-        self.negative = model.m if model.convex else _count_negative(self.ldl, self.pivots)
+        self.ldl, self.pivots, info = dsytrf(k.T, lower=1, lwork=32 * size, overwrite_a=1)
+        #: Negative eigenvalues of K, of convex pairs always those of N; None where it is singular.
+        self.negative: int | None = model.m if model.convex else None
+        if info == 0 and not model.convex:
+            self.negative = _count_negative(self.ldl, self.pivots)
 
     def solve(self, right: HostArray) -> HostArray:
         model = self.model
