@@ -5,20 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.random import Generator
 
-from negopt._array import to_host
+from negopt._array import Array, to_host
 from negopt._dense import symmetric_eigen
 from negopt._lanczos import LanczosBasis
 from negopt._options import check_integer, check_number
-from negopt.diagnostics.products import CountedProducts, generator, random_direction, unit
+from negopt._random import generator
+from negopt.diagnostics.products import (
+    CountedProducts,
+    FloatArray,
+    Hessian,
+    Seed,
+    random_direction,
+    unit,
+)
 
 __all__ = ["Spectrum", "spectrum"]
-
-FloatArray = npt.NDArray[np.float64]
 
 #: Up to this n all eigenvalues are computed, when that costs no more products.
 DENSE = 2000
@@ -82,7 +88,7 @@ class Spectrum:
         width = self.default_width if width is None else width
         check_number("width", width, open_low=True, open_high=True)
         out = np.zeros_like(t)
-        for node, weight in zip(self.nodes, self.weights, strict=True):  # memory of the grid
+        for node, weight in zip(self.nodes, self.weights, strict=True):  # no more memory than `t`
             out += weight * np.exp(-0.5 * ((t - node) / width) ** 2)
         return out / (width * math.sqrt(2.0 * math.pi))
 
@@ -104,8 +110,7 @@ class Spectrum:
         Returns
         -------
         share : float
-            The mass of a node is spread around it by its residual, which is how far its
-            Ritz vector reaches into neighbouring eigenvalues.
+            The mass of a node is spread around it by its residual.
         error : float
             The standard error plus all mass that may lie on either side of `value`: it is
             large where many eigenvalues lie closer to `value` than the quadrature resolves.
@@ -162,12 +167,12 @@ class Spectrum:
 
 
 def spectrum(
-    hessp: Any,
-    x: Any,
+    hessp: Hessian,
+    x: Array,
     *,
-    args: tuple[Any, ...] = (),
-    jac: Callable[..., Any] | None = None,
-    rng: Any = 0,
+    args: tuple[object, ...] = (),
+    jac: Callable[..., Array] | None = None,
+    rng: Seed = 0,
     n_probes: int = 10,
     n_steps: int = 80,
 ) -> Spectrum:
@@ -262,7 +267,7 @@ def _dense(product: CountedProducts, n_probes: int, n_steps: int) -> Spectrum:
     )
 
 
-def _quadrature(product: CountedProducts, rng: Any, n_probes: int, n_steps: int) -> Spectrum:
+def _quadrature(product: CountedProducts, rng: Generator, n_probes: int, n_steps: int) -> Spectrum:
     nodes, weights, residuals, probe = [], [], [], []
     for i in range(n_probes):
         basis = LanczosBasis(product, random_direction(product.x, rng), n_steps)

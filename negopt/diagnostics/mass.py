@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from negopt._array import namespace_of, scalars
+from negopt._array import Array, namespace_of, scalars
 from negopt._options import check_integer, check_number
-from negopt.diagnostics.products import CountedProducts, generator, unit
+from negopt._random import generator
+from negopt.diagnostics.products import CountedProducts, Hessian, Seed, unit
 
 __all__ = ["DiagonalMass", "diagonal_mass"]
 
@@ -78,12 +78,12 @@ class DiagonalMass:
 
 
 def diagonal_mass(
-    hessp: Any,
-    x: Any,
+    hessp: Hessian,
+    x: Array,
     *,
-    args: tuple[Any, ...] = (),
-    jac: Callable[..., Any] | None = None,
-    rng: Any = 0,
+    args: tuple[object, ...] = (),
+    jac: Callable[..., Array] | None = None,
+    rng: Seed = 0,
     max_products: int = 1000,
 ) -> DiagonalMass:
     """Measure how much of the Hessian's absolute mass lies on its diagonal.
@@ -159,10 +159,9 @@ def diagonal_mass(
     whole = float(np.sum(total))
     if whole == 0.0:
         return DiagonalMass(math.nan, math.nan, product.count, n)
-    value = float(np.sum(diagonal)) / whole
+    value, m = float(np.sum(diagonal)) / whole, chosen.shape[0]
     error = 0.0
-    if chosen.shape[0] < n:
-        m = chosen.shape[0]
+    if m < n:
         spread = float(np.std(diagonal - value * total, ddof=1)) if m > 1 else math.nan
         error = math.sqrt((1.0 - m / n) / m) * spread / (whole / m)
     return DiagonalMass(value, error, product.count, n)
