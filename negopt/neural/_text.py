@@ -8,17 +8,19 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO, NoReturn, TypeAlias
 
-__all__ = ["bad_line", "content_lines", "finite_number"]
+__all__ = ["PathLike", "bad_line", "content_lines", "finite_number"]
+
+PathLike: TypeAlias = "str | os.PathLike[str]"
 
 
-def bad_line(path: str | os.PathLike[str], line: int, problem: str) -> NoReturn:
+def bad_line(path: PathLike, line: int, problem: str) -> NoReturn:
     """Raise the ``ValueError`` of a bad line."""
     raise ValueError(f"{Path(path).name}, line {line}: {problem}")
 
 
-def _open(path: str | os.PathLike[str]) -> IO[str]:
+def _open(path: PathLike) -> IO[str]:
     """Open a text file, unpacking .xz, .gz and .bz2 by their first bytes."""
     with Path(path).open("rb") as file:
         head = file.read(6)
@@ -34,7 +36,7 @@ def _open(path: str | os.PathLike[str]) -> IO[str]:
     return opener(path, "rt", encoding="utf-8-sig", errors="replace")
 
 
-def content_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
+def content_lines(path: PathLike) -> Iterator[tuple[int, str]]:
     """Yield ``(line number from 1, text)`` without comments after ``#`` and blank lines.
 
     Raises

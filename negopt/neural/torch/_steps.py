@@ -16,7 +16,7 @@ from negopt._solver import Solver
 from negopt._types import BudgetExhausted, Iterate, State, Status
 from negopt._words import Words
 from negopt.methods import Method
-from negopt.neural._turn import forget_values
+from negopt.neural._switch import forget_values
 from negopt.neural.torch._frozen import Buffers, RandomNumbers
 from negopt.neural.torch._vector import Parameters
 
