@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from negopt.neural._text import bad_line, content_lines, finite_number
+from negopt.diagnostics.products import FloatArray
+from negopt.neural._text import PathLike, bad_line, content_lines, finite_number
 
 __all__ = ["Dataset", "load_ionosphere", "read_csv", "read_libsvm", "read_table"]
-
-PathLike: TypeAlias = "str | os.PathLike[str]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +38,8 @@ class Dataset:
         From the header of a delimited file; empty when there is none.
     """
 
-    X: np.ndarray[Any, np.dtype[np.float64]]
-    y: np.ndarray[Any, Any]
+    X: FloatArray
+    y: npt.NDArray[np.float64 | np.str_]
     name: str = ""
     feature_names: tuple[str, ...] = ()
 
@@ -55,10 +54,9 @@ def read_libsvm(path: PathLike, n_features: int | None = None) -> Dataset:
     Parameters
     ----------
     path : path
-        A text file, plain or packed as .xz, .gz or .bz2 (told by its content).
+        A text file, plain or packed as .xz, .gz or .bz2 (detected by its content).
     n_features : int, optional
-        Number of columns.  By default the largest index in the file; give it when
-        the file belongs to a family with more features than it shows.
+        Number of columns.  By default the largest index in the file.
 
     Returns
     -------
@@ -138,7 +136,7 @@ def read_csv(
     Parameters
     ----------
     path : path
-        A text file, plain or packed as .xz, .gz or .bz2 (told by its content).
+        A text file, plain or packed as .xz, .gz or .bz2 (detected by its content).
     target : int, str or sequence of these, default -1
         The column of `y`, by position (negative from the end) or by its name in the
         header; several columns give `y` of shape (N, k).  All others are features.
@@ -176,8 +174,7 @@ def read_csv(
     features = [i for i in range(len(names)) if i not in targets]
     X = array("d")
     y: list[list[_Field]] = [[] for _ in targets]
-    body: Iterable[tuple[int, str]] = lines if header else _chain(first, lines)
-    for line, text in body:
+    for line, text in lines if header else chain([first], lines):
         fields = split(text)
         if len(fields) != len(names):
             bad_line(path, line, f"{len(fields)} fields; the first line has {len(names)}.")
@@ -203,11 +200,6 @@ def read_csv(
 
 #: One field of a target column with the line it stands on.
 _Field: TypeAlias = tuple[int, str]
-
-
-def _chain(first: tuple[int, str], rest: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    yield first
-    yield from rest
 
 
 def _splitter(delimiter: str) -> Callable[[str], list[str]]:
@@ -245,7 +237,7 @@ def _positions(
     return positions
 
 
-def _target_column(path: PathLike, fields: list[_Field]) -> np.ndarray[Any, Any]:
+def _target_column(path: PathLike, fields: list[_Field]) -> npt.NDArray[np.float64 | np.str_]:
     values = [finite_number(text) for _, text in fields]
     if all(value is None for value in values) and all(text for _, text in fields):
         return np.asarray([text for _, text in fields])
@@ -262,7 +254,7 @@ def read_table(
     n_features: int | None = None,
     target: int | str | Sequence[int | str] = -1,
 ) -> Dataset:
-    """Read a data file whose format is told by its content.
+    """Read a data file whose format is detected from its content.
 
     Parameters
     ----------

@@ -7,9 +7,10 @@ the type of the arrays; the derivatives keep that type.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from negopt._array import (
     Array,
@@ -20,40 +21,27 @@ from negopt._array import (
     namespace_of,
     to_host,
 )
+from negopt.diagnostics.products import FloatArray
 from negopt.neural.activations import log_sum_exp, sigmoid, softplus
 
 __all__ = ["LOSSES", "Logistic", "Loss", "LossAt", "SoftmaxCrossEntropy", "Squared"]
 
 
 class LossAt(NamedTuple):
-    """A loss at one set of outputs.
+    """A loss at one set of outputs, shape (N, K)."""
 
-    Attributes
-    ----------
-    value : array, shape ()
-        The loss, in float64.
-    gradient : array, shape (N, K)
-        Its derivative with respect to the outputs.
-    hessian_product : callable ``(Rz) -> array``, both of shape (N, K)
-        Product of its second derivative with a change `Rz` of the outputs.
-    """
-
-    value: Array
-    gradient: Array
+    value: Array  #: the loss, a scalar in float64
+    gradient: Array  #: its derivative with respect to the outputs, shape (N, K)
+    #: Product of its second derivative with a change of the outputs, shape (N, K).
     hessian_product: Callable[[Array], Array]
 
 
 class Loss(Protocol):
-    """What :class:`negopt.neural.MLPObjective` needs of a loss; write your own so.
-
-    Attributes
-    ----------
-    name : str
-    """
+    """A loss of :class:`negopt.neural.MLPObjective`; your own has these members."""
 
     name: str
 
-    def target(self, y: Any, like: Array, outputs: int) -> Array:
+    def target(self, y: npt.ArrayLike | Array, like: Array, outputs: int) -> Array:
         """Check the labels or values `y` and return the array that `at` takes.
 
         `like`, shape (N, d), gives the number of samples, library, type and device;
@@ -74,14 +62,13 @@ class Squared:
 
     Notes
     -----
-    N.B. the half: it makes the derivative ``(z - y)/N``.  Libraries that leave it
-    out, or that average over outputs too, report another number for the same fit:
-    their "MSE" is ``2 * value / K``.
+    The half makes the derivative ``(z - y)/N``.  Libraries that leave it out and average
+    over outputs too report ``2 * value / K``.
     """
 
     name = "squared"
 
-    def target(self, y: Any, like: Array, outputs: int) -> Array:
+    def target(self, y: npt.ArrayLike | Array, like: Array, outputs: int) -> Array:
         """Return `y`, shape (N,) for one output or (N, K), in the type of `like`."""
         y = _array_like(y, like)
         wanted = (like.shape[0], outputs)
@@ -115,7 +102,7 @@ class Logistic:
 
     name = "logistic"
 
-    def target(self, y: Any, like: Array, outputs: int) -> Array:
+    def target(self, y: npt.ArrayLike | Array, like: Array, outputs: int) -> Array:
         """Return the signs of the labels `y`, shape (N,) or (N, 1), as (N, 1)."""
         if outputs != 1:
             raise ValueError(
@@ -163,7 +150,7 @@ class SoftmaxCrossEntropy:
 
     name = "softmax"
 
-    def target(self, y: Any, like: Array, outputs: int) -> Array:
+    def target(self, y: npt.ArrayLike | Array, like: Array, outputs: int) -> Array:
         """Return the labels `y`, shape (N,), as one-hot rows, shape (N, K)."""
         if outputs < 2:
             raise ValueError(
@@ -204,7 +191,7 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def _array_like(y: Any, like: Array) -> Array:
+def _array_like(y: npt.ArrayLike | Array, like: Array) -> Array:
     """Return `y` as an array of the library and device of `like` (lists are converted)."""
     if not is_array(y):
         return from_host(y, like)
@@ -216,7 +203,7 @@ def _array_like(y: Any, like: Array) -> Array:
     return y
 
 
-def _labels(y: Any, like: Array) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _labels(y: npt.ArrayLike | Array, like: Array) -> FloatArray:
     """Return one label per sample on the host: read once, when the objective is made."""
     labels = to_host(_array_like(y, like))
     if labels.shape == (like.shape[0], 1):
@@ -229,7 +216,7 @@ def _labels(y: Any, like: Array) -> np.ndarray[Any, np.dtype[np.float64]]:
     return labels
 
 
-def _few(y: np.ndarray[Any, Any]) -> str:
-    """Write out the first distinct labels."""
+def _few(y: FloatArray) -> str:
+    """Return the first distinct labels as text."""
     values = np.unique(y)
     return ", ".join(f"{v:g}" for v in values[:6]) + (", ..." if values.size > 6 else "")
