@@ -21,49 +21,19 @@ Row = tuple[float, float, float, float, float, float]
 
 @dataclass(slots=True)
 class Line:
-    """A direction, what is claimed along it, and what is measured.
+    """A direction, what is claimed along it, and what is measured."""
 
-    Attributes
-    ----------
-    d : array, shape (n,)
-        Unit vector.
-    slope, curvature : float
-        Claimed ``g'd`` and ``d'Hd``.
-    product : array or None
-        Claimed ``H d``.
-    values, products : Trail
-        Mismatch of the slope, and of the product (or the curvature, without a gradient).
-    """
-
-    d: Array
-    slope: float = math.nan
-    curvature: float = math.nan
-    product: Array | None = None
-    values: Trail = field(default_factory=Trail)
+    d: Array  #: a unit vector
+    slope: float = math.nan  #: claimed ``g'd``
+    curvature: float = math.nan  #: claimed ``d'Hd``
+    product: Array | None = None  #: claimed ``H d``
+    values: Trail = field(default_factory=Trail)  #: mismatch of the slope
+    #: Mismatch of the product, or of the curvature where there is no gradient.
     products: Trail = field(default_factory=Trail)
 
 
 class Examination:
-    """Measures a function and its claimed derivatives around x0.
-
-    Parameters
-    ----------
-    given : Given
-    rng : Generator
-    directions, components : int
-        Random directions, and entries of the gradient to check one by one.
-    rtol : float
-        Relative error that is accepted.
-
-    Attributes
-    ----------
-    problems, notes : list of str
-        What was found.
-    noise : float
-        Standard deviation of f next to x0.
-    gradient_noise : array, shape (n,), or None
-        The same of each entry of the gradient.
-    """
+    """Measures a function and its claimed derivatives around x0."""
 
     def __init__(
         self, given: Given, rng: Generator, directions: int, components: int, rtol: float
@@ -80,10 +50,10 @@ class Examination:
         self.asymmetry = self.nonlinearity = math.nan
         self.gradient_orders: list[float] = []
         self.hessian_orders: list[float] = []
-        self.f0 = self.noise = math.nan
+        self.f0 = self.noise = math.nan  # noise: standard deviation of f next to x0 ...
+        self.gradient_noise: Array | None = None  # ... and of each entry of the gradient
         self.g: Array | None = None
         self.gnorm = 0.0
-        self.gradient_noise: Array | None = None
 
     def _line(self, scaled: bool) -> Line:
         """Return a random direction; a scaled one moves entries in proportion to themselves."""

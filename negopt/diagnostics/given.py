@@ -19,21 +19,9 @@ class Fault(Exception):
 
 
 class Given:
-    """A function with the derivatives that the caller claims for it.
+    """A function with the derivatives that the caller of `negopt.check_derivatives` claims.
 
-    Parameters
-    ----------
-    fun, jac, hessp, hess, args : object
-        As in `negopt.check_derivatives`.
-    x0 : array_like, shape (n,)
-
-    Attributes
-    ----------
-    x : array, shape (n,)
-    nfev, njev, nhev : int
-        Calls so far.
-    gradient, product, matrix_product : callable or None
-        None where nothing is claimed.
+    `gradient`, `product` and `matrix_product` are None where nothing is claimed.
     """
 
     def __init__(

@@ -43,35 +43,19 @@ class DiagonalMass:
         return self.columns == self.n
 
     def wigner(self, ratio: float = 1.0) -> float:
-        """Return the share of a random symmetric matrix of this size.
+        """Return ``1 / (1 + (n - 1) ratio)``, the share of a random symmetric matrix.
 
-        Parameters
-        ----------
-        ratio : float, default 1.0
-            Standard deviation of an entry off the diagonal over that of one on it;
-            ``1 / sqrt(2)`` for the Gaussian orthogonal ensemble.
-
-        Returns
-        -------
-        float
-            ``1 / (1 + (n - 1) ratio)``, of the expected absolute matrix.
+        `ratio` is the standard deviation of an entry off the diagonal over that of one on it:
+        ``1 / sqrt(2)`` for the Gaussian orthogonal ensemble.
         """
         check_number("ratio", ratio, open_high=True)
         return 1.0 / (1.0 + (self.n - 1) * ratio)
 
     def least_squares(self, samples: int) -> float:
-        """Return the share for least squares on random inputs.
+        """Return the share for least squares with as many residuals on random inputs.
 
-        Parameters
-        ----------
-        samples : int
-            Number of residuals.
-
-        Returns
-        -------
-        float
-            ``1 / (1 + (n - 1) sqrt(2 / (pi samples)))``, the limit for many samples of
-            independent inputs with mean zero.
+        It is ``1 / (1 + (n - 1) sqrt(2 / (pi samples)))``, the limit for many samples of
+        independent inputs with mean zero.
         """
         check_integer("samples", samples)
         return 1.0 / (1.0 + (self.n - 1) * math.sqrt(2.0 / (math.pi * samples)))

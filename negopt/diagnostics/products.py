@@ -55,34 +55,18 @@ Hessian: TypeAlias = Callable[..., Array] | ObjectiveLike | Array | None
 
 
 class CountedProducts:
-    """The products of the Hessian at one point, counted.
+    """The products of the Hessian at one point, counted; see `negopt.leftmost_eigenpairs`.
 
-    Parameters
-    ----------
-    hessp : callable, object, matrix or None
-        See `negopt.leftmost_eigenpairs`.
-    x : array_like, shape (n,)
-    args : tuple
-    jac : callable or None
-
-    Attributes
-    ----------
-    x : array, shape (n,)
-    count : int
-        Products taken so far.  One by differences takes two gradients.
-    noise : float
-        Relative error that a product may have from where it comes.
-
-    Raises
-    ------
-    ValueError
-        From a call, when the product is not finite; and for a gradient that is not.
+    `noise` is the relative error that a product may have because of its source.
     """
 
     def __init__(
         self, hessp: Hessian, x: Array, args: object, jac: Callable[..., Array] | None
     ) -> None:
-        self.x = _point(x)
+        try:
+            self.x = as_vector(x)
+        except ValueError as error:  # with the argument's own name
+            raise ValueError(str(error).replace("'x0'", "'x'")) from None
         self.n = int(self.x.shape[0])
         self.count = 0
         objective = self._objective(hessp, args if isinstance(args, tuple) else (args,), jac)
@@ -145,14 +129,6 @@ class CountedProducts:
                 "or check hessp with negopt.check_derivatives."
             )
         return product
-
-
-def _point(x: Array) -> Array:
-    """Return a copy of the caller's point, with the argument's own name in what is raised."""
-    try:
-        return as_vector(x)
-    except ValueError as error:
-        raise ValueError(str(error).replace("'x0'", "'x'")) from None
 
 
 def _no_value(*_: object) -> float:

@@ -35,29 +35,16 @@ def step_range(eps: float, length: float) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the differences say of one claim.
+    """What the differences say of one claim."""
 
-    Attributes
-    ----------
-    suspect : bool
-        The mismatch exceeds the error of the differences at every step from the best one
-        down to where rounding errors dominate.
-    wrong : bool
-        It does so over a range of steps of at least `REACH`.
-    error, uncertainty : float
-        Size of the mismatch at the best step, and of the quotient's own error.
-    closest : float
-        Least mismatch at the best step or a smaller one.
-    mismatch : float or array
-        Measured minus claimed, at the best step.
-    """
-
+    #: The mismatch exceeds the error of the differences at every step from the best one down
+    #: to where rounding errors dominate.
     suspect: bool
-    wrong: bool
-    error: float
-    uncertainty: float
-    closest: float
-    mismatch: float | Array
+    wrong: bool  #: it does so over a range of steps of at least `REACH`
+    error: float  #: size of the mismatch at the best step
+    uncertainty: float  #: error of the quotient there
+    closest: float  #: least mismatch at the best step or a smaller one
+    mismatch: float | Array  #: measured minus claimed, at the best step
 
 
 @dataclass(slots=True)
@@ -66,19 +53,12 @@ class Trail:
 
     The quotient at step h is off by ``c h^2`` (truncation), which two steps in a row show,
     and by ``noise / h`` (rounding); the best step is the one where their sum is least.
-
-    Attributes
-    ----------
-    steps, errors, noises : list of float
-        Steps, sizes of the mismatch there, and the quotients' share of noise.
-    sizes : list of float
-        Sizes of the function whose differences are taken.
     """
 
     steps: list[float] = field(default_factory=list)
-    errors: list[float] = field(default_factory=list)
-    noises: list[float] = field(default_factory=list)
-    sizes: list[float] = field(default_factory=list)
+    errors: list[float] = field(default_factory=list)  #: sizes of the mismatch
+    noises: list[float] = field(default_factory=list)  #: the quotients' share of noise
+    sizes: list[float] = field(default_factory=list)  #: of the function that is differenced
     _before: float | Array = 0.0
     _changes: list[float] = field(default_factory=list)
     _best: tuple[float, int, float | Array] = (math.inf, -1, 0.0)
@@ -128,10 +108,7 @@ class Trail:
     def verdict(self, allowed: float) -> Verdict | None:
         """Return the verdict; None when fewer than two steps were finite.
 
-        Parameters
-        ----------
-        allowed : float
-            Mismatch that is accepted: the rounding error of the claim itself.
+        A mismatch of `allowed`, the rounding error of the claim itself, is accepted.
         """
         if len(self.steps) < 2:
             return None
@@ -181,16 +158,9 @@ def order(steps: Sequence[float], remainders: Sequence[float], floors: Sequence[
 def noise_level(values: Array) -> Array:
     """Return the noise of a function from its values at equally spaced points, very close.
 
-    Parameters
-    ----------
-    values : array, shape (POINTS,) or (POINTS, n)
-
-    Returns
-    -------
-    array, shape () or (n,)
-        Standard deviation: the largest of ``sqrt(g_k mean(T_k^2))`` for k = 4, 5, 6, where
-        T_k are differences of order k, in which nothing smooth is left, and
-        ``g_k = (k!)^2 / (2k)!``.
+    `values` have shape (POINTS,) or (POINTS, n).  The standard deviation returned, shape () or
+    (n,), is the largest of ``sqrt(g_k mean(T_k^2))`` for k = 4, 5, 6, where T_k are
+    differences of order k, in which nothing smooth is left, and ``g_k = (k!)^2 / (2k)!``.
 
     References
     ----------

@@ -15,16 +15,9 @@ def common_factor(
     mismatches: Sequence[float | Array],
     sizes: Sequence[float],
 ) -> float | None:
-    """Return the number that all claims are times what was measured, if there is one.
+    """Return the common factor of claimed over measured values along all lines, if there is one.
 
-    It must explain the mismatch along every line, but for a hundredth of it.
-
-    Parameters
-    ----------
-    claimed, mismatches : sequence of float, or of arrays
-        Along each line what is claimed, and measured minus claimed.
-    sizes : sequence of float
-        What each line is compared with.
+    It must explain the mismatch (measured minus claimed) along every line to a hundredth.
     """
     rows = [
         (c / size, m / size)
