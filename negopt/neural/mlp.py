@@ -50,7 +50,7 @@ class Adjoint:
     gradient: Array
     deltas: list[Array]  #: (N, n_out), derivatives of the loss in each layer's sums
     #: (N, n_in), ``phi''`` times the derivative of the loss in ``inputs[1:]``
-    bends: list[Array | None]
+    seconds: list[Array | None]
 
 
 @dataclass(frozen=True)
@@ -93,8 +93,8 @@ class MLP:
 
     References
     ----------
-    .. [1] B. A. Pearlmutter, "Fast exact multiplication by the Hessian", Neural
-       Computation 6 (1994) 147-160. https://doi.org/10.1162/neco.1994.6.1.147
+    .. [1] Pearlmutter (1994), Fast exact multiplication by the Hessian, Neural
+       Computation 6, 147-160, doi:10.1162/neco.1994.6.1.147.
 
     Examples
     --------
@@ -155,7 +155,7 @@ class MLP:
         Parameters
         ----------
         rng : None, int or numpy.random.Generator, default None
-            Passed to ``numpy.random.default_rng``; None draws fresh entropy.
+            Passed to ``numpy.random.default_rng``.
         dtype : str or type, default "float64"
             ``"float32"``, ``"float64"``, or a type of the library `xp`.
         xp : module, optional
@@ -172,16 +172,14 @@ class MLP:
         Notes
         -----
         Weights are uniform on ``(-r, r)``, biases zero.  Layers in front of a relu
-        have ``r = sqrt(6/n_in)`` (He et al. [2]_), all others
-        ``r = sqrt(6/(n_in + n_out))`` (Glorot and Bengio [1]_, equation 16).
+        have ``r = sqrt(6/n_in)`` [2]_, all others ``r = sqrt(6/(n_in + n_out))`` [1]_.
 
         References
         ----------
-        .. [1] X. Glorot and Y. Bengio, "Understanding the difficulty of training deep
-           feedforward neural networks", AISTATS, PMLR 9 (2010) 249-256.
-           https://proceedings.mlr.press/v9/glorot10a.html
-        .. [2] K. He, X. Zhang, S. Ren and J. Sun, "Delving deep into rectifiers",
-           ICCV (2015) 1026-1034. https://doi.org/10.1109/ICCV.2015.123
+        .. [1] Glorot and Bengio (2010), Understanding the difficulty of training deep
+           feedforward neural networks, AISTATS, PMLR 9, 249-256, equation 16.
+        .. [2] He, Zhang, Ren and Sun (2015), Delving deep into rectifiers, ICCV,
+           1026-1034, doi:10.1109/ICCV.2015.123.
         """
         generator = np.random.default_rng(rng)
         values = np.zeros(self.size)
@@ -202,11 +200,7 @@ class MLP:
     def forward(self, x: Array, X: Array) -> Array:
         """Return the outputs, shape (N, K), at the parameters `x` for the data `X`.
 
-        Parameters
-        ----------
-        x : array, shape (size,)
-        X : array, shape (N, n_inputs)
-            Of the same library, device and type as `x`.
+        `X`, shape (N, n_inputs), has the library, device and type of `x`, shape (size,).
         """
         phi, a = ACTIVATIONS[self.activation].value, X
         layers = self.unflatten(x)["layers"]
@@ -218,7 +212,7 @@ class MLP:
     def trace(self, x: Array, X: Array) -> Trace:
         """Do the forward pass and keep what the backward pass and products need.
 
-        Parameters are those of :meth:`forward`; `x` must not change while the trace is used.
+        `x` must not change while the trace is used.
         """
         phi = ACTIVATIONS[self.activation]
         layers = self.unflatten(x)["layers"]
@@ -230,19 +224,11 @@ class MLP:
         return Trace([layer["weight"] for layer in layers], inputs, outputs, slopes)
 
     def backward(self, trace: Trace, dz: Array) -> Adjoint:
-        """Do the backward pass: the gradient of a loss with output derivative `dz`.
-
-        Parameters
-        ----------
-        trace : Trace
-            From :meth:`trace`.
-        dz : array, shape (N, K)
-            Derivative of the loss with respect to the outputs.
-        """
-        bend = ACTIVATIONS[self.activation].bend
+        """Do the backward pass; `dz`, shape (N, K), is the loss's derivative in the outputs."""
+        second = ACTIVATIONS[self.activation].second
         gradient, layers = self._new_vector(trace)
         deltas = [dz]
-        bends: list[Array | None] = []
+        seconds: list[Array | None] = []
         for index in range(len(layers) - 1, -1, -1):
             delta, a = deltas[-1], trace.inputs[index]
             self._add_layer(layers[index], delta.T @ a, delta)
@@ -250,25 +236,20 @@ class MLP:
                 slope = trace.slopes[index - 1]
                 back = delta @ trace.weights[index]
                 deltas.append(slope * back)
-                bends.append(None if bend is None else bend(a, slope) * back)
-        return Adjoint(gradient, deltas[::-1], bends[::-1])
+                seconds.append(None if second is None else second(a, slope) * back)
+        return Adjoint(gradient, deltas[::-1], seconds[::-1])
 
     def hessian_product(
-        self,
-        trace: Trace,
-        adjoint: Adjoint,
-        loss_product: Callable[[Array], Array],
-        p: Array,
+        self, trace: Trace, adjoint: Adjoint, loss_product: Callable[[Array], Array], p: Array
     ) -> Array:
         """Return the Hessian of the loss times `p`, shape ``(size,)``.
 
         Parameters
         ----------
         trace, adjoint : Trace, Adjoint
-            The passes at the point; they are shared by all products there.
+            The passes at the point.
         loss_product : callable ``(Rz) -> array``, shapes (N, K)
-            Product of the loss's second derivative in the outputs; see
-            :class:`negopt.neural.losses.LossAt`.
+            Product of the loss's second derivative in the outputs.
         p : array, shape (size,)
 
         Notes
@@ -305,9 +286,9 @@ class MLP:
             if index > 0:
                 back = r_delta @ trace.weights[index] + delta @ directions[index]["weight"]
                 r_delta = trace.slopes[index - 1] * back
-                bend = adjoint.bends[index - 1]
-                if bend is not None:
-                    r_delta = r_delta + bend * r_sums[index - 1]
+                second = adjoint.seconds[index - 1]
+                if second is not None:
+                    r_delta = r_delta + second * r_sums[index - 1]
         return product
 
     def _new_vector(self, trace: Trace) -> tuple[Array, list[Layer]]:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike
 
 from negopt._array import (
     Array,
@@ -118,8 +118,8 @@ class MLPObjective:
     def __init__(
         self,
         network: MLP,
-        X: npt.ArrayLike | Array,
-        y: npt.ArrayLike | Array,
+        X: ArrayLike,
+        y: ArrayLike,
         *,
         loss: str | Loss = "squared",
         l2: float = 0.0,
@@ -133,7 +133,7 @@ class MLPObjective:
         self.l2 = float(l2)
         self._set_data(X, y)
 
-    def _set_data(self, X: npt.ArrayLike | Array, y: npt.ArrayLike | Array) -> None:
+    def _set_data(self, X: ArrayLike, y: ArrayLike) -> None:
         self.X = self._data(X)
         self.target = self.loss.target(y, self.X, self.network.sizes[-1])
         self._y: Array = y if is_array(y) else np.asarray(y)
@@ -153,7 +153,7 @@ class MLPObjective:
         """The data, X of shape (N, n_inputs) and y as it was given."""
         return self.X, self._y
 
-    def on(self, X: npt.ArrayLike | Array, y: npt.ArrayLike | Array) -> MLPObjective:
+    def on(self, X: ArrayLike, y: ArrayLike) -> MLPObjective:
         """Return the objective of the same network, loss and penalty over other data.
 
         `X`, shape (N, n_inputs), and `y` are checked as those of a new objective.
@@ -201,45 +201,27 @@ class MLPObjective:
 
         return product
 
-    def outputs(self, x: Array, X: npt.ArrayLike | Array | None = None) -> Array:
+    def outputs(self, x: Array, X: ArrayLike | None = None) -> Array:
         """Return the network's outputs, shape (N, K), for `X` (the own data by default)."""
         self._check(x, "x")
         if X is None:
             return copy_of(self._at(x).trace.outputs)
         return self.network.forward(x, self._data(X))
 
-    def predict(self, x: Array, X: npt.ArrayLike | Array | None = None) -> Array:
+    def predict(self, x: Array, X: ArrayLike | None = None) -> Array:
         """Return predictions for `X`, shape (N, n_inputs) (the own data by default).
 
-        Returns
-        -------
-        array, shape (N,) or (N, K)
-            Values for the squared loss; labels in the coding of `y` for the logistic
-            loss; classes 0 .. K-1 (integers) for softmax.
+        Values, shape (N,) or (N, K), for the squared loss; labels in the coding of `y` for the
+        logistic loss; classes 0 .. K-1 (integers) for softmax.
         """
         return self.loss.predict(self.outputs(x, X), self._y)
 
-    def accuracy(
-        self,
-        x: Array,
-        X: npt.ArrayLike | Array | None = None,
-        y: npt.ArrayLike | Array | None = None,
-    ) -> float:
+    def accuracy(self, x: Array, X: ArrayLike | None = None, y: ArrayLike | None = None) -> float:
         """Return the share of samples whose label is predicted, between 0 and 1.
 
-        Parameters
-        ----------
-        x : array, shape (n,)
-        X : array, shape (N, n_inputs), optional
-        y : array, shape (N,), optional
-            Labels in the coding of the training labels.  Both default to the own
-            data; give both or neither.
-
-        Raises
-        ------
-        ValueError
-            For the squared loss, when only one of `X` and `y` is given, or when
-            their lengths differ.
+        `X`, shape (N, n_inputs), and the labels `y`, shape (N,), in the coding of the training
+        labels, are the own data by default; give both or neither.  Raises a ValueError for the
+        squared loss, or when their lengths differ.
         """
         if self.loss.name == "squared":
             raise ValueError("accuracy needs labels; the squared loss fits values. Use fun(x).")
@@ -271,8 +253,8 @@ class MLPObjective:
 
     def _check(self, x: Array, name: str) -> None:
         """Raise when the vector `x` does not fit the network or the data."""
-        if not is_array(x) or library_of(x) != library_of(self.X):
-            kind = library_of(x) if is_array(x) else type(x).__name__
+        kind = library_of(x) if is_array(x) else type(x).__name__
+        if kind != library_of(self.X):
             raise TypeError(f"{name!r} is a {kind} but the data are {library_of(self.X)} arrays.")
         if tuple(x.shape) != (self.network.size,):
             raise ValueError(
@@ -289,7 +271,7 @@ class MLPObjective:
                 f"{name!r} is on device {device_of(x)} but the data are on {device_of(self.X)}."
             )
 
-    def _data(self, given: npt.ArrayLike | Array) -> Array:
+    def _data(self, given: ArrayLike) -> Array:
         """Check data and return it as an array, shape (N, n_inputs)."""
         X: Array = given if is_array(given) else np.asarray(given, dtype=np.float64)
         n_inputs = self.network.sizes[0]
