@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import math
+from dataclasses import dataclass, field
 
 from negopt._array import Array, copy_of
 from negopt._report import Heading, row
@@ -25,52 +26,30 @@ from negopt.neural._text import PathLike
 __all__ = ["Training"]
 
 
+@dataclass(eq=False)
 class Training:
-    """A run of `negopt.neural.fit`.
+    """A run of `negopt.neural.fit`."""
 
-    Parameters
-    ----------
-    solver : Solver
-        On batches its objective is a `BatchObjective`.
-    objective : object
-        The network's objective over all data.
-    fit : FitState
-    feed : Feed or None
-        None takes every step on all data: that is `minimize`.
-    epochs : float
-        Epochs after which a run on batches ends.
-    patience : int or None
-    measures : Measures
-    watches : list of Watch
-    path : path-like or None
-        File that the run is saved in, every `every` steps, or epochs where that is None.
-    """
+    solver: Solver  #: on batches its objective is a `BatchObjective`
+    objective: ObjectiveLike  #: over all data
+    fit: FitState
+    feed: Feed | None  #: None takes every step on all data: that is `minimize`
+    epochs: float  #: after which a run on batches ends
+    patience: int | None
+    measures: Measures
+    path: PathLike | None  #: file that the run is saved in ...
+    every: int | None  #: ... every so many steps, by default each epoch
+    watches: list[Watch] = field(default_factory=list)
+    latest: dict[str, float] = field(default_factory=dict)  #: figures of the last epoch
 
-    def __init__(
-        self,
-        solver: Solver,
-        objective: ObjectiveLike,
-        fit: FitState,
-        *,
-        feed: Feed | None,
-        epochs: float,
-        patience: int | None,
-        measures: Measures,
-        watches: list[Watch],
-        path: PathLike | None,
-        every: int | None,
-    ) -> None:
-        self.solver, self.objective, self.fit, self.feed = solver, objective, fit, feed
-        self.epochs, self.patience, self.measures = epochs, patience, measures
-        self.watches, self.path, self.every = watches, path, every
-        self.latest: dict[str, float] = {}
-        self._pair_gradients = 0
-        method = solver.method
+    def __post_init__(self) -> None:
+        method = self.solver.method
         compares = getattr(method.globalize, "compares", True)
         self._secant = getattr(method.curvature, "secant", True)
         #: No two values on one batch are compared: the trial of a step may be the first point
         #: on the next batch, and a step costs one gradient, as in any first-order loop.
-        self.ahead = feed is not None and not compares and not self._secant
+        self._ahead = self.feed is not None and not compares and not self._secant
+        self._pair_gradients = 0
         self._heading: Heading | None = None  # of the present step
 
     @property
@@ -116,10 +95,10 @@ class Training:
     def _step_on_batch(self, feed: Feed) -> None:
         state, fit, solver, plan = self.state, self.fit, self.solver, feed.plan
         place = [fit.epoch, fit.batch]
-        batch = feed.batch(*(self._following(feed) if self.ahead else place))
+        batch = feed.batch(*(self._following(feed) if self._ahead else place))
         before, work = state.k, self._work()
         try:
-            if self.ahead:
+            if self._ahead:
                 switch_batch(solver, state, batch, evaluate=False)
             elif fit.at != place:
                 switch_batch(solver, state, batch)
@@ -139,7 +118,7 @@ class Training:
         else:
             # The loss of this batch is not defined here, or flat: there is no step to take.
             solver.outcome, solver.step_norm = None, math.nan
-        if self.ahead:
+        if self._ahead:
             fit.at = self._following(feed)
         self._count(work, batch.size / plan.samples, batch.products_size / plan.samples)
         state.counters.njev += self._pair_gradients  # of fewer samples: passes has their share

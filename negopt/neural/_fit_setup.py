@@ -28,10 +28,10 @@ from negopt._types import Iterate, Status
 from negopt._words import Words
 from negopt.diagnostics.products import ObjectiveLike, Seed
 from negopt.methods import METHODS, Method, choose
-from negopt.neural._batches import Feed, Plan, Sampled, on, on_of, value_and_gradient
+from negopt.neural._batches import Feed, Plan, on, on_of, value_and_gradient
 from negopt.neural._fit import Training
 from negopt.neural._fit_progress import Measures, Metrics
-from negopt.neural._fit_state import EPOCH_FIELDS, STEP_FIELDS, FitState, Settings, new_columns
+from negopt.neural._fit_state import EPOCH_FIELDS, STEP_FIELDS, FitState, Settings
 from negopt.neural._switch import BatchObjective
 from negopt.neural._text import PathLike
 from negopt.neural._trees import libraries_in, number_of_samples
@@ -141,12 +141,7 @@ def method_of(method: object, start: Array, objective: object, *, on_batches: bo
 
 
 def settings_of(
-    method: Method,
-    given: Mapping[str, object] | None,
-    epochs: int | None,
-    rng: Seed,
-    *,
-    on_batches: bool,
+    method: Method, given: object, epochs: int | None, rng: Seed, *, on_batches: bool
 ) -> tuple[Method, RunOptions]:
     """Return the method with its options, and those of the run."""
     options = as_options(given)
@@ -286,14 +281,12 @@ def begin(
         return solver, kept
     metrics = settings["metrics"]
     assert isinstance(metrics, list)
-    return solver, FitState(
-        solver=solver.init(),
-        settings=settings,
-        seed=0 if feed is None else feed.plan.seed,
-        steps=new_columns(STEP_FIELDS),
-        epochs=new_columns((*EPOCH_FIELDS, *metrics)),
-        passes=first.size / feed.plan.samples if feed and isinstance(first, Sampled) else 1.0,
-    )
+    new = FitState(solver.init(), settings, passes=1.0)
+    if feed is not None:
+        new.seed, new.passes = feed.plan.seed, feed.plan.batch(0, 0).size / feed.plan.samples
+    new.steps = {name: [] for name in STEP_FIELDS}
+    new.epochs = {name: [] for name in (*EPOCH_FIELDS, *metrics)}
+    return solver, new
 
 
 def _check_same(objective: ObjectiveLike, point: Iterate) -> None:
@@ -318,7 +311,9 @@ def result_of(run: Training) -> OptimizeResult:
         if fit.best_buffers is not None and hasattr(run.objective, "load_buffers"):
             run.objective.load_buffers(fit.best_buffers)
     if point is None or not bool(namespace_of(x).all(point.x == x)):
-        point = _evaluate(run, x)
+        # After the run, so not counted.
+        f, g = feed.whole(x) if feed else value_and_gradient(run.objective, copy_of(x))
+        point = Iterate(x, f, g, norm(g), *scalars(largest(g)))
     result = wrap(state, point, solver.objective)
     if feed is None:
         attach(result, solver.method, state, point, solver.objective)
@@ -331,13 +326,3 @@ def result_of(run: Training) -> OptimizeResult:
     result.validation_loss = fit.best_loss if fit.best_x is not None else math.nan
     result.passes = fit.passes
     return result
-
-
-def _evaluate(run: Training, x: Array) -> Iterate:
-    """Return value and gradient over all data at `x`; after the run, they are not counted."""
-    if run.feed is not None:
-        f, g = run.feed.whole(x)
-    else:
-        f, g = value_and_gradient(run.objective, copy_of(x))
-    (gmax,) = scalars(largest(g))
-    return Iterate(x, f, g, norm(g), gmax)

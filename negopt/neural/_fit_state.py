@@ -24,7 +24,6 @@ __all__ = [
     "FitState",
     "Settings",
     "load",
-    "new_columns",
     "save",
     "where",
 ]
@@ -67,11 +66,6 @@ class FitState:
     viable: int = 0  #: its steps after which the method could continue from where it was
     passes: float = 0.0  #: gradients per sample so far, a Hessian product counted as two
     buffers: dict[str, Array] | None = None  #: those of the network, where it has any
-
-
-def new_columns(names: tuple[str, ...]) -> Columns:
-    """Return empty columns."""
-    return {name: [] for name in names}
 
 
 def save(path: PathLike, state: FitState, rng: np.random.Generator) -> None:

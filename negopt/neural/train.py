@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
@@ -216,20 +217,17 @@ def fit(
         solver,
         whole,
         state,
-        feed=feed,
+        feed,
         epochs=EPOCHS if epochs is None else epochs,
         patience=patience,
         measures=measures,
-        watches=[],
         path=path,
         every=EVERY if feed is None and checkpoint_every is None else checkpoint_every,
     )
     if callback is not None:
         training.watches.append(Callback(callback))
-    if not progress:
-        training.run()
-    else:
-        with Bar(training) as bar:
+    with Bar(training) if progress else contextlib.nullcontext() as bar:
+        if bar is not None:
             training.watches.append(bar)
-            training.run()
+        training.run()
     return setup.result_of(training)
