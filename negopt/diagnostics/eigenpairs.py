@@ -190,28 +190,24 @@ def _applied(
     raise TypeError(f"precondition={precondition!r}: use a callable, a matrix or None.")
 
 
+@dataclass(eq=False)
 class _Search:
     """The subspace: orthonormal rows, their images, and the projection of H."""
 
-    def __init__(
-        self,
-        product: CountedProducts,
-        rng: Generator,
-        k: int,
-        tol: float,
-        max_products: int,
-        capacity: int,
-        precondition: Callable[[Array], Array] | None,
-    ) -> None:
-        xp = namespace_of(product.x)
-        like = product.x
-        self.product, self.rng, self.k, self.tol = product, rng, k, tol
-        self.max_products, self.capacity, self.precondition = max_products, capacity, precondition
-        self.n = product.n
-        shape = (capacity, self.n)
+    product: CountedProducts
+    rng: Generator
+    k: int
+    tol: float
+    max_products: int
+    capacity: int
+    precondition: Callable[[Array], Array] | None
+
+    def __post_init__(self) -> None:
+        like, self.n = self.product.x, self.product.n
+        xp, shape = namespace_of(like), (self.capacity, self.n)
         self.rows = xp.zeros(shape, dtype=like.dtype, device=device_of(like))
-        self.images = xp.zeros(shape, dtype=like.dtype, device=device_of(like))
-        self.matrix = np.zeros((capacity, capacity))
+        self.images = xp.zeros_like(self.rows)
+        self.matrix = np.zeros((self.capacity, self.capacity))
         self.size = 0
         self.scale = 0.0
         self.values = self.residuals = np.zeros(0)

@@ -103,13 +103,8 @@ class Sampled:
 class Feed:
     """Objectives over the batches of a plan.
 
-    Parameters
-    ----------
-    objective : object
-        Over all data; with ``take(indices)``, or with ``on(inputs, targets)``.
-    data : tuple or None
-        Such as ``(inputs, targets)``; not used where the objective has ``take``.
-    plan : Plan
+    They are made by the objective's ``take(indices)``, or by its ``on(inputs, targets)`` from
+    the data.
     """
 
     def __init__(self, objective: ObjectiveLike, data: Sequence[object] | None, plan: Plan) -> None:
@@ -173,13 +168,7 @@ def on_of(objective: ObjectiveLike, name: str) -> Callable[..., ObjectiveLike]:
 def on(
     method: Callable[..., ObjectiveLike], data: Sequence[object], **extra: object
 ) -> ObjectiveLike:
-    """Return the objective over other data, passed those of `extra` that its method takes.
-
-    Raises
-    ------
-    TypeError
-        When it takes more parts of data, or fewer.
-    """
+    """Return the objective over other data, passed those of `extra` that its method takes."""
     known = inspect.signature(method)
     try:
         known.bind(*data)

@@ -80,14 +80,7 @@ def _packed(table: Columns) -> dict[str, Array]:
 
 
 def load(path: PathLike, method: Method, start: Array, settings: Settings) -> FitState:
-    """Read a run back, in the library of `start`.
-
-    Raises
-    ------
-    ValueError
-        When the file is not that of a training run, is damaged, or is of a run with other
-        settings.
-    """
+    """Read a run back, in the library of `start`; raise where its settings are others."""
     state: FitState = checkpoint.read(path, FitState, "a training run")
     name = os.fspath(path)
     then = state.settings
@@ -124,10 +117,7 @@ def where(
 ) -> tuple[PathLike | None, PathLike | None]:
     """Return the file to write and the file to resume from, each None where there is none.
 
-    Raises
-    ------
-    ValueError
-        When a file would be overwritten by chance, or there is nothing to resume.
+    No file is overwritten by chance.
     """
     own = None if resume is None or isinstance(resume, bool) else resume
     if own is not None and not Path(own).exists():

@@ -29,29 +29,17 @@ class BatchObjective(Objective):
 def switch_batch(
     solver: Solver, state: State, fun: ObjectiveLike, *, evaluate: bool = True
 ) -> None:
-    """Continue with another objective from the same point.
+    """Continue with another objective, `fun`, from the same point.
 
-    Parameters
-    ----------
-    solver : Solver
-        Its objective is a `BatchObjective`.
-    state : State
-        Keeps memory, radius or search length, and counts.
-    fun : object
-        The objective of the next batch.
-    evaluate : bool, default True
-        False keeps the f and g of the batch before; the next trial is then the first point
-        that is evaluated on the new batch.
+    What depends on values of f is forgotten: the lowest value so far, trials without progress,
+    the status of the batch before.  Pairs, radius or search length, and counts stay.  Without
+    `evaluate` f and g too are those of the batch before; the next trial is then the first point
+    that is evaluated on the new batch.
 
     Raises
     ------
     BudgetExhausted
         When a budget does not allow the evaluation; the state is then as it was.
-
-    Notes
-    -----
-    What depends on values of f is forgotten: the lowest value so far, trials without progress,
-    the status of the batch before.  Pairs stay: each is of one batch.
     """
     objective = solver.objective
     assert isinstance(objective, BatchObjective)

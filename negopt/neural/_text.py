@@ -31,19 +31,12 @@ def _open(path: PathLike) -> IO[str]:
         opener = importlib.import_module("gzip").open
     elif head[:3] == b"BZh":
         opener = importlib.import_module("bz2").open
-    # N.B. bytes that are not UTF-8 become a replacement sign, so that they are
-    # reported where they stand and not as a codec error without a line.
+    # Bytes that are not UTF-8 become a replacement sign, which is reported with its line.
     return opener(path, "rt", encoding="utf-8-sig", errors="replace")
 
 
 def content_lines(path: PathLike) -> Iterator[tuple[int, str]]:
-    """Yield ``(line number from 1, text)`` without comments after ``#`` and blank lines.
-
-    Raises
-    ------
-    ValueError
-        When a compressed file is cut off or damaged.
-    """
+    """Yield ``(line number from 1, text)`` without comments after ``#`` and blank lines."""
     import lzma
     import zlib
 

@@ -57,13 +57,7 @@ def libraries_in(tree: object) -> set[str]:
 def number_of_samples(data: object, name: str) -> int:
     """Check data and return the number of samples.
 
-    Raises
-    ------
-    TypeError
-        When `data` is not a pair of arrays, or of tuples, lists or mappings of arrays.
-    ValueError
-        When they have different numbers of samples, or none, or inputs are nan.  (Infinite
-        inputs mask attention; what targets may be, the loss decides.)
+    Inputs must not be nan; infinite ones mask attention, and of targets the loss decides.
     """
     if not isinstance(data, (tuple, list)) or not data:
         raise TypeError(f"{name} is a {type(data).__name__}; pass the pair (inputs, targets).")

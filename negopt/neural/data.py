@@ -77,9 +77,8 @@ def read_libsvm(path: PathLike, n_features: int | None = None) -> Dataset:
 
     References
     ----------
-    .. [1] C.-C. Chang and C.-J. Lin, "LIBSVM: a library for support vector machines",
-       ACM Trans. Intell. Syst. Technol. 2:27 (2011).
-       https://doi.org/10.1145/1961189.1961199
+    .. [1] Chang and Lin (2011), LIBSVM: a library for support vector machines, ACM Trans.
+       Intell. Syst. Technol. 2:27, doi:10.1145/1961189.1961199.
     """
     limit = n_features if n_features is not None else np.iinfo(np.int64).max
     if limit < 1:
@@ -214,10 +213,7 @@ def _splitter(delimiter: str) -> Callable[[str], list[str]]:
 
 
 def _positions(
-    path: PathLike,
-    target: int | str | Sequence[int | str],
-    names: list[str] | None,
-    count: int,
+    path: PathLike, target: int | str | Sequence[int | str], names: list[str] | None, count: int
 ) -> list[int]:
     """Return the positions of the target columns."""
     wanted = [target] if isinstance(target, (int, str)) else list(target)
@@ -263,15 +259,8 @@ def read_table(
     format : {"libsvm", "csv"}, optional
         By default ``"libsvm"`` when one of the first 100 lines reads
         ``label index:value ...``, else ``"csv"`` (white space too).
-    n_features : int, optional
-        For :func:`read_libsvm`.
-    target : int, str or sequence of these, default -1
-        For :func:`read_csv`.
-
-    Raises
-    ------
-    ValueError
-        For an unknown `format`, and as the readers do.
+    n_features, target
+        For :func:`read_libsvm` and for :func:`read_csv`.
     """
     kind = format
     if kind is None:
@@ -297,8 +286,8 @@ def load_ionosphere() -> Dataset:
 
     References
     ----------
-    .. [1] V. Sigillito, S. Wing, L. Hutton and K. Baker, "Ionosphere", UCI Machine
-       Learning Repository (1989). https://doi.org/10.24432/C5W01B
+    .. [1] Sigillito, Wing, Hutton and Baker (1989), Ionosphere, UCI Machine Learning
+       Repository, doi:10.24432/C5W01B.
     """
     from importlib import resources  # it is slow to import, and only needed here
 

@@ -138,13 +138,7 @@ class Layout(Generic[T]):
         }
 
     def slice(self, name: str) -> slice:
-        """Return the slice of the flat vector that holds the leaf `name`.
-
-        Raises
-        ------
-        KeyError
-            When there is no such leaf; the message lists the names.
-        """
+        """Return the slice of the flat vector that holds the leaf `name`."""
         try:
             return self._slices[name]
         except KeyError:
@@ -156,18 +150,7 @@ class Layout(Generic[T]):
         Parameters
         ----------
         vector : array, shape (size,)
-            Of any supported library and floating-point type.
-
-        Returns
-        -------
-        tree
-            The nesting that :func:`flatten` was given; leaves have library, device
-            and type of `vector`.
-
-        Raises
-        ------
-        ValueError
-            When `vector` does not have shape ``(size,)``.
+            Of any supported library and floating-point type, those of the leaves.
         """
         xp = namespace_of(vector)
         if tuple(vector.shape) != (self.size,):
@@ -196,14 +179,6 @@ class Layout(Generic[T]):
         array, shape (size,)
             Always a copy.  Of torch tensors that record gradients, the vector
             records them too.
-
-        Raises
-        ------
-        ValueError
-            When structure, shape, type or device do not fit; the message names the
-            leaf.
-        TypeError
-            When a leaf is not an array or belongs to another library.
         """
         leaves = list(_matching_leaves(self.treedef, tree, "", what))
         library, dtype, device = self.library, self.dtype, self.device

@@ -17,8 +17,7 @@ T = TypeVar("T")  # the user's tree of parameters
 class FlatObjective(Generic[T]):
     """A loss of nested parameters as an objective of one flat vector.
 
-    The way to train parameters that live in dicts, lists or tuples of arrays: the
-    solver sees vectors, the loss sees the caller's own tree.
+    The solver sees vectors, the loss sees the caller's own tree (dicts, lists, tuples).
 
     Parameters
     ----------

@@ -23,11 +23,6 @@ def binary_labels(y: npt.ArrayLike) -> FloatArray:
     -------
     ndarray, shape (N,)
         Of float64.
-
-    Raises
-    ------
-    ValueError
-        When `y` does not hold exactly two different labels.
     """
     indices, classes = class_labels(y)
     if classes.size != 2:

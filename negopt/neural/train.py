@@ -55,30 +55,28 @@ def fit(
     Parameters
     ----------
     objective : object
-        A network's objective, such as `MLPObjective`: ``fun(x)`` and ``grad(x)``, optionally
-        ``fun_and_grad(x)`` and ``hessp(x) -> callable``, and, for batches and validation,
-        ``on(inputs, targets)``, which returns the objective of the same network and loss over
-        other data.  The loss has to be a mean over the samples.
+        Such as `MLPObjective`: ``fun(x)`` and ``grad(x)``, optionally ``fun_and_grad(x)`` and
+        ``hessp(x) -> callable``, and, for batches and validation, ``on(inputs, targets)``,
+        which returns the objective of the same network and loss over other data.  The loss is
+        a mean over the samples.
     x0 : array_like, shape (n,), optional
         Starting point; by default that of the objective.
     data : tuple, optional
         ``(inputs, targets)`` to train on, arrays (or tuples, lists or mappings of arrays)
         whose first axis counts the samples; by default those of the objective.  Numbers and
-        arrays without an axis (a random key of JAX) belong to every batch.  Inputs must not be
-        nan; they may be infinite, as attention masks are.
+        arrays without an axis (a random key of JAX) belong to every batch.  Inputs may be
+        infinite (attention masks) but not nan.
     method : str, callable or Method, optional
         As in `minimize`; on batches None takes ``"lqn-tr"``.
     epochs : int, optional
-        Passes over the data, in all, those of a run that is resumed included.  With
-        `batch_size` 10 by default; without, an epoch is one iteration and the default is
-        that of ``maxiter``.
+        Passes over the data, in all, those before a resumed run included.  With `batch_size`
+        10 by default; without, an epoch is one iteration and the default is that of ``maxiter``.
     batch_size : int, optional
         Samples of a batch.  None takes every step on all data.
     hessian_batch_size : int, optional
         Samples of each batch that Hessian products are formed on; by default all of them.
     overlap : float, default 0
-        Share of a batch, in [0, 0.5], that it has in common with the next one.  Above 0 the
-        pairs of quasi-Newton methods are formed on what two batches share.
+        Share of a batch, in [0, 0.5], that it has in common with the next one (note 3).
     validation : tuple, optional
         ``(inputs, targets)`` that are not trained on.
     metrics : mapping, optional
@@ -93,9 +91,8 @@ def fit(
     progress : bool, default False
         Show a bar (rich).
     callback : callable, optional
-        ``callback(intermediate_result)`` or ``callback(xk)``, by SciPy's rule, at the end of
-        each epoch; the former has the figures of the epoch too.  ``StopIteration`` ends the
-        run.
+        ``callback(intermediate_result)``, with the figures of the epoch too, or
+        ``callback(xk)`` at the end of each epoch.  ``StopIteration`` ends the run.
     checkpoint : path-like, optional
         File that the run is saved in, so that it can be resumed after a crash.
     checkpoint_every : int, optional
@@ -114,9 +111,9 @@ def fit(
         and its gradient over all training data there, and further
 
         ``history``
-            One entry a step: the columns of `minimize` with ``record``, ``loss`` (the batch's
-            before the step), ``epoch`` and ``passes`` (gradients per sample so far, a product
-            counted as two); and in ``history["epochs"]`` one entry an epoch: ``loss`` (mean
+            One entry per step: the columns of `minimize` with ``record``, ``loss`` (the
+            batch's before the step), ``epoch`` and ``passes`` (gradients per sample so far, a
+            product counted as two); in ``history["epochs"]`` one entry per epoch: ``loss`` (mean
             over the batches), ``validation_loss``, each metric, ``grad_norm``, ``accepted``
             steps, ``nit``, ``nfev``, ``njev``, ``nhev``, ``passes`` and ``time`` in seconds.
         ``x_last``, ``best_epoch``, ``validation_loss``, ``passes``
@@ -133,8 +130,7 @@ def fit(
 
     Notes
     -----
-    Without `batch_size` this is `minimize`, with the same iterates, stopping tests, second-order
-    check and escapes.  With batches:
+    Without `batch_size` this is `minimize`.  With batches:
 
     1. Each epoch goes through the samples in a random order of its own; the last batch has
        what is left, and a single sample that is left is added to the batch before it.
@@ -147,7 +143,7 @@ def fit(
        formed on its own batch.
     4. Methods that compare no values (``gd``, ``adam``) evaluate each point once, on the
        batch that the next step is taken on: an epoch costs them one gradient a sample.
-    5. Stopping tests, second-order check and escapes are off: they would be about one batch.
+    5. Stopping tests, second-order check and escapes, which would be about one batch, are off.
        The run ends after `epochs`, by `patience`, by a budget (``maxfun``, ``maxtime``, or
        ``maxiter`` steps in ``options``), or when an epoch has passed without a step.
 

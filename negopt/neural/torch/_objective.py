@@ -41,7 +41,7 @@ class _Whole(torch.nn.Module):  # type: ignore[misc]
 
 
 def _is_parallel(module: torch.nn.Module) -> bool:
-    """Return whether gradients or random numbers of `module` are not of one device alone."""
+    """Tell whether `module` runs on several devices."""
     if isinstance(module, torch.nn.parallel.DistributedDataParallel):
         return True
     return isinstance(module, torch.nn.DataParallel) and len(module.device_ids) > 1
@@ -81,14 +81,6 @@ class TorchObjective:
     ----------
     module, loss, inputs, targets, training
         As given.
-    size : int
-        Number of variables n.
-    names : list of str
-        Names of the parameters, in the order of the vector.
-    x0 : tensor, shape (n,)
-        The module's parameters as they are now, a copy.
-    product_rule : str or None
-        How Hessian products are formed; None before the first.
     recurrent : bool
         Whether the module has recurrent layers: products then do not use cuDNN.
 
@@ -238,16 +230,8 @@ class TorchObjective:
     def gnp(self, x: Array) -> Callable[[Array], Array]:
         """Return the callable ``p -> J'H J p``, both of shape (n,): Gauss-Newton products.
 
-        J is the Jacobian of the module's outputs at `x`, H the Hessian of the loss in the
-        outputs: for a loss that is convex in them the matrix is positive semidefinite,
-        whatever the network.
-
-        Raises
-        ------
-        ValueError
-            When the loss is the module's own (``loss=None``).
-        TypeError
-            When the module's output is not one tensor.
+        J is the Jacobian of the module's outputs (one tensor) at `x`, H the Hessian of the loss
+        in the outputs: for a loss that is convex in them the matrix is positive semidefinite.
         """
         if self.loss is None:
             raise ValueError(

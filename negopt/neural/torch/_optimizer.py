@@ -77,12 +77,6 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
     Attributes
     ----------
     method : Method
-    status : Status or None
-        Why the last call of `step` ended.
-    message : str
-        The same in words, with the numbers that were compared.
-    iterations, evaluations : int
-        Iterations made and calls of the closure, since the memory of curvature began.
 
     Raises
     ------
@@ -196,7 +190,7 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
 
     @property
     def message(self) -> str:
-        """Why the last step ended, in words."""
+        """Why the last step ended, in words, with the numbers that were compared."""
         return "" if self._state is None else self._state.message
 
     @property
@@ -210,22 +204,13 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         return 0 if self._state is None else self._state.counters.nfev
 
     def step(self, closure: Callable[[], float | torch.Tensor]) -> float | torch.Tensor | None:
-        """Make up to `max_iter` iterations on the closure.
+        """Make up to `max_iter` iterations on the closure; return the loss before them.
 
         Parameters
         ----------
         closure : callable
-            Zeroes the gradients, computes the loss, calls its ``backward()``, returns it.
-
-        Returns
-        -------
-        loss : object
-            What the closure returned at its first call: the loss before this step.
-
-        Raises
-        ------
-        ValueError
-            When loss or gradient are not finite at the start of the step.
+            Zeroes the gradients, computes the loss, calls its ``backward()``, returns it.  Loss
+            and gradient must be finite at the start of the step.
         """
         if not callable(closure):
             raise TypeError(f"closure={closure!r}: pass a function that returns the loss.")
@@ -315,11 +300,8 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
     def load_state_dict(self, state_dict: StateDict) -> None:
         """Resume from what `state_dict` returned.
 
-        Raises
-        ------
-        ValueError
-            When it is of another optimizer, another method, another number of parameters, or
-            of another version.
+        Raises a ValueError for the state of another optimizer, method, number of parameters or
+        version.
         """
         groups = state_dict.get("param_groups") or [{}]
         missing = sorted(GROUP - groups[0].keys())
