@@ -159,10 +159,8 @@ def spectrum(
         As for `negopt.leftmost_eigenpairs`.
     x : array_like, shape (n,)
         The point.
-    args : tuple, optional
-        Extra arguments of `hessp` and `jac`.
-    jac : callable, optional
-        ``jac(x, *args) -> (n,)``, whose central differences are taken with ``hessp=None``.
+    args, jac : tuple, callable, optional
+        As for `negopt.leftmost_eigenpairs`.
     rng : int or numpy Generator, default 0
         Source of the probes (SPEC 7): the same seed, the same result.
     n_probes : int, default 10

@@ -10,15 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.random import Generator
 
-from negopt._array import (
-    Array,
-    device_of,
-    eps_of,
-    float64_rows_dot,
-    from_host,
-    namespace_of,
-    norm,
-)
+from negopt._array import Array, device_of, eps_of, float64_rows_dot, from_host, namespace_of, norm
 from negopt._dense import symmetric_eigen
 from negopt._options import check_integer, check_number
 from negopt._random import generator
@@ -266,6 +258,12 @@ class _Search:
         xp = namespace_of(self.rows)
         rows = self.rows[: self.size, :]
         enough = 1e3 * eps_of(self.rows)
+
+        def projected(v: Array) -> Array:
+            if not self.size:
+                return v
+            return v - xp.matmul(from_host(float64_rows_dot(rows, v), v), rows)
+
         while True:
             fresh = wanted is None
             v = random_direction(self.product.x, self.rng) if wanted is None else wanted
@@ -273,15 +271,13 @@ class _Search:
             if fresh or 0.0 < length < math.inf:
                 v = v / length
                 for _ in range(2):  # the second pass tells what is left from rounding
-                    if self.size:
-                        v = v - xp.matmul(from_host(float64_rows_dot(rows, v), v), rows)
+                    v = projected(v)
                     length = norm(v)
                     if length <= enough:
                         break
                     v = v / length
                 if length > 0.1 or (fresh and length > 0.0):  # of the second pass
-                    if self.size:
-                        v = v - xp.matmul(from_host(float64_rows_dot(rows, v), v), rows)
+                    v = projected(v)
                     return v / norm(v)
             wanted = None
 

@@ -59,11 +59,15 @@ class Examination:
         """Return a random direction; a scaled one moves entries in proportion to themselves."""
         d = random_direction(self.x, self.rng)
         if scaled:
-            xp = namespace_of(d)
-            size = xp.abs(self.x)
-            d = d * xp.where(size > 0.0, size, xp.ones_like(size))
+            d = d * self._sizes()
             d = d / norm(d)
         return Line(d)
+
+    def _sizes(self) -> Array:
+        """Return the absolute entries of x0, 1 where they are 0."""
+        xp = namespace_of(self.x)
+        size = xp.abs(self.x)
+        return xp.where(size > 0.0, size, xp.ones_like(size))
 
     # --- at x0 -----------------------------------------------------------------------
 
@@ -90,8 +94,8 @@ class Examination:
             change = norm(given.product(first.d) - first.product)
             what = f"products that are {change:.3g} apart"
             self._twice(given.product_name, change, norm(first.product), what)
-        for line in self.lines:
-            if self.g is not None:
+        if self.g is not None:
+            for line in self.lines:
                 line.slope = scalars(dot(self.g, line.d))[0]
         self._noise()
 
@@ -128,9 +132,7 @@ class Examination:
     def _noise_at(self, share: float) -> tuple[float, Array | None]:
         """Move every entry of x0 by this share of itself, `POINTS` times."""
         xp = namespace_of(self.x)
-        size = xp.abs(self.x)
-        move = from_host(self.rng.choice((-share, share), self.n), self.x)
-        move = move * xp.where(size > 0.0, size, xp.ones_like(size))
+        move = from_host(self.rng.choice((-share, share), self.n), self.x) * self._sizes()
         values, gradients = [], []
         for i in range(1, POINTS + 1):
             x = self.x + i * move

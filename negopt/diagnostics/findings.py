@@ -299,13 +299,11 @@ def _matrix_entry(e: Examination) -> str | None:
     assert product is not None
     worst: tuple[float, int, int, float, float] | None = None
     count = 0
-    columns = []
     for j in range(e.n):
         d = unit(e.x, j)
-        columns.append(Line(d, product=product(d)))
-        e.follow(columns[-1])
+        line = Line(d, product=product(d))
+        e.follow(line)
         del e.gradient_orders[-1], e.hessian_orders[-1]
-    for j, line in enumerate(columns):
         first = line.products.verdict(0.0)
         if first is None:
             continue
@@ -318,13 +316,8 @@ def _matrix_entry(e: Examination) -> str | None:
         count += int(np.sum(clear))
         i = int(np.argmax(np.abs(off)))
         if worst is None or abs(off[i]) > worst[0]:
-            worst = (
-                float(abs(off[i])),
-                i,
-                j,
-                float(claimed[i]),
-                rounded(float(claimed[i] + off[i]), verdict),
-            )
+            measured = rounded(float(claimed[i] + off[i]), verdict)
+            worst = float(abs(off[i])), i, j, float(claimed[i]), measured
     if worst is None:
         return None
     _, i, j, given, measured = worst

@@ -81,10 +81,8 @@ def diagonal_mass(
         As for `negopt.leftmost_eigenpairs`.
     x : array_like, shape (n,)
         The point.
-    args : tuple, optional
-        Extra arguments of `hessp` and `jac`.
-    jac : callable, optional
-        ``jac(x, *args) -> (n,)``, whose central differences are taken with ``hessp=None``.
+    args, jac : tuple, callable, optional
+        As for `negopt.leftmost_eigenpairs`.
     rng : int or numpy Generator, default 0
         Chooses the columns that are sampled (SPEC 7).
     max_products : int, default 1000

@@ -11,9 +11,7 @@ __all__ = ["common_factor", "relation", "rounded", "times"]
 
 
 def common_factor(
-    claimed: Sequence[float | Array],
-    mismatches: Sequence[float | Array],
-    sizes: Sequence[float],
+    claimed: Sequence[float | Array], mismatches: Sequence[float | Array], sizes: Sequence[float]
 ) -> float | None:
     """Return the common factor of claimed over measured values along all lines, if there is one.
 

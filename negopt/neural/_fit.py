@@ -203,27 +203,17 @@ class Training:
     def _end_epoch(self) -> None:
         fit, state = self.fit, self.state
         weight = fit.weight or math.nan
-        figures = {
-            "epoch": fit.epoch + 1,
-            "loss": fit.loss / weight,
-            "grad_norm": fit.gradient / weight,
-            "accepted": fit.accepted,
-            "nit": state.k,
-            "nfev": state.counters.nfev,
-            "njev": state.counters.njev,
-            "nhev": state.counters.nhev,
-            "passes": fit.passes,
-            "time": state.elapsed,
-            "validation_loss": math.nan,
-        }
+        figures = {name: column[-1] for name, column in fit.steps.items()}
+        figures |= {"loss": fit.loss / weight, "grad_norm": fit.gradient / weight}
+        figures |= {"accepted": float(fit.accepted), "validation_loss": math.nan}
         figures |= self.measures(state.iterate.x)
-        for name, column in fit.epochs.items():
-            column.append(float(figures[name]))
-        stuck = fit.viable == 0  # N.B. a rejected step may only have been too long
+        self.latest = {name: figures[name] for name in fit.epochs}
+        for name, value in self.latest.items():
+            fit.epochs[name].append(value)
+        stuck = fit.viable == 0  # a rejected step may only have been too long
         fit.epoch, fit.batch = fit.epoch + 1, 0
         fit.loss = fit.gradient = fit.weight = 0.0
         fit.accepted = fit.viable = 0
-        self.latest = {name: float(value) for name, value in figures.items()}
         self._keep_best(self.latest["validation_loss"])
         if self.feed is not None and state.status is None and stuck:
             self._give_up()

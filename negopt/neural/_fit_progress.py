@@ -62,25 +62,19 @@ class Bar:
     """A bar of rich's over all steps, with the figures of the last epoch."""
 
     def __init__(self, run: Training) -> None:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-        )
+        from rich import progress
 
         steps = 1 if run.feed is None else run.feed.plan.count
         limits = run.solver.limits
         self.epochs = run.epochs
         if run.feed is None and limits is not None:
             self.epochs = limits.maxiter
-        self.bar = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[text]}"),
-            TimeElapsedColumn(),
+        self.bar = progress.Progress(
+            progress.TextColumn("epoch {task.fields[epoch]}"),
+            progress.BarColumn(bar_width=28),
+            progress.MofNCompleteColumn(),
+            progress.TextColumn("{task.fields[text]}"),
+            progress.TimeElapsedColumn(),
             refresh_per_second=8,
         )
         self.task = self.bar.add_task(
@@ -145,4 +139,4 @@ class Callback:
             state.message = "`callback` raised `StopIteration`."
         except KeyboardInterrupt:
             state.status = Status.INTERRUPTED
-            state.message = "Interrupted in the callback; resume=True goes on from a checkpoint."
+            state.message = "Interrupted in the callback; resume=True continues from a checkpoint."

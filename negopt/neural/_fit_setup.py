@@ -169,9 +169,9 @@ def settings_of(
 
 def words_of(path: PathLike | None, *, on_batches: bool) -> Words:
     """Return the names of the options in messages, and how to resume."""
-    resume = ", or go on from here with x0=res.x"
+    resume = ", or continue from here with x0=res.x"
     if path is not None:
-        resume = f"; resume={os.fspath(path)!r} goes on from here"
+        resume = f"; resume={os.fspath(path)!r} continues from here"
     return Words({} if on_batches else {"maxiter": "epochs"}, resume)
 
 

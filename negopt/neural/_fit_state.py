@@ -18,15 +18,7 @@ from negopt._types import State, saved
 from negopt.methods import Method
 from negopt.neural._text import PathLike
 
-__all__ = [
-    "EPOCH_FIELDS",
-    "STEP_FIELDS",
-    "FitState",
-    "Settings",
-    "load",
-    "save",
-    "where",
-]
+__all__ = ["EPOCH_FIELDS", "STEP_FIELDS", "FitState", "Settings", "load", "save", "where"]
 
 #: Columns of the history: one row a step ...
 STEP_FIELDS = (*FIELDS, "loss", "epoch", "passes")
@@ -93,8 +85,8 @@ def load(path: PathLike, method: Method, start: Array, settings: Settings) -> Fi
         different = different[:1]
     if different:
         raise ValueError(
-            f"{name!r} is the checkpoint of another run: {'; '.join(different)}. Go on with what "
-            "it was begun with, or begin anew with another checkpoint."
+            f"{name!r} is the checkpoint of another run: {'; '.join(different)}. Resume with the "
+            "settings that it was begun with, or begin anew with another checkpoint."
         )
     state.solver = adopt(state.solver, method.name, start, (method.curvature, method.globalize))
     if state.best_x is not None:
@@ -124,7 +116,7 @@ def where(
         raise FileNotFoundError(f"resume={os.fspath(own)!r}: there is no such file.")
     if checkpoint_path is None:
         if resume is True:
-            raise ValueError("resume=True goes on from checkpoint=, which is not given.")
+            raise ValueError("resume=True continues from checkpoint=, which is not given.")
         return own, own
     path = Path(checkpoint_path)
     if not path.parent.is_dir():
@@ -133,7 +125,7 @@ def where(
         if path.exists() and not path.samefile(own):
             raise ValueError(
                 f"checkpoint={os.fspath(path)!r} exists already, and is not the file that the run "
-                f"goes on from, resume={os.fspath(own)!r}: resume=True goes on from the former; "
+                f"continues, resume={os.fspath(own)!r}: resume=True continues the former; "
                 "else give another name, or remove it."
             )
         return checkpoint_path, own
@@ -141,7 +133,7 @@ def where(
         return checkpoint_path, None
     if resume is None:
         raise ValueError(
-            f"checkpoint={os.fspath(path)!r} exists already: resume=True goes on from it, "
+            f"checkpoint={os.fspath(path)!r} exists already: resume=True continues from it, "
             "resume=False overwrites it."
         )
     return checkpoint_path, checkpoint_path

@@ -144,12 +144,9 @@ class JaxObjective(Generic[T]):
 
     Raises
     ------
-    TypeError
-        When a leaf is not an array.
     ValueError
-        When leaves differ in type or device, are not float32 or float64, or are float64
-        while JAX computes in 32 bits; when `loss` does not return one real number; when
-        data lie on another device.
+        For leaves and data that are not as above, for float64 leaves while JAX computes in 32
+        bits, and when `loss` does not return one real number.
     ImportError
         For parameters on a GPU without CuPy.
 
@@ -172,8 +169,7 @@ class JaxObjective(Generic[T]):
 
     References
     ----------
-    B. A. Pearlmutter, "Fast exact multiplication by the Hessian", Neural Computation 6
-    (1994) 147-160, doi:10.1162/neco.1994.6.1.147.
+    Pearlmutter (1994), Neural Computation 6, 147-160, doi:10.1162/neco.1994.6.1.147.
     """
 
     def __init__(self, loss: Callable[..., Array], params: T, *, data: object = ()) -> None:
@@ -303,20 +299,17 @@ class JaxModelObjective(JaxObjective[T]):
     apply : callable ``(params, inputs) -> outputs``
         The network, such as ``model.apply`` of Flax.
     loss : callable ``(outputs, targets) -> scalar``
-    params : tree of arrays
-    inputs, targets : trees of arrays
+    params, inputs, targets : trees of arrays
 
     Notes
     -----
     The generalised Gauss-Newton matrix is ``J' L J`` with J the derivative of the outputs
     and L the Hessian of the loss in the outputs; it is positive semidefinite when the loss
-    is convex in the outputs.  A product is one forward and one reverse derivative of the
-    network.
+    is convex in the outputs.
 
     References
     ----------
-    N. N. Schraudolph, "Fast curvature matrix-vector products for second-order gradient
-    descent", Neural Computation 14 (2002) 1723-1738, doi:10.1162/08997660260028683.
+    Schraudolph (2002), Neural Computation 14, 1723-1738, doi:10.1162/08997660260028683.
     """
 
     def __init__(

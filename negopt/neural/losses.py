@@ -12,15 +12,7 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from negopt._array import (
-    Array,
-    device_of,
-    from_host,
-    is_array,
-    library_of,
-    namespace_of,
-    to_host,
-)
+from negopt._array import Array, device_of, from_host, is_array, library_of, namespace_of, to_host
 from negopt.diagnostics.products import FloatArray
 from negopt.neural.activations import log_sum_exp, sigmoid, softplus
 

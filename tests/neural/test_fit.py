@@ -98,11 +98,11 @@ def test_messages_advise_what_fit_has(batch_size: int | None, tmp_path: Any) -> 
 
     found = [message(maxfun=9), message(path, maxfun=9), message(maxiter=2)]
     assert all("state" not in text for text in found)
-    assert "raise maxfun, or go on from here with x0=res.x." in found[0]
-    assert f"raise maxfun; resume={str(path)!r} goes on from here." in found[1]
+    assert "raise maxfun, or continue from here with x0=res.x." in found[0]
+    assert f"raise maxfun; resume={str(path)!r} continues from here." in found[1]
     limit = "epochs" if batch_size is None else "maxiter"
     assert f"({limit} = 2 in this call, 2 in all)" in found[2]
-    assert f"Raise {limit}, or go on from here with x0=res.x." in found[2]
+    assert f"Raise {limit}, or continue from here with x0=res.x." in found[2]
 
 
 # --- every method learns on batches ---------------------------------------------------------

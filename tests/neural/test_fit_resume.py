@@ -92,7 +92,7 @@ def test_a_crashed_run_goes_on_bit_for_bit(
         crash_after(3, patch)
         with pytest.raises(Killed):
             fit(objective, **arguments)
-    with pytest.raises(ValueError, match="resume=True goes on"):
+    with pytest.raises(ValueError, match="resume=True continues"):
         fit(objective, **arguments)  # nothing is overwritten by chance
     part = fit(problem()[0], **arguments, resume=True)
     assert part.nit > 10

@@ -90,9 +90,8 @@ class TorchObjective:
         When `module` is not a module, or runs on several devices (pass the one inside), or
         `loss` is not callable.
     ValueError
-        When no parameter is to be trained; when parameters differ in type or device or are
-        neither float32 nor float64; when tensors of the data are on another device; when the
-        loss is not a scalar.
+        When no parameter is to be trained, parameters or data are not as above, or the loss is
+        not a scalar.
 
     Notes
     -----

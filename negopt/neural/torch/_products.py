@@ -164,11 +164,7 @@ def _graph(*results: torch.Tensor) -> Iterator[Node]:
 
 
 def _vjp(
-    network: Network,
-    leaf: torch.Tensor,
-    of: torch.Tensor,
-    by: torch.Tensor,
-    weights: torch.Tensor,
+    network: Network, leaf: torch.Tensor, of: torch.Tensor, by: torch.Tensor, weights: torch.Tensor
 ) -> torch.Tensor:
     """Return the derivative of ``weights'of`` in `by`; the graph is kept."""
     return network.within(
