@@ -22,7 +22,7 @@ __all__ = ["DerivativeCheck", "check_derivatives"]
 
 @dataclass(frozen=True, slots=True)
 class DerivativeCheck:
-    """What was found.  ``str`` of it is a short report; its truth value is `ok`.
+    """The findings.  ``str`` of them is a short report; their truth value is `ok`.
 
     Attributes
     ----------
@@ -122,8 +122,8 @@ def check_derivatives(
         ``hessp(x, p, *args) -> (n,)``; compared with differences of `jac`, without `jac`
         with second differences of `fun`.
     x0 : array_like, shape (n,)
-        Where to check.  N.B. take a generic point: at zero, at a minimum, or where
-        entries are equal, many a mistake cannot be seen.
+        Where to check, a generic point: at zero, at a minimum, or where entries are equal,
+        many mistakes do not show.
     hess : callable, optional
         ``hess(x, *args)`` -> array, sparse matrix or LinearOperator.
     args : tuple, optional
@@ -160,7 +160,7 @@ def check_derivatives(
     2. ``g'd`` is called wrong when it differs from D there by more than ten times that
        error plus ``rtol``, and differs by as much at every smaller step at which rounding
        errors are small, over a range of 256 (16 where the larger steps show the truncation
-       error).  D(h) approaches a true derivative, so one unlucky step proves nothing.
+       error): a true derivative is approached by D(h).
     3. ``H d`` is compared in the same way with differences of the gradient.
     4. The wrong entry is found by scanning all entries of a small problem, else by
        halving the set of entries.  A common factor of all directions is named as such.

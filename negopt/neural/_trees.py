@@ -161,7 +161,7 @@ def _checksum(x: Array) -> int:
         some = slice(start, start + step)
         sums.append(xp.sum(square[some, :] * weights[some, None], axis=0, dtype=xp.int64))
     both = xp.concat(sums)
-    # N.B. float64, in which numbers come to the host, holds integers up to 2^53: in two halves.
+    # In two halves: numbers come to the host as float64, which holds integers up to 2^53.
     halves = xp.stack([both // 2**32, both % 2**32])
     return zlib.crc32(to_host(halves).tobytes())
 

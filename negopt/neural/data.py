@@ -66,10 +66,9 @@ def read_libsvm(path: PathLike, n_features: int | None = None) -> Dataset:
     Raises
     ------
     ValueError
-        For a line that does not fit, with file name and line number: a label or
-        value that is not a finite number, an index below 1, not rising along the
-        line, or above `n_features` with a value other than 0.  Also for a file
-        without samples.
+        For a line that does not fit, with file name and line number: a label or value that is
+        not a finite number, an index below 1, not rising along the line, or above `n_features`
+        with a value other than 0; for a file without samples.
 
     Notes
     -----
@@ -154,9 +153,8 @@ def read_csv(
     Raises
     ------
     ValueError
-        For a line with another number of fields or a field that is not a finite
-        number (empty fields, ``?`` and ``NA`` too), with file name and line number;
-        for a target that does not exist; for a file without samples.
+        For a line with another number of fields or a field that is not a finite number, with
+        file name and line number; for a target that does not exist; for a file without samples.
     """
     lines = content_lines(path)
     first = next(lines, None)

@@ -27,8 +27,8 @@ class FlatObjective(Generic[T]):
         The loss (a number or a zero-dimensional array) and its gradient as a tree
         of the same structure.  The leaves it gets are views: it must not write.
     hessp : callable ``(params, direction) -> tree``, optional
-        Product of the Hessian at `params` with the tree `direction`.  The object
-        has the method `hessp` only when this is given.
+        Product of the Hessian at `params` with the tree `direction`.  Only with it the object
+        has the method ``hessp(x) -> (p -> H p)``.
 
     Attributes
     ----------
@@ -36,8 +36,6 @@ class FlatObjective(Generic[T]):
         `params` as one vector (a copy; torch's gradient recording is dropped).
     layout : Layout
         Names, shapes and offsets of the leaves.
-    hessp : callable ``(x) -> (p -> H p)``
-        Flat Hessian product; present only when `hessp` was given.
 
     Notes
     -----

@@ -159,9 +159,7 @@ class JaxObjective(Generic[T]):
     Each function is compiled once for each shape of the data, and shared by the objectives
     that :meth:`on` makes: mini-batches of one size cost one compilation.  `fun`, `grad` and
     `fun_and_grad` at the same point evaluate once; the point is recognised by content.
-
-    Hessian products are forward over reverse: the derivative of the gradient along the
-    direction.  No matrix is formed.
+    Hessian products are forward over reverse; no matrix is formed.
 
     **Guarantee** (``tests/neural/test_jax_objective.py``): value, gradient and products
     agree with those of `negopt.neural.MLPObjective` to rounding and with differences;
@@ -203,10 +201,7 @@ class JaxObjective(Generic[T]):
         return JaxModelObjective(apply, loss, params, inputs, targets)
 
     def on(self, *data: object) -> Self:
-        """Return the same loss over other `data` (a mini-batch, a validation set).
-
-        It shares the compiled functions; shapes that are new compile when first met.
-        """
+        """Return the same loss, with the same compiled functions, over other `data`."""
         if len(data) != len(self.data):
             raise ValueError(
                 f"on() got {len(data)} arguments; this loss takes {len(self.data)} besides the "
@@ -273,8 +268,8 @@ class JaxObjective(Generic[T]):
         if isinstance(x, jax.Array):
             x = adopt(x)
         layout = self._layout
-        if not is_array(x) or library_of(x) != library_of(self.x0):
-            kind = library_of(x) if is_array(x) else type(x).__name__
+        kind = library_of(x) if is_array(x) else type(x).__name__
+        if kind != library_of(self.x0):
             raise TypeError(f"{name!r} is a {kind}; expected a {library_of(self.x0)} array.")
         if tuple(x.shape) != (layout.size,):
             raise ValueError(

@@ -213,7 +213,7 @@ def test_products_from_some_samples_with_gradients_from_all() -> None:
 # --- from batch to batch ------------------------------------------------------------------------
 
 
-def test_turn_keeps_what_is_learnt_and_forgets_values() -> None:
+def test_switching_keeps_what_is_learnt_and_forgets_values() -> None:
     objective = linear()
     first, second = objective.take(np.arange(20)), objective.take(np.arange(20, 50))
     for name in ("lsr1-tr", "newton-krylov", "lsr1-wolfe-pm", "newton-cubic", "sfn-series"):

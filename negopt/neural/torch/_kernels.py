@@ -18,10 +18,7 @@ __all__ = ["DifferentiableFunctions", "differentiable_kernels"]
 def differentiable_kernels(*, recurrent: bool) -> Iterator[None]:
     """Run the body with gradients, and with kernels that have second derivatives.
 
-    Parameters
-    ----------
-    recurrent : bool
-        Whether there are recurrent layers: cuDNN's have none.
+    Those of cuDNN for recurrent layers have none.
     """
     with ExitStack() as stack:
         stack.enter_context(torch.enable_grad())
@@ -44,12 +41,8 @@ def differentiable_kernels(*, recurrent: bool) -> Iterator[None]:
 class DifferentiableFunctions(TorchFunctionMode):  # type: ignore[misc]
     """Run a forward pass with other formulas for what torch's kernels differentiate wrongly.
 
-    N.B. calls from Python are replaced, those of scripted or traced code are not.
-
-    Parameters
-    ----------
-    forward : bool, default False
-        Whether the second derivative is a forward one, which fewer kernels have.
+    Calls from Python are replaced, those of scripted or traced code are not.  Fewer kernels have
+    a second derivative that is a forward one.
     """
 
     def __init__(self, *, forward: bool = False) -> None:

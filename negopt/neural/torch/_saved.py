@@ -33,8 +33,8 @@ def packed(state: State | None, method: Method, n: int) -> Saved:
     if state is not None:
         arrays: dict[str, Array] = {}
         here = state.iterate
-        # N.B. each step evaluates anew: of the point only the values that tell whether the
-        # function is the same are kept.
+        # Each step evaluates again: of the point only the values that tell whether the function
+        # is the same are kept.
         point = Iterate(here.x[:0], here.f, here.g[:0], here.gnorm, here.gmax)
         saved["tree"] = _encode(replace(state, iterate=point, best=point), "state", arrays)
         saved["arrays"] = {name: torch.tensor(value) for name, value in arrays.items()}

@@ -13,14 +13,7 @@ __all__ = ["Parameters", "number_like", "tensors_in", "vector_like"]
 
 
 class Parameters:
-    """Tensors as pieces of one flat vector.
-
-    Parameters
-    ----------
-    named : iterable of (str, torch.nn.Parameter)
-        Each once, as ``module.named_parameters()`` gives them.  Those without
-        ``requires_grad`` are left out.
-    """
+    """The named tensors with ``requires_grad``, each once, as pieces of one flat vector."""
 
     def __init__(self, named: Iterable[tuple[str, torch.Tensor]]) -> None:
         trained = [(name, p) for name, p in named if p.requires_grad]
