@@ -716,7 +716,6 @@ class LimitedModel:
             return combine(weights, self.memory.rows, scale, v)
         return self.spectrum.solve(v, absolute=absolute, floor=floor)
 
-
     def solve_shifted(self, v: Array, sigma: float) -> Array:
         """Return ``(B + sigma I)^-1 v`` for a sigma with which that is regular.
 
