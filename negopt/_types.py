@@ -16,8 +16,7 @@ from negopt._array import Array
 from negopt._bounds import Bound
 
 if TYPE_CHECKING:
-    from numpy.random import Generator
-
+    
 T = TypeVar("T")
 
 __all__ = [
@@ -372,7 +371,7 @@ class Curvature(Protocol):
 class StepRule(Protocol):
     """A rule that turns an operator and a bound into a step."""
 
-    def propose(self, iterate: Iterate, operator: Any, bound: Bound, rng: Generator) -> Step:
+    def propose(self, iterate: Iterate, operator: Any, bound: Bound, rng: Draws) -> Step:
         """Return the step from `iterate`."""
         ...
 
@@ -391,7 +390,7 @@ class Globalization(Protocol):
         iterate: Iterate,
         operator: Any,
         step_rule: StepRule,
-        rng: Generator,
+        rng: Draws,
     ) -> Outcome:
         """Try to move once; updates `state` in place."""
         ...

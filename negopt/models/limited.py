@@ -28,6 +28,7 @@ import numpy as np
 from scipy.linalg.lapack import dgetrf, dgetrs, dsytrf, dsytrs
 
 from negopt._array import Array, device_of, dot, namespace_of, scalars, to_host
+from negopt._random import Draws
 from negopt._types import Iterate, Outcome, Step, saved
 from negopt.models.spectrum import Spectrum, spectral_step
 from negopt.vectors.primitives import (
@@ -39,8 +40,7 @@ from negopt.vectors.primitives import (
 )
 
 if TYPE_CHECKING:
-    from numpy.random import Generator
-
+    
 __all__ = ["LimitedModel", "PairMemory", "Weights", "forget", "new_pair_memory", "store_pair"]
 
 #: How a pair enters the model.
@@ -513,7 +513,7 @@ class LimitedModel:
 
     # --- the step ----------------------------------------------------------------------------
 
-    def trust_step(self, iterate: Iterate, radius: float, rng: Generator) -> Step:
+    def trust_step(self, iterate: Iterate, radius: float, rng: Draws) -> Step:
         """Return the global minimiser of the model in the ball ``||s|| <= radius``."""
         memory, g, gamma = self.memory, iterate.g, self.gamma
         if memory.count == 0:
@@ -633,7 +633,7 @@ class LimitedModel:
             return max(-float(ratios.min()), 0.0) + step
         return 4.0 * sigma
 
-    def _by_spectrum(self, iterate: Iterate, radius: float, rng: Generator) -> Step:
+    def _by_spectrum(self, iterate: Iterate, radius: float, rng: Draws) -> Step:
         return spectral_step(iterate, self.spectrum, radius, rng)
 
     # --- other products ------------------------------------------------------------------------
