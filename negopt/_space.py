@@ -16,6 +16,7 @@ from negopt._array import (
     norm,
 )
 from negopt._dense import symmetric_eigen
+from negopt._random import Draws
 
 __all__ = ["Space"]
 

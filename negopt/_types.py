@@ -10,13 +10,12 @@ import enum
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from negopt._array import Array
 from negopt._bounds import Bound
+from negopt._random import Draws
 
-if TYPE_CHECKING:
-    
 T = TypeVar("T")
 
 __all__ = [

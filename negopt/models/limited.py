@@ -22,7 +22,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg.lapack import dgetrf, dgetrs, dsytrf, dsytrs
@@ -39,8 +38,6 @@ from negopt.vectors.primitives import (
     slope_and_square,
 )
 
-if TYPE_CHECKING:
-    
 __all__ = ["LimitedModel", "PairMemory", "Weights", "forget", "new_pair_memory", "store_pair"]
 
 #: How a pair enters the model.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -13,8 +13,6 @@ from negopt._types import Iterate, Step
 from negopt.algebra.secular import HARD, INTERIOR, trust_region_step
 from negopt.vectors.primitives import HostArray, combine, products
 
-if TYPE_CHECKING:
-    
 __all__ = ["SpectralModel", "Spectrum", "spectral_step"]
 
 
