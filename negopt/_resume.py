@@ -64,6 +64,9 @@ def _like(value: T, start: Array) -> T:
             # Small float64 arrays of the host stay there, whatever x0 is.
             stays = f.metadata.get("host") and part is not None
             moved[f.name] = np.array(part) if stays else _like(part, start)
+            if f.metadata.get("symmetric") and part is not None:  # other libraries hold it whole
+                xp, upper = namespace_of(start), moved[f.name]
+                moved[f.name] = xp.triu(upper) + xp.matrix_transpose(xp.triu(upper, k=1))
         return dataclasses.replace(value, **moved)
     if not is_array(value):
         return copy.deepcopy(value)
