@@ -114,10 +114,11 @@ class Products:
 
 
 def _eigen(matrix: Array) -> tuple[Array, Array]:
-    if isinstance(matrix, np.ndarray):
-        return symmetric_eigen(matrix)
-    values, vectors = namespace_of(matrix).linalg.eigh(matrix)
-    return values, vectors
+    if not isinstance(matrix, np.ndarray):
+        values, vectors = namespace_of(matrix).linalg.eigh(matrix)
+        return values, vectors
+    values, vectors = symmetric_eigen(matrix)  # in float64
+    return values.astype(matrix.dtype), vectors.astype(matrix.dtype)
 
 
 def _units(like: Array) -> list[Array]:

@@ -122,7 +122,7 @@ def test_the_operator_offers_what_the_step_asks_for(row, started, problem) -> No
         assert isinstance(operator.learns, bool)
         bound = bound_of(row, objective, here, operator)
         if isinstance(row.globalize, TrustRegion):
-            bound = 0.7
+            bound = type(bound)(0.7)
         step = row.step.propose(here, operator, bound, rng)
         assert isinstance(step, Step)
         assert step.s.shape == here.x.shape
