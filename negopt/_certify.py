@@ -24,6 +24,7 @@ from negopt._array import (
 from negopt._dense import symmetric_eigen
 from negopt._space import Space
 from negopt._types import Certificate, Iterate
+from negopt.decisions.endings import FLAT, NEGATIVE, POSITIVE, kind_of_curvature
 
 __all__ = ["certify", "escape", "finding", "in_one_piece", "inverse_of", "noise_of"]
 
@@ -178,13 +179,8 @@ def finding(certificate: Certificate) -> str:
 
 def _judge(result: Certificate, noise: float) -> None:
     """Set the status from the curvatures."""
-    tolerance = max(1e-5, 10.0 * noise) * result.max_curvature
-    if result.min_curvature < -tolerance:
-        result.status = "negative"
-    elif result.min_curvature <= tolerance:
-        result.status = "flat"
-    else:
-        result.status = "positive"
+    kind = kind_of_curvature(result.min_curvature, result.max_curvature, noise)
+    result.status = {NEGATIVE: "negative", FLAT: "flat", POSITIVE: "positive"}[kind]
 
 
 def _whole(

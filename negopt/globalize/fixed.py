@@ -119,12 +119,13 @@ class FixedRate:
     ) -> Outcome:
         """Take one step."""
         step = step_rule.propose(iterate, operator, None, rng)
-        out = Outcome(step_size=self.learning_rate)
+        out = Outcome(start=iterate, step=step, step_size=self.learning_rate)
         velocity, s, length = self._move(state, step)
-        state.lowest = min(state.lowest, iterate.f)
+        lowest = min(state.lowest, iterate.f)
         rate = self.learning_rate
         blame = f"learning_rate={rate:g} (try a tenth of that)"
-        take_step(out, objective, iterate, rate * s, rate * length, state.lowest, blame)
+        take_step(out, objective, iterate, rate * s, rate * length, lowest, blame)
+        state.lowest = lowest
         if out.accepted:
             state.velocity = velocity
         return out

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from numpy.random import Generator
 
+from negopt._bounds import Bound
 from negopt._types import Iterate, Step
 
 __all__ = ["SteepestDescent"]
@@ -30,9 +31,7 @@ class SteepestDescent:
     Cauchy (1847), Comptes rendus hebdomadaires de l'Academie des sciences 25, 536-538.
     """
 
-    def propose(
-        self, iterate: Iterate, operator: Scaled, bound: float | None, rng: Generator
-    ) -> Step:
+    def propose(self, iterate: Iterate, operator: Scaled, bound: Bound, rng: Generator) -> Step:
         """Return the step, whatever `bound`."""
         factor = 1.0 / operator.scale
         length = factor * iterate.gnorm

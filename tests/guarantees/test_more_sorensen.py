@@ -12,6 +12,8 @@ pairs are nearly dependent, to 1e-6.
 
 from __future__ import annotations
 
+import math
+
 import mpmath
 import numpy as np
 import pytest
@@ -20,6 +22,7 @@ from hypothesis import strategies as st
 
 from negopt import kernels
 from negopt._types import Iterate
+from negopt.algebra.secular import BOUNDARY, HARD, INTERIOR, trust_region_step
 from negopt.curvature.compact import CompactOperator, new_pair_memory, store_pair
 from negopt.curvature.lqn import HybridPairs
 from negopt.curvature.lsr1 import LSR1
@@ -118,7 +121,7 @@ def test_kernel(kind, k, seed, power):
     order = rng.permutation(k)
     values, parts = values[order], parts[order]
     step = np.empty(k)
-    sigma, case, index = kernels.trust_region_step(values, parts, radius, step)
+    sigma, case, index = trust_region_step(values, parts, radius, step)
     assert_optimal(np.diag(values), parts, step, radius, 1e-12)
     q = float(parts @ step + values @ step**2 / 2)
     q_best = float(reference(values, parts, radius))
@@ -127,11 +130,11 @@ def test_kernel(kind, k, seed, power):
     scale = np.linalg.norm(parts) + (np.abs(values).max() + sigma) * np.linalg.norm(step)
     assert np.linalg.norm(shifted) <= 1e-11 * scale
     if kind == "interior":
-        assert (sigma, case, index) == (0.0, kernels.INTERIOR, -1)
+        assert (sigma, case, index) == (0.0, INTERIOR, -1)
     if kind in ("boundary", "indefinite", "hard"):
-        assert case in (kernels.BOUNDARY, kernels.HARD)
+        assert case in (BOUNDARY, HARD)
         assert np.linalg.norm(step) == pytest.approx(radius, rel=1e-12)
-    if case == kernels.HARD:
+    if case == HARD:
         assert values[index] == values.min()
 
 
@@ -148,7 +151,7 @@ def test_kernel_close_to_the_hard_case(seed, distance, share, radius):
     values = np.array([-1.0, -1.0 + 10.0**distance, 2.0, 3.0])
     parts = np.array([10.0**share, 10.0**share, 1.0, 1.0]) * rng.standard_normal(4)
     step = np.empty(4)
-    kernels.trust_region_step(values, parts, radius, step)
+    trust_region_step(values, parts, radius, step)
     assert_optimal(np.diag(values), parts, step, radius, 1e-12)
     q = float(parts @ step + values @ step**2 / 2)
     assert q == pytest.approx(float(reference(values, parts, radius)), rel=1e-12)
@@ -160,8 +163,29 @@ def test_kernel_without_any_curvature(values):
     values = np.array(values)
     parts = np.arange(1.0, len(values) + 1)
     step = np.empty_like(parts)
-    kernels.trust_region_step(values, parts, 0.5, step)
+    trust_region_step(values, parts, 0.5, step)
     np.testing.assert_allclose(step, -0.5 * parts / np.linalg.norm(parts), rtol=1e-14)
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+@pytest.mark.parametrize("values", [[-1.0, 2.0], [0.5, 2.0], [0.0, 0.0]])
+def test_lengths_whose_squares_are_beyond_float64(values, size):
+    """The solution is that of the same problem in units of one."""
+    values, parts = np.array(values), np.array([1.0, -3.0])
+    step, far = np.empty(2), np.empty(2)
+    sigma, case, _ = trust_region_step(values, parts, 0.3, step)
+    assert trust_region_step(values, size * parts, 0.3 * size, far)[:2] == (
+        pytest.approx(sigma, rel=1e-12),
+        case,
+    )
+    np.testing.assert_allclose(far, size * step, rtol=1e-12)
+
+
+def test_a_radius_too_small_for_its_multiplier():
+    step = np.empty(2)
+    sigma, case, _ = trust_region_step(np.array([1.0, 2.0]), np.array([3.0, 4.0]), 1e-310, step)
+    assert (sigma, case) == (math.inf, BOUNDARY)
+    np.testing.assert_allclose(step, [-0.6e-310, -0.8e-310])
 
 
 def memory_with(B, rng, k, n, gamma, span):

@@ -10,7 +10,7 @@ import torch
 from negopt._array import Array
 from negopt._resume import adopt
 from negopt._types import Iterate, State
-from negopt.checkpoint import FORMAT, _decode, _encode
+from negopt.checkpoint import FORMAT, decode, encode
 from negopt.methods import Method
 from negopt.neural.torch._arguments import RENAMED
 
@@ -36,7 +36,7 @@ def packed(state: State | None, method: Method, n: int) -> Saved:
         # Each step evaluates again: of the point only the values that tell whether the function
         # is the same are kept.
         point = Iterate(here.x[:0], here.f, here.g[:0], here.gnorm, here.gmax)
-        saved["tree"] = _encode(replace(state, iterate=point, best=point), "state", arrays)
+        saved["tree"] = encode(replace(state, iterate=point, best=point), "state", arrays)
         saved["arrays"] = {name: torch.tensor(value) for name, value in arrays.items()}
     return saved
 
@@ -59,7 +59,7 @@ def restored(saved: Saved, method: Method, x: torch.Tensor) -> State | None:
         return None
     arrays = {name: value.cpu().numpy() for name, value in saved["arrays"].items()}
     try:
-        state: State = _decode(saved["tree"], arrays)
+        state = decode(saved["tree"], arrays, State)
     except KeyError as missing:
         raise ValueError(f"the state is damaged: it lacks {missing}.") from None
     if state.method != method.name:
