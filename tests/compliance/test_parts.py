@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import negopt
-from negopt._damping import CubicWeight
+from negopt._bounds import CubicWeight, Damping, Radius
 from negopt._objective import Objective
 from negopt._types import Iterate, Outcome, Step
 from negopt.curvature.bfgs import BFGS
@@ -91,8 +91,8 @@ def test_the_operator_offers_what_the_step_asks_for(row, started, problem) -> No
         operator = row.curvature.operator(memory, objective, here)
         assert isinstance(operator.learns, bool)
         bounds = {
-            "TrustRegion": 0.7,
-            "AdaptiveDamping": 0.01,
+            "TrustRegion": Radius(0.7),
+            "AdaptiveDamping": Damping(0.01),
             "CubicRegularization": CubicWeight(0.5),
         }
         bound = bounds.get(type(row.globalize).__name__)
