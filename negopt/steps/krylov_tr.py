@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.random import Generator
 from scipy.linalg.lapack import dposv
 
 from negopt._array import Array, dot, scalars
@@ -16,6 +15,7 @@ from negopt._bounds import Bound, CubicWeight, Radius
 from negopt._dense import symmetric_eigen
 from negopt._lanczos import Subspace, axpy, inner, length
 from negopt._options import check_choice, check_integer, check_number
+from negopt._random import Draws
 from negopt._types import Iterate, Step
 from negopt.algebra.secular import INTERIOR, cubic_radius, trust_region_step
 from negopt.curvature.metric import Metric
@@ -130,9 +130,7 @@ class KrylovTrustRegion:
         check_number("forcing", self.forcing, 0.0, 1.0, open_low=True, open_high=True)
         check_choice("direction", self.direction, ("newton", "saddle-free"))
 
-    def propose(
-        self, iterate: Iterate, operator: NewtonOperator, bound: Bound, rng: Generator
-    ) -> Step:
+    def propose(self, iterate: Iterate, operator: NewtonOperator, bound: Bound, rng: Draws) -> Step:
         """Return the step for a radius or a weight; re-uses the basis kept in `operator`."""
         if not isinstance(bound, (Radius, CubicWeight)):
             raise TypeError(
@@ -160,7 +158,7 @@ class KrylovTrustRegion:
         return Step(s, step.slope, step.quadratic, size, step.on_boundary, euclidean, learnt)
 
     def _of_products(
-        self, here: Iterate, operator: NewtonOperator, bound: Radius | CubicWeight, rng: Generator
+        self, here: Iterate, operator: NewtonOperator, bound: Radius | CubicWeight, rng: Draws
     ) -> Step:
         model, gnorm = operator.model, here.gnorm
         share = 10.0 * math.sqrt(gnorm / max(operator.first_gnorm, gnorm))
@@ -338,7 +336,7 @@ def _model_step(
     model: LimitedModel,
     here: Iterate,
     bound: Radius | CubicWeight,
-    rng: Generator,
+    rng: Draws,
     direction: str = "newton",
 ) -> Step:
     """Return the step of a model for a radius or a weight."""
