@@ -150,9 +150,9 @@ def cubic_radius(values: FloatArray, parts: FloatArray, weight: float) -> float:
     doi:10.1007/s10107-009-0286-5.
     """
     d, a, weight = values.tolist(), parts.tolist(), float(weight)
-    low = max(-min(d), SMALLEST)
+    low: float = max(-min(d), SMALLEST)
     high = low + math.sqrt(weight) * math.sqrt(math.hypot(*a))
-    t = high
+    t: float = high
     for _ in range(200):
         square = curve = 0.0
         for v, c in zip(a, d, strict=True):
