@@ -20,7 +20,7 @@ from negopt._types import Iterate, Step
 from negopt.algebra.secular import INTERIOR, cubic_radius, trust_region_step
 from negopt.curvature.metric import Metric
 from negopt.models.limited import LimitedModel, Weights
-from negopt.models.spectrum import SpectralModel, spectral_step
+from negopt.models.spectrum import Spectrum, spectral_step
 
 __all__ = ["KrylovTrustRegion"]
 
@@ -375,7 +375,7 @@ def _preconditioned(model: LimitedModel, residual: Array, shift: float, space: S
     return model.solve_shifted(residual, space.shift)
 
 
-def absolute_solve(spectrum: SpectralModel, v: Array, shift: float) -> Array:
+def absolute_solve(spectrum: Spectrum, v: Array, shift: float) -> Array:
     """Return ``(|B| + shift I)^-1 v``."""
     values, vectors = spectrum.eigen
     outside = abs(spectrum.gamma)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import negopt
+from negopt._bounds import Radius
 from negopt._method import TIERS
 from negopt._objective import Objective
 from negopt._types import Iterate, Outcome, Step
@@ -122,7 +123,7 @@ def test_the_operator_offers_what_the_step_asks_for(row, started, problem) -> No
         assert isinstance(operator.learns, bool)
         bound = bound_of(row, objective, here, operator)
         if isinstance(row.globalize, TrustRegion):
-            bound = type(bound)(0.7)
+            bound = Radius(0.7)
         step = row.step.propose(here, operator, bound, rng)
         assert isinstance(step, Step)
         assert step.s.shape == here.x.shape
