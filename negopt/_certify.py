@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.random import Generator
 
 from negopt._array import (
     Array,
@@ -22,6 +21,7 @@ from negopt._array import (
     scalars,
 )
 from negopt._dense import symmetric_eigen
+from negopt._random import Draws
 from negopt._space import Space
 from negopt._types import Certificate, Iterate
 from negopt.decisions.endings import FLAT, NEGATIVE, POSITIVE, kind_of_curvature
@@ -66,7 +66,7 @@ def in_one_piece(n: int, limit: int) -> bool:
 def certify(
     objective: CertifiedObjective,
     iterate: Iterate,
-    rng: Generator | None,
+    rng: Draws | None,
     limit: int,
     precondition: Callable[[Array], Array] | None = None,
     space: type[Space] = Space,
@@ -78,7 +78,7 @@ def certify(
     objective : Objective
     iterate : Iterate
         The stationary point.
-    rng : Generator or None
+    rng : Draws or None
         Source of the probes; not needed where `in_one_piece`.  N.B. a fixed probe would be
         blind to whatever is orthogonal to it, and a space built from g cannot see curvature
         that g lacks.

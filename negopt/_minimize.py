@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -256,9 +255,6 @@ def solve(
                 )
             rules = method.curvature, method.globalize
             state = adopt(run.state, method.name, objective.x0, rules)
-            engine = _engine(solver, state) if state.k > 0 else None
-            if engine is not None:  # a check that was cut short begins again as it was
-                solver.space = engine.space
             solver.resume(state)
         allvecs = _loop(solver, state, callback)
     point = solver.finish(state)
@@ -314,11 +310,9 @@ def _loop(solver: Solver, state: State, callback: Callable[..., Any] | None) -> 
     """Step until a status is set; report each iteration."""
     run = solver.run
     notify = notifier(callback)
-    engine = _engine(solver, state) if state.status is None else None
     xp = namespace_of(state.iterate.x)
     allvecs = [xp.asarray(state.iterate.x, copy=True)] if run.return_all else None
     recording = run.record or state.history is not None  # a resumed record goes on
-    watched = notify is not None or recording or run.disp or run.return_all
     if recording and state.history is None:
         state.history = {name: [] for name in FIELDS}
         record(state.history, row(state, None, math.nan))
@@ -328,10 +322,7 @@ def _loop(solver: Solver, state: State, callback: Callable[..., Any] | None) -> 
     while state.status is None:
         before = state.k
         heading = Heading(state) if recording else None
-        if engine is None:
-            solver.step(state)
-        else:
-            engine.step(state, 1 if watched else sys.maxsize)
+        solver.step(state)
         if state.k == before:  # a budget ended the run before the iteration was complete
             break
         if run.disp or recording:
@@ -355,13 +346,6 @@ def _loop(solver: Solver, state: State, callback: Callable[..., Any] | None) -> 
                     "Interrupted in the callback; this is the best point so far. Go on from here "
                     "with options={'state': res.state}."
                 )
-    if engine is not None:
-        engine.finish(state)
     if run.disp:
         logger.info("%s", state.message)
     return allvecs
-
-
-def _engine(solver: Solver, state: State) -> Any:
-    """Return the fused engine where it knows the method and is wanted, else None."""
-    return None

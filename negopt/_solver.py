@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from negopt._array import Array, dot, eps_of, namespace_of, scalars
 from negopt._certify import certify, escape, finding, in_one_piece, inverse_of, noise_of
 from negopt._objective import Objective
 from negopt._options import RunOptions
-from negopt._random import first_state, generator
-from negopt._space import Space
+from negopt._random import Draws
 from negopt._stopping import (
     Limits,
     bound_on_gradient,
@@ -47,24 +45,16 @@ class Solver:
         self.method = method
         self.objective = objective
         self.run = run
-        self._rng: np.random.Generator | None = None
-        if not (type(run.rng) is int and run.rng >= 0):  # of any other kind it is made, or refused
-            self._rng = generator(run.rng)
-        self.space = Space  # of the second-order check
+        self.draws = Draws(run.rng)
         self.limits: Limits | None = None
         self.outcome: Outcome | None = None
         self.step_norm = math.nan
+        #: Tells a curvature rule that asks for it of a step whose pair says nothing.
+        self._failed = getattr(method.curvature, "failed", None)
         #: Gives the y of a pair where that is not the change of g (overlapping batches).
         self.difference: Callable[[Iterate, Iterate], Array] | None = None
         self._operator: Any = None
         self._clock = time.monotonic()
-
-    @property
-    def rng(self) -> np.random.Generator:
-        """Source of what is random; made when something is."""
-        if self._rng is None:
-            self._rng = generator(self.run.rng)
-        return self._rng
 
     def init(self, start: Iterate | None = None) -> State:
         """Return the first state, at `start`, by default what `evaluate_start` returns."""
@@ -108,9 +98,7 @@ class Solver:
         self.objective.counters = state.counters
         self.objective.best = state.best
         if state.rng_state:  # a generator of its own: the caller's is left as it is
-            bits = getattr(np.random, str(state.rng_state["bit_generator"]))()
-            bits.state = state.rng_state
-            self._rng = np.random.Generator(bits)
+            self.draws.go_back(state.rng_state)
         before = state.status, state.message
         state.status, state.message = None, ""
         self._elapsed_before = state.elapsed
@@ -171,7 +159,7 @@ class Solver:
         method, objective, here = self.method, self.objective, state.iterate
         operator = self._operator = method.curvature.operator(state.memory, objective, here)
         outcome = self.outcome = method.globalize.advance(
-            state.globalize, objective, here, operator, method.step, self.rng
+            state.globalize, objective, here, operator, method.step, self.draws
         )
         state.k += 1
         counters, trial, accepted = state.counters, outcome.trial, outcome.accepted
@@ -184,7 +172,12 @@ class Solver:
                 if self.difference is None:
                     self._learn(state, s, trial.g - here.g, outcome, accepted=accepted)
                 else:  # a y of another kind: nothing that was measured belongs to it
-                    self._learn(state, s, self.difference(here, trial), accepted=accepted)
+                    y, told = self.difference(here, trial), replace(outcome, trial=None)
+                    self._learn(state, s, y, told, accepted=accepted)
+            elif self._failed is not None:
+                self._failed(state.memory, outcome)
+        elif self._failed is not None:
+            self._failed(state.memory, outcome)
         if accepted and trial is not None:
             state.iterate = trial
             state.resets = 0
@@ -292,9 +285,9 @@ class Solver:
             if in_one_piece(self.objective.n, limit):
                 certificate, newton = certify(self.objective, here, None, limit)
             else:
-                drawn = self.rng.bit_generator.state
+                drawn = self.draws.state
                 certificate, newton = certify(
-                    self.objective, here, self.rng, limit, self._model(state), self.space
+                    self.objective, here, self.draws, limit, self._model(state)
                 )
             state.certificate = certificate
             if self.outcome is not None:
@@ -305,7 +298,7 @@ class Solver:
                 return  # the verdict, if there is one already, is about the lower point
         except BudgetExhausted as error:
             if drawn is not None:  # half a check counts for nothing: resuming begins it again
-                self.rng.bit_generator.state = drawn
+                self.draws.go_back(drawn)
             if state.certificate.status == "not checked":
                 state.message += f"; the curvature was not checked: {error.message}."
                 return
@@ -374,9 +367,7 @@ class Solver:
         """Return the point to report and complete the state."""
         best = self.objective.best or state.iterate
         state.best = best
-        state.rng_state = (
-            first_state(self.run.rng) if self._rng is None else dict(self._rng.bit_generator.state)
-        )
+        state.rng_state = self.draws.state
         state.certificate.direction = None
         if state.status in (Status.CONVERGED, Status.SADDLE) and self.limits is not None:
             # The verdict is about the iterate; a value lower by rounding alone does not

@@ -10,12 +10,11 @@ import enum
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from negopt._array import Array
-
-if TYPE_CHECKING:
-    from numpy.random import Generator
+from negopt._bounds import Bound
+from negopt._random import Draws
 
 T = TypeVar("T")
 
@@ -310,12 +309,18 @@ class KrylovOperator(Protocol):
     ----------
     basis : object
         None until a step rule built one here; a rejected step re-uses it.
-    memory : object
-        What outlives the point, with a field ``scale``.
+    scale, first_gnorm : float
+        What the points before have left behind (`ProductMemory`).
     """
 
     basis: Any
-    memory: Any
+    scale: float
+    first_gnorm: float
+
+    @property
+    def product(self) -> Callable[[Array], Array]:
+        """``v -> H v`` (one product), which does not refer to this operator."""
+        ...
 
     def matvec(self, v: Array) -> Array:
         """Return ``H v`` (one product)."""
@@ -365,7 +370,7 @@ class Curvature(Protocol):
 class StepRule(Protocol):
     """A rule that turns an operator and a bound into a step."""
 
-    def propose(self, iterate: Iterate, operator: Any, bound: float | None, rng: Generator) -> Step:
+    def propose(self, iterate: Iterate, operator: Any, bound: Bound, rng: Draws) -> Step:
         """Return the step from `iterate`."""
         ...
 
@@ -384,7 +389,7 @@ class Globalization(Protocol):
         iterate: Iterate,
         operator: Any,
         step_rule: StepRule,
-        rng: Generator,
+        rng: Draws,
     ) -> Outcome:
         """Try to move once; updates `state` in place."""
         ...

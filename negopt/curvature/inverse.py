@@ -192,16 +192,19 @@ def natural_units(iterate: Iterate) -> Array | None:
     least = scalars(xp.min(x), xp.min(g))
     if not (min(least) > 0.0 and iterate.finite):
         return None
-    log_x, log_g = xp.log(x), xp.log(g)
-    spreads = scalars(_spread(log_x), _spread(log_g), _spread(log_x + log_g))
-    return x if units_differ(*spreads) else None
+    log_x = xp.log(x)
+    (of_x,) = scalars(_spread(log_x))
+    if not units_differ(of_x, math.inf, 0.0):  # by the sizes of x alone: the usual end
+        return None
+    log_g = xp.log(g)
+    return x if units_differ(of_x, *scalars(_spread(log_g), _spread(log_x + log_g))) else None
 
 
 def _spread(v: Array) -> Array:
     """Return the variance of the entries of `v`, on its device."""
-    xp, n = namespace_of(v), v.shape[0]
-    off = v - xp.sum(v) / n
-    return xp.sum(off * off) / n
+    n = v.shape[0]
+    off = v - namespace_of(v).mean(v)
+    return inner(off, off) / n
 
 
 def units_at(iterate: Iterate | None, units: str) -> Array | None:

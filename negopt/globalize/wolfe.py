@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from numpy.random import Generator
 from scipy.linalg.blas import daxpy, ddot
 
 from negopt._array import (
@@ -24,6 +23,7 @@ from negopt._array import (
     scalars,
 )
 from negopt._options import check_choice, check_integer, check_number
+from negopt._random import Draws
 from negopt._types import Iterate, Oracle, Outcome, StepRule, saved
 from negopt.decisions import pairs
 from negopt.decisions.search import (
@@ -123,7 +123,7 @@ class WolfeSearch:
         iterate: Iterate,
         operator: Any,
         step_rule: StepRule,
-        rng: Generator,
+        rng: Draws,
     ) -> Outcome:
         """Search along the proposed direction."""
         step = step_rule.propose(iterate, operator, None, rng)

@@ -22,12 +22,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg.lapack import dgetrf, dgetrs, dsytrf, dsytrs
 
 from negopt._array import Array, device_of, dot, namespace_of, scalars, to_host
+from negopt._random import Draws
 from negopt._types import Iterate, Outcome, Step, saved
 from negopt.models.spectrum import Spectrum, spectral_step
 from negopt.vectors.primitives import (
@@ -37,9 +37,6 @@ from negopt.vectors.primitives import (
     products,
     slope_and_square,
 )
-
-if TYPE_CHECKING:
-    from numpy.random import Generator
 
 __all__ = ["LimitedModel", "PairMemory", "Weights", "forget", "new_pair_memory", "store_pair"]
 
@@ -383,6 +380,7 @@ class LimitedModel:
         self._keep: tuple[HostArray, HostArray, HostArray] | None = None
         self._inertia: int | None = None
         self._spectrum: Spectrum | None = None
+        self._shifted: tuple[float, _Factor] | None = None  # the shift factored last
 
     # --- small matrices ------------------------------------------------------------------
 
@@ -410,7 +408,8 @@ class LimitedModel:
                 ss, sy, yy = (part.diagonal()[single] for part in (self._ss, self._sy, self._yy))
                 size = abs(self.gamma)
                 # Where y = gamma s to rounding the difference of the columns is no direction.
-                real = size * ss - 2.0 * math.copysign(1.0, self.gamma) * sy + yy / size
+                with np.errstate(over="ignore"):  # a pair that is beyond float64 in units of gamma
+                    real = size * ss - 2.0 * math.copysign(1.0, self.gamma) * sy + yy / size
                 single = single[real > GENERATOR * (size * ss + yy / size)]
             kept = np.concatenate([single, double, m + double])
             self._keep = kept, single, m + single
@@ -511,7 +510,7 @@ class LimitedModel:
 
     # --- the step ----------------------------------------------------------------------------
 
-    def trust_step(self, iterate: Iterate, radius: float, rng: Generator) -> Step:
+    def trust_step(self, iterate: Iterate, radius: float, rng: Draws) -> Step:
         """Return the global minimiser of the model in the ball ``||s|| <= radius``."""
         memory, g, gamma = self.memory, iterate.g, self.gamma
         if memory.count == 0:
@@ -603,6 +602,7 @@ class LimitedModel:
                 return None
             length = math.sqrt(square)
             if length <= radius and (sigma == 0.0 or length >= ON_BOUNDARY * radius):
+                self._shifted = sigma, factor
                 return weights, scale, sigma
             if length > radius:
                 low = max(low, sigma)
@@ -630,7 +630,7 @@ class LimitedModel:
             return max(-float(ratios.min()), 0.0) + step
         return 4.0 * sigma
 
-    def _by_spectrum(self, iterate: Iterate, radius: float, rng: Generator) -> Step:
+    def _by_spectrum(self, iterate: Iterate, radius: float, rng: Draws) -> Step:
         return spectral_step(iterate, self.spectrum, radius, rng)
 
     # --- other products ------------------------------------------------------------------------
@@ -712,6 +712,26 @@ class LimitedModel:
             weights, scale = self.newton(products(self.memory.rows, v))
             return combine(weights, self.memory.rows, scale, v)
         return self.spectrum.solve(v, absolute=absolute, floor=floor)
+
+    def solve_shifted(self, v: Array, sigma: float) -> Array:
+        """Return ``(B + sigma I)^-1 v`` for a sigma with which that is regular.
+
+        What was factored for the last sigma is kept: first the multiplier of the model's own step.
+        """
+        memory = self.memory
+        if memory.count == 0:
+            return (1.0 / (self.gamma + sigma)) * v
+        around = products(memory.rows, v)
+        if self.convex and sigma == 0.0:
+            weights, scale = self.newton(around)
+            return combine(weights, memory.rows, scale, v)
+        if self._shifted is None or self._shifted[0] != sigma:
+            self._settle()
+            self._shifted = sigma, self._factor(sigma / self.gamma)
+        scale = 1.0 / (self.gamma + sigma)
+        weights = self._right(self._shifted[1].solve(self._right(around)))
+        weights *= scale
+        return combine(weights, memory.rows, scale, v)
 
 
 class _Factor:

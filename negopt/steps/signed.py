@@ -6,11 +6,12 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from numpy.random import Generator
 from scipy.linalg.blas import ddot
 
 from negopt._array import Array, inners, is_plain
+from negopt._bounds import Bound
 from negopt._options import check_choice, check_number
+from negopt._random import Draws
 from negopt._types import Iterate, Step
 from negopt.decisions import pairs
 
@@ -61,7 +62,7 @@ class Signed:
         check_number("angle", self.angle, 0.0, 0.5, open_high=True)
         check_number("floor", self.floor, 0.0, 1.0, open_low=True, open_high=True)
 
-    def propose(self, iterate: Iterate, operator: Any, bound: float | None, rng: Generator) -> Step:
+    def propose(self, iterate: Iterate, operator: Any, bound: Bound, rng: Draws) -> Step:
         """Return the direction as a step of length factor 1."""
         g = iterate.g
         units: Array | None = getattr(operator, "units", None)
