@@ -26,6 +26,7 @@ from negopt._result import notifier, wrap
 from negopt._resume import adopt
 from negopt._solver import Solver
 from negopt._types import State, Status
+from negopt.compiled import run_for
 from negopt.methods import METHODS, Method, choose
 
 __all__ = ["has_constraints", "minimize", "own_method", "solve"]
@@ -256,9 +257,6 @@ def solve(
                 )
             rules = method.curvature, method.globalize
             state = adopt(run.state, method.name, objective.x0, rules)
-            engine = _engine(solver, state) if state.k > 0 else None
-            if engine is not None:  # a check that was cut short begins again as it was
-                solver.space = engine.space
             solver.resume(state)
         allvecs = _loop(solver, state, callback)
     point = solver.finish(state)
@@ -314,7 +312,7 @@ def _loop(solver: Solver, state: State, callback: Callable[..., Any] | None) -> 
     """Step until a status is set; report each iteration."""
     run = solver.run
     notify = notifier(callback)
-    engine = _engine(solver, state) if state.status is None else None
+    loop = run_for(solver, state) if state.status is None else None
     xp = namespace_of(state.iterate.x)
     allvecs = [xp.asarray(state.iterate.x, copy=True)] if run.return_all else None
     recording = run.record or state.history is not None  # a resumed record goes on
@@ -328,10 +326,10 @@ def _loop(solver: Solver, state: State, callback: Callable[..., Any] | None) -> 
     while state.status is None:
         before = state.k
         heading = Heading(state) if recording else None
-        if engine is None:
+        if loop is None:
             solver.step(state)
         else:
-            engine.step(state, 1 if watched else sys.maxsize)
+            loop.step(state, 1 if watched else sys.maxsize)
         if state.k == before:  # a budget ended the run before the iteration was complete
             break
         if run.disp or recording:
@@ -355,17 +353,8 @@ def _loop(solver: Solver, state: State, callback: Callable[..., Any] | None) -> 
                     "Interrupted in the callback; this is the best point so far. Go on from here "
                     "with options={'state': res.state}."
                 )
-    if engine is not None:
-        engine.finish(state)
+    if loop is not None:
+        loop.finish(state)
     if run.disp:
         logger.info("%s", state.message)
     return allvecs
-
-
-def _engine(solver: Solver, state: State) -> Any:
-    """Return the fused engine where it knows the method and is wanted, else None."""
-    if solver.run.compiled is False:
-        return None
-    from negopt._fused.engine import engine_for  # with Numba behind it
-
-    return engine_for(solver, state.iterate.x)

@@ -1,0 +1,96 @@
+"""What a run and its second-order check decide at an accepted point."""
+
+from __future__ import annotations
+
+import math
+
+#: Trials that lower neither f nor the gradient, after which a run is given up.
+STALL = 100
+#: What the gradient has to fall to, as a share, to count as progress where f does not fall.
+FALL = 0.9
+#: Changes of f below this many roundings of f are noise.
+ROUNDINGS = 100.0
+#: Curvature below this share of the largest is zero, however accurate the products are.
+FLAT_SHARE = 1e-5
+
+# Why a run is over; what a curvature is.
+GOES_ON, TARGET, CONVERGED, UNBOUNDED, LIMIT = 0, 1, 2, 3, 4
+POSITIVE, FLAT, NEGATIVE = 1, 2, 3
+
+
+def progresses(f: float, best: float, gmax: float, before: float) -> bool:
+    """Tell whether an accepted point is lower than all before, or its gradient much smaller.
+
+    `before` is the gradient at the last progress, nan while there was none.
+    """
+    return f < best or gmax < FALL * before
+
+
+def why_over(
+    f: float, size: float, k: int, gtol: float, ftarget: float, bottom: float, maxiter: int
+) -> int:
+    """Tell whether a run ends at a point, and why; the first that holds.
+
+    Parameters
+    ----------
+    f, size : float
+        Value there, and the norm of the gradient that `gtol` bounds.
+    k : int
+        Iterations made.
+    gtol, ftarget : float
+    bottom : float
+        A value below it is taken for minus infinity.
+    maxiter : int
+    """
+    if f <= ftarget:
+        return TARGET
+    if size <= gtol:
+        return CONVERGED
+    if f < bottom:
+        return UNBOUNDED
+    if k >= maxiter:
+        return LIMIT
+    return GOES_ON
+
+
+def kind_of_curvature(lowest: float, largest: float, noise: float) -> int:
+    """Judge the smallest curvature found against the largest absolute one.
+
+    `noise` is the relative error of a Hessian product.
+    """
+    tolerance = max(FLAT_SHARE, 10.0 * noise) * largest
+    if lowest < -tolerance:
+        return NEGATIVE
+    return FLAT if lowest <= tolerance else POSITIVE
+
+
+def improves(f: float, size: float, f_before: float, size_before: float, eps: float) -> bool:
+    """Tell whether a Newton step at a minimum is taken: a smaller gradient, f not above noise."""
+    finite = math.isfinite(f) and math.isfinite(size)
+    return finite and f <= f_before + ROUNDINGS * eps * abs(f_before) and size < size_before
+
+
+def is_better_end(f: float, size: float, f_end: float, gtol: float) -> bool:
+    """Tell whether the lowest point seen is reported in place of the one the run has ended at.
+
+    A value lower by rounding alone does not replace a point that was checked, unless it is
+    stationary too.
+    """
+    return size <= gtol and f < f_end
+
+
+def units_differ(of_x: float, of_g: float, of_both: float) -> bool:
+    """Tell whether the variables are in different units.
+
+    Parameters
+    ----------
+    of_x, of_g, of_both : float
+        Variances of the logarithms of ``|x_i|``, of ``|g_i|`` and of ``|x_i g_i|``.
+
+    Notes
+    -----
+    A partial derivative has the unit of f over that of its variable.  If the variables are
+    in different units and x is of a typical size, ``|g_i|`` falls as ``|x_i|`` grows, and the
+    products are much more alike than the ``|g_i|``.
+    """
+    return of_x >= 1.0 and of_both < 0.49 * of_g
