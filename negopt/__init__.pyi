@@ -28,6 +28,7 @@ from ._callables import (
 )
 from ._minimize import minimize
 from ._types import OptimizeResult, Status
+from .compiled.precompile import precompile
 from .diagnostics.check import check_derivatives
 from .diagnostics.density import spectrum
 from .diagnostics.eigenpairs import leftmost_eigenpairs
@@ -65,6 +66,7 @@ __all__ = [
     "newton_cubic",
     "newton_krylov",
     "ogr",
+    "precompile",
     "problems",
     "sfn_exact",
     "sfn_lanczos",

@@ -1,4 +1,4 @@
-"""The command line: ``negopt compare | train | resume | check | methods``.
+"""The command line: ``negopt compare | train | resume | check | methods | precompile``.
 
 Each subcommand lives in a module of its own and is imported when it is called, so
 ``negopt --help`` is quick and `import negopt` stays light.
@@ -58,9 +58,12 @@ def _dispatch(options: object) -> int:
         from negopt.cli._check import check as run
     elif command == "methods":
         from negopt.cli._methods import methods as run
+    elif command == "precompile":
+        from negopt.cli._precompile import precompile as run
     else:
         raise UsageError(
-            "which command? compare, train, resume, check or methods; see negopt --help"
+            "which command? compare, train, resume, check, methods or precompile; "
+            "see negopt --help"
         )
     return run(options)
 

@@ -27,6 +27,8 @@ from negopt._options import RunOptions
 if TYPE_CHECKING:
     from negopt._solver import Solver
     from negopt._types import State
+    from negopt.compiled.jitted import Target
+    from negopt.compiled.memory import Adapter
     from negopt.compiled.rows import Rows
     from negopt.compiled.run import Run
 
@@ -54,12 +56,12 @@ def run_for(solver: Solver, state: State) -> Run | None:
     objective = solver.objective
     if not is_plain(state.iterate.x) or solver.difference is not None:
         return None
-    target = _target(solver.method, solver.run, objective, objective.args, objective.n)
-    if target is None:
+    found = _compiled(solver.method, solver.run, objective, objective.args, objective.n)
+    if found is None:
         return None
     from negopt.compiled.run import Run
 
-    return Run(solver, state, target)
+    return Run(solver, *found)
 
 
 def rows_for(
@@ -80,12 +82,13 @@ def rows_for(
     n = int(starts.shape[1])
     if run.certify and run.certify_products > 0 and n > check_size(run, n):
         return None
-    target = _target(method, run, objective, common, n, each)
-    if target is None:
+    found = _compiled(method, run, objective, common, n, each)
+    if found is None:
         return None
     from negopt.compiled.rows import Rows
 
-    return Rows(method, run, objective, target, starts)
+    adapter, target = found
+    return Rows(adapter, method, run, objective, target, starts)
 
 
 #: Up to here the Hessian is formed in full, in compiled code, where its products allow it.
@@ -98,15 +101,15 @@ def check_size(run: RunOptions, n: int) -> int:
     return n if wanted and n <= min(WHOLE, run.certify_products) else 0
 
 
-def _target(
+def _compiled(
     method: Method,
     run: RunOptions,
     objective: Objective,
     args: tuple[Any, ...],
     n: int,
     each: tuple[Any, ...] = (),
-) -> Any:
-    """Return the objective for the kernel, and see to it that both are compiled, or None."""
+) -> tuple[Adapter, Target] | None:
+    """Return the adapter of the method and the objective for the kernel, compiled, or None."""
     functions = objective.functions()
     if run.compiled is False or run.xrtol > 0.0 or run.norm not in (2, np.inf):
         return None
@@ -114,7 +117,8 @@ def _target(
         return None
     from negopt.compiled.memory import adapter_for
 
-    if adapter_for(method) is None:
+    adapter = adapter_for(method)
+    if adapter is None:
         return None
     begun = time.monotonic()
     with _LOCK:
@@ -125,4 +129,4 @@ def _target(
         if made is not None:
             KERNEL.compile()
     objective.grant(time.monotonic() - begun)
-    return made
+    return None if made is None else (adapter, made)

@@ -72,6 +72,7 @@ class Kernel:
 
     def __init__(self, function: Any, title: str, example: Callable[[], tuple[Any, ...]]) -> None:
         self.function, self.title, self._example = function, title, example
+        self._compiled: Any = None
 
     @functools.cached_property
     def _dispatcher(self) -> Any:
@@ -88,19 +89,20 @@ class Kernel:
     @property
     def is_ready(self) -> bool:
         """Whether nothing has to be compiled: it is in this process, or on disk."""
-        if self._dispatcher.signatures:
+        if self._compiled is not None:
             return True
         file = getattr(getattr(self._dispatcher, "_cache", None), "_cache_file", None)
         return file is not None and bool(file._load_index())
 
     def compile(self) -> Any:
         """Return the compiled function; say so in the log where it has to be compiled first."""
-        if not self._dispatcher.signatures:
+        if self._compiled is None:
             if not self.is_ready:
                 logger.info("compiling %s: some seconds, once on this machine", self.title)
             self._dispatcher.compile(tuple(map(numba.typeof, self._example())))
             self._dispatcher.disable_compile()
-        return self._dispatcher
+            self._compiled = self._dispatcher
+        return self._compiled
 
 
 @functools.cache

@@ -39,6 +39,9 @@ HEAD = 8
 # wrong length.  The last two are looked at again, and said, in Python.
 OK, RAISED, SHAPE = 0, 1, 2
 
+#: The type of no arguments at all.
+NO_ARGUMENTS = numba.typeof(((), ()))
+
 #: How many times f is evaluated per variable, and the power of eps in the step.
 _DIFFERENCES = {"2-point": (1, 1.0 / 2.0), "3-point": (2, 1.0 / 3.0)}
 
@@ -57,9 +60,11 @@ class Target:
     """
 
     def __init__(self, function: Any, args: tuple[Any, ...], ty: Any, n: int) -> None:
-        size, store = _store(ty)
-        place = np.zeros(size // 8 + 1, dtype=np.int64)
-        store(args, place.ctypes.data)
+        place = np.zeros(1, dtype=np.int64)
+        if ty is not NO_ARGUMENTS:
+            size, store = _store(ty)
+            place = np.zeros(size // 8 + 1, dtype=np.int64)
+            store(args, place.ctypes.data)
         self._alive = function, args, place  # what the addresses point to
         self.address = int(function.address)
         self.parallel = False
@@ -104,14 +109,15 @@ def target(
     functions = [f for f in (value, gradient) if f is not None]
     if not all(isinstance(f, Dispatcher) for f in functions):
         return None
-    given = (tuple(each), tuple(args))
-    try:
-        ty = numba.typeof(given)
-    except (TypeError, ValueError, NotImplementedError):
-        return None
-    if not _is_plain(ty):
-        return None
-    function = _build(value, gradient, scheme, ty)
+    given, ty = (tuple(each), tuple(args)), NO_ARGUMENTS
+    if given != ((), ()):  # looking at types is slow, and this is the usual case
+        try:
+            ty = numba.typeof(given)
+        except (TypeError, ValueError, NotImplementedError):
+            return None
+        if not _is_plain(ty):
+            return None
+    function = _build(value, gradient, scheme, None if ty is NO_ARGUMENTS else ty)
     if function is None:
         return None
     made = Target(function, given, ty, n)
@@ -235,8 +241,9 @@ def _build(fun: Any, jac: Any, scheme: str, ty: Any) -> Any:
     """Compile an objective to a C function; None when Numba cannot.
 
     `ty` is the type of the pair (arrays whose ``head[ROW]``-th entries are the first arguments,
-    tuple of the other arguments).
+    tuple of the other arguments), None where both are empty.
     """
+    ty = NO_ARGUMENTS if ty is None else ty
     logger.info("compiling %r for negopt's loop: once in this process", fun.__name__)
     pointer = types.CPointer(types.float64)
     signature = types.float64(pointer, pointer, types.CPointer(types.int64))

@@ -15,6 +15,7 @@ import numpy as np
 
 from negopt.compiled import linear
 from negopt.compiled._build import Kernel, part, plain
+from negopt.compiled.linear import EPS
 from negopt.compiled.jitted import GRADIENTS, HALT, HEAD, OK, ROW, STATUS, VALUES, call
 from negopt.decisions import endings as e
 from negopt.decisions import pairs as p
@@ -22,8 +23,6 @@ from negopt.decisions import search as s
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
-
-EPS = 2.220446049250313e-16
 
 
 class Work(NamedTuple):
@@ -852,9 +851,12 @@ def new_batch(starts: FloatArray, w: Work) -> Batch:
     )
 
 
+#: What a run hands over in place of a batch.
+NO_BATCH = new_batch(np.zeros((0, 1)), new_work(1))
+
+
 def _example() -> tuple[Any, ...]:
-    w = new_work(1)
-    return 0, 1, 0, np.zeros(HEAD + 2, dtype=np.int64), w, new_batch(np.zeros((0, 1)), w), 0
+    return 0, 1, 0, np.zeros(HEAD + 2, dtype=np.int64), new_work(1), NO_BATCH, 0
 
 
 #: `solve`, compiled when it is first wanted.

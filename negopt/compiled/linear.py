@@ -16,6 +16,8 @@ from negopt.compiled._build import plain, reduction
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
+EPS = 2.220446049250313e-16
+
 #: Entries of a block, of which three fit into the nearest cache.
 BLOCK = 1024
 
@@ -186,7 +188,7 @@ def three_sums(
     one = 0.0
     two = 0.0
     three = 0.0
-    for i in range(begin, end):
+    for i in range(np.uint64(begin), np.uint64(end)):  # N.B. a sign would have to be looked at
         one += row[i] * a[i]
         two += row[i] * b[i]
         three += row[i] * c[i]
@@ -224,14 +226,14 @@ def combine_rows(
     m = rows.shape[0] // 2
     for begin in range(0, v.shape[0], BLOCK):
         end = min(begin + BLOCK, v.shape[0])
-        for i in range(begin, end):
+        for i in range(np.uint64(begin), np.uint64(end)):
             out[i] = a * v[i]
         for slot in range(count):
             s = rows[slot]
             y = rows[m + slot]
             by_s = weights[slot]
             by_y = weights[m + slot]
-            for i in range(begin, end):
+            for i in range(np.uint64(begin), np.uint64(end)):
                 out[i] += by_s * s[i] + by_y * y[i]
 
 
@@ -300,8 +302,9 @@ def add_square(store: FloatArray, first: int, v: FloatArray, sign: float) -> Non
     n = v.shape[0]
     for i in range(n):
         a = sign * v[i]
+        row = store[first + i]
         for j in range(n):
-            store[first + i, j] += a * v[j]
+            row[j] += a * v[j]
 
 
 @plain
@@ -321,8 +324,11 @@ def bfgs_update(
     for i in range(n):
         w[i] = along * s[i] - w[i] / sy
     for i in range(n):  # the same two products at (i, j) and (j, i) keep it symmetric
+        a = w[i]
+        b = s[i]
+        row = store[first + i]
         for j in range(n):
-            store[first + i, j] += w[i] * s[j] + s[i] * w[j]
+            row[j] += a * s[j] + b * w[j]
 
 
 @plain
@@ -354,7 +360,7 @@ def eigen(v: FloatArray, first: int, n: int) -> bool:
         for i in range(n):
             for j in range(i):
                 off += v[a + i, j] * v[a + i, j]
-        if off <= 1e-34 * total:
+        if off <= EPS * EPS * total:
             return True
         for i in range(n):
             for j in range(i + 1, n):
@@ -377,4 +383,6 @@ def eigen(v: FloatArray, first: int, n: int) -> bool:
                         y = v[b + j, k]
                         v[b + i, k] = c * x - s * y
                         v[b + j, k] = s * x + c * y
+                v[a + i, j] = 0.0
+                v[a + j, i] = 0.0
     return False

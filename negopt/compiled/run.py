@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from negopt import compiled
 from negopt._differences import product_error
 from negopt._method import Method
 from negopt._objective import Objective
 from negopt._options import RunOptions
 from negopt._solver import Solver
 from negopt._types import BudgetExhausted, Certificate, Iterate, Outcome, State
+from negopt.compiled import check_size
 from negopt.compiled import kernel as k
 from negopt.compiled.jitted import GRADIENTS, OK, STATUS, VALUES, Target
-from negopt.compiled.memory import adapter_for
+from negopt.compiled.memory import Adapter
+from negopt.globalize.wolfe import WolfeSearch
+from negopt.steps.signed import Signed
 
 __all__ = ["Run", "workspace"]
 
@@ -32,19 +34,18 @@ ENDLESS = 2**62
 
 
 def workspace(
-    method: Method, run: RunOptions, objective: Objective, n: int, memory: Any
+    adapter: Adapter, method: Method, run: RunOptions, objective: Objective, n: int, memory: Any
 ) -> k.Work:
     """Return a workspace with the constants of a method and of a run."""
-    adapter, search, step = adapter_for(method), method.globalize, method.step
-    check = compiled.check_size(run, n) if not objective.exact_products else 0
-    w = adapter.work(n, memory, search.maxls, check)  # type: ignore[union-attr, attr-defined]
+    search = cast(WolfeSearch, method.globalize)
+    check = check_size(run, n) if not objective.exact_products else 0
+    w = adapter.work(n, memory, search.maxls, check)
     ints, reals = w.ints, w.reals
     ints[k.CHECK] = check > 0
     ints[k.EUCLIDEAN] = run.norm == 2
-    ints[k.STRONG], ints[k.MAXLS] = search.wolfe == "strong", search.maxls  # type: ignore[attr-defined]
-    for name in ("c1", "c2", "expand"):
-        reals[getattr(k, name.upper())] = getattr(search, name)
-    reals[k.ANGLE] = step.angle  # type: ignore[attr-defined]
+    ints[k.STRONG], ints[k.MAXLS] = search.wolfe == "strong", search.maxls
+    reals[k.C1], reals[k.C2], reals[k.EXPAND] = search.c1, search.c2, search.expand
+    reals[k.ANGLE] = cast(Signed, method.step).angle
     reals[k.FTARGET] = run.ftarget
     reals[k.LOWEST], reals[k.STALLED_GMAX] = math.inf, math.nan
     error = product_error(k.EPS, objective.scheme or "")
@@ -62,18 +63,18 @@ class Run:
     ----------
     solver : Solver
         Decides what the loop hands back.
-    state : State
+    adapter : Adapter
+        How the memory of the method's curvature travels.
     target : Target
         The objective.
     """
 
-    def __init__(self, solver: Solver, state: State, target: Target) -> None:
+    def __init__(self, solver: Solver, adapter: Adapter, target: Target) -> None:
         self.solver, self.target = solver, target
-        self._adapter: Any = adapter_for(solver.method)
+        self._adapter = adapter
         self._slice = 1  # evaluations that are made at a time: as many as fit into SLICE
         self._iterate: Iterate | None = None  # what the workspace holds, as it was written out
         self._work: Any = None
-        self._batch: Any = None
 
     def step(self, state: State, iterations: int = 1) -> State:
         """Go on for as many iterations; sets ``state.status`` when the run is over."""
@@ -121,9 +122,8 @@ class Run:
         while task == k.SPENT:
             begun, values, gradients = time.perf_counter(), int(head[VALUES]), int(head[GRADIENTS])
             calls = min(self._slice * objective.evaluation_cost, objective.allowance())
-            task = int(
-                solve(0, 1, self.target.address, head, self._work, self._batch, values + calls)
-            )
+            limit = values + calls
+            task = int(solve(0, 1, self.target.address, head, self._work, k.NO_BATCH, limit))
             objective.spend(int(head[VALUES]) - values, int(head[GRADIENTS]) - gradients)
             # From one evaluation to as many as fit, carefully: the first may be a fast one.
             elapsed, most = time.perf_counter() - begun, 64 * self._slice
@@ -167,8 +167,9 @@ class Run:
         solver, objective = self.solver, self.solver.objective
         assert solver.limits is not None
         n, limits = objective.n, solver.limits
-        self._work = w = workspace(solver.method, solver.run, objective, n, state.memory)
-        self._batch = k.new_batch(np.zeros((0, n)), w)
+        self._work = w = workspace(
+            self._adapter, solver.method, solver.run, objective, n, state.memory
+        )
         self._adapter.load(state.memory, w)
         ints, reals = w.ints, w.reals
         self._put(0, state.iterate)

@@ -1,0 +1,68 @@
+"""Compile all of negopt's own kernels ahead, for images of machines and for clusters."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from collections.abc import Iterable
+
+__all__ = ["precompile"]
+
+#: Every kernel that negopt may compile: module and name.
+KERNELS = (("negopt.compiled.kernel", "KERNEL"),)
+
+
+def precompile(progress: bool = True) -> list[str]:
+    """Compile the kernels of negopt that are not on disk yet, and say which.
+
+    Without it they are compiled when they are first wanted, which only objectives written with
+    ``numba.njit`` ask for; those are compiled in each process in any case.
+
+    Parameters
+    ----------
+    progress : bool, default True
+        Write a line for each kernel to stderr, and a bar where rich is installed and stderr is a
+        terminal.
+
+    Returns
+    -------
+    list of str
+        What was compiled.
+
+    Raises
+    ------
+    ImportError
+        Without Numba.
+
+    Notes
+    -----
+    Compiled code goes to ``NUMBA_CACHE_DIR``, to the folder of the package, or to that of
+    the user, the first that can be written.  It is valid for this kind of processor and these
+    versions of negopt and Numba.
+    """
+    made = []
+    for module, name in _with_bar(KERNELS, progress):
+        kernel = getattr(importlib.import_module(module), name)
+        begun, known = time.perf_counter(), kernel.is_ready
+        kernel.compile()
+        if not known:
+            made.append(kernel.title)
+        if progress:
+            took = "on disk already" if known else f"{time.perf_counter() - begun:.1f} s"
+            print(f"{kernel.title}: {took}", file=sys.stderr)
+    return made
+
+
+def _with_bar(
+    kernels: Iterable[tuple[str, str]], wanted: bool
+) -> Iterable[tuple[str, str]]:
+    """Return the kernels, under a progress bar in a terminal."""
+    if not (wanted and sys.stderr.isatty()):
+        return kernels
+    try:
+        from rich.console import Console
+        from rich.progress import track
+    except ImportError:
+        return kernels
+    return track(list(kernels), "compiling", console=Console(stderr=True), transient=True)
