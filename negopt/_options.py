@@ -133,7 +133,10 @@ class RunOptions:
     return_all: bool = field(default=False, metadata=_doc("keep res.allvecs, the iterates"))
     compiled: Any = field(
         default="auto",
-        metadata=_doc("compiled kernels between evaluations: 'auto', True or False"),
+        metadata=_doc(
+            "whether objectives jitted by Numba run in the compiled loop, with the methods that it "
+            "knows: 'auto' and True do, False calls them from Python"
+        ),
     )
     eps: Any = field(default=None, metadata=_doc("absolute step of gradient differences"))
     finite_diff_rel_step: Any = field(

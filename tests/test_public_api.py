@@ -49,6 +49,7 @@ PUBLIC = {
     "newton_cubic",
     "newton_krylov",
     "ogr",
+    "precompile",
     "problems",
     "sfn_exact",
     "sfn_lanczos",

@@ -47,8 +47,6 @@ class Training:
     fit : FitState
     feed : Feed or None
         None takes every step on all data: that is `minimize`.
-    engine : object or None
-        The compiled engine of a run on all data.
     epochs : float
         Epochs after which a run on batches ends.
     patience : int or None
@@ -66,7 +64,6 @@ class Training:
         fit: FitState,
         *,
         feed: Feed | None,
-        engine: Any,
         epochs: float,
         patience: int | None,
         measures: Any,
@@ -75,7 +72,7 @@ class Training:
         every: int | None,
     ) -> None:
         self.solver, self.objective, self.fit, self.feed = solver, objective, fit, feed
-        self.engine, self.epochs, self.patience = engine, epochs, patience
+        self.epochs, self.patience = epochs, patience
         self.measures, self.watches, self.path, self.every = measures, watches, path, every
         self.latest: dict[str, float] = {}
         self._pair_gradients = 0
@@ -112,8 +109,6 @@ class Training:
             if (fit.epoch, fit.batch) == before:  # a budget ended the run before the step was done
                 break
             self._save_now_and_then(ended=fit.epoch != before[0])
-        if self.engine is not None:
-            self.engine.finish(state)
         if self.path is not None:
             self.save()
 
@@ -124,10 +119,7 @@ class Training:
         begin, work = state.iterate, self._work()
         before, figures = state.k, (begin.f, begin.gmax)
         self._heading = Heading(state)
-        if self.engine is None:
-            solver.step(state)
-        else:
-            self.engine.step(state)
+        solver.step(state)
         if state.k > before:
             self._spend(work, 1.0, 1.0)
             self._done(*figures, 1.0, self.objective)
@@ -331,8 +323,6 @@ class Training:
 
     def save(self) -> None:
         """Write the run to its file."""
-        if self.engine is not None:
-            self.engine.finish(self.state)
         if hasattr(self.objective, "buffers"):
             self.fit.buffers = self.objective.buffers()
         _fit_state.save(self.path, self.fit, self.solver.rng)

@@ -38,7 +38,6 @@ __all__ = [
     "begin",
     "check_objective",
     "data_of",
-    "engine_of",
     "feed_of",
     "measures_of",
     "method_of",
@@ -265,15 +264,6 @@ def measures_of(whole: Any, validation: Any, metrics: Metrics, patience: int | N
     return Measures(there, dict(metrics), validates=validation is not None)
 
 
-def engine_of(solver: Solver, state: State) -> Any:
-    """Return the compiled engine where `minimize` would take it."""
-    if solver.run.compiled is False:
-        return None
-    from negopt._fused.engine import engine_for  # with Numba behind it
-
-    return engine_for(solver, state.iterate.x)
-
-
 def begin(
     whole: Any,
     start: Array,
@@ -309,9 +299,6 @@ def begin(
         _check_same(first, kept.solver.iterate)
         if kept.buffers is not None and hasattr(whole, "load_buffers"):
             whole.load_buffers(kept.buffers)
-        engine = engine_of(solver, kept.solver) if feed is None and kept.solver.k > 0 else None
-        if engine is not None:  # a check that was cut short begins again as it was
-            solver.space = engine.space
         state = solver.resume(kept.solver)
         if feed is None and epochs is not None and solver.limits is not None:
             solver.limits = dataclasses.replace(solver.limits, first=0)

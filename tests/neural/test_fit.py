@@ -38,25 +38,18 @@ def facts(message: str) -> str:
     return message.partition(". Raise")[0].partition("; raise")[0]
 
 
-#: What the compiled engine can run.
-FUSED = ["dqn-wolfe-pm", "lqn-tr", "lsr1-tr", "lsr1-wolfe-pm"]
-
-
-@pytest.mark.parametrize(
-    ("method", "compiled"), [*((m, False) for m in METHODS), *((m, True) for m in FUSED)]
-)
-def test_all_data_is_minimize(method: str, compiled: bool) -> None:
+@pytest.mark.parametrize("method", METHODS)
+def test_all_data_is_minimize(method: str) -> None:
     objective, _ = split(80)
     x0 = objective.x0(rng=3)
-    options = {"compiled": compiled}
-    res = fit(objective, x0, method=method, epochs=6, options=options, rng=5)
+    res = fit(objective, x0, method=method, epochs=6, rng=5)
     path: list[Any] = []
     ref = minimize(
         objective,
         x0,
         method=method,
         callback=lambda intermediate_result: path.append(intermediate_result.fun),
-        options={**options, "maxiter": 6, "rng": 5, "record": True},
+        options={"maxiter": 6, "rng": 5, "record": True},
     )
     assert np.array_equal(res.x, ref.x)
     assert np.array_equal(res.jac, ref.jac)
