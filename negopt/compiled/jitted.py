@@ -27,12 +27,12 @@ from numba.core.dispatcher import Dispatcher
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, overload
 
-__all__ = ["GRADIENTS", "HALT", "HEAD", "OK", "ROW", "STATUS", "VALUES", "Target", "call", "target"]
+__all__ = ["GRADIENTS", "GRADIENT_ONLY", "HALT", "HEAD", "OK", "ROW", "STATUS", "VALUES", "Target", "call", "target"]
 
 logger = logging.getLogger("negopt")
 
 # Names in `head`; x for the user's function is behind them.
-N, STATUS, ROW, ARGS, VALUES, GRADIENTS, HALT = range(7)
+N, STATUS, ROW, ARGS, VALUES, GRADIENTS, HALT, GRADIENT_ONLY = range(8)
 HEAD = 8
 
 # Values of ``head[STATUS]``: all is well; the user's function raised; its gradient has the
@@ -310,11 +310,13 @@ def _with_gradient(fun: Any, jac: Any, ty: Any) -> Any:
 
     @numba.njit  # type: ignore[untyped-decorator]
     def one_by_one(x: Any, g: Any, head: Any) -> float:
-        head[VALUES] += 1
-        f = float(call_at(fun, x, head))
-        if not math.isfinite(f):
-            g[:] = math.nan
-            return f
+        f = 0.0
+        if head[GRADIENT_ONLY] == 0:
+            head[VALUES] += 1
+            f = float(call_at(fun, x, head))
+            if not math.isfinite(f):
+                g[:] = math.nan
+                return f
         head[GRADIENTS] += 1
         return f if _spread(call_at(jac, x, head), g, head) else math.nan
 

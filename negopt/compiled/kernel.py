@@ -16,7 +16,7 @@ import numpy as np
 from negopt.compiled import linear
 from negopt.compiled._build import Kernel, part, plain
 from negopt.compiled.linear import EPS
-from negopt.compiled.jitted import GRADIENTS, HALT, HEAD, OK, ROW, STATUS, VALUES, call
+from negopt.compiled.jitted import GRADIENT_ONLY, GRADIENTS, HALT, HEAD, OK, ROW, STATUS, VALUES, call
 from negopt.decisions import endings as e
 from negopt.decisions import pairs as p
 from negopt.decisions import search as s
@@ -605,7 +605,9 @@ def form_column(w: Work, address: int, head: IntArray) -> bool:
     for _ in range(2):
         linear.scale_to(1.0, x, z)
         z[i] += step
+        head[GRADIENT_ONLY] = 1  # where it is given by itself
         call(address, z, ahead, head)
+        head[GRADIENT_ONLY] = 0
         if head[STATUS] != OK:
             return False
         total = 0.0
@@ -650,8 +652,9 @@ def check(w: Work, address: int, head: IntArray, limit: int) -> int:
     """Make the second-order check, and take the Newton step where that improves on the iterate."""
     ints, figures, v = w.ints, w.figures, w.vectors
     here, n = ints[ITERATE], w.vectors.shape[1]
+    begun = ints[COLUMN]
     while ints[COLUMN] < n:
-        if head[VALUES] >= limit or head[HALT] != 0:
+        if head[VALUES] + ints[COLUMN] - begun >= limit or head[HALT] != 0:
             return SPENT
         if not form_column(w, address, head):
             return UNCERTAIN
