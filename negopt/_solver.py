@@ -313,9 +313,7 @@ class Solver:
         limit, known, drawn = run.certify_products, self.objective.best, None
         try:
             if hessian is not None or in_one_piece(self.objective.n, limit):
-                certificate, newton = certify(
-                    self.objective, here, None, limit, hessian=hessian
-                )
+                certificate, newton = certify(self.objective, here, None, limit, hessian=hessian)
             else:
                 drawn = self.rng.bit_generator.state
                 certificate, newton = certify(

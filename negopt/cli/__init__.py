@@ -62,8 +62,7 @@ def _dispatch(options: object) -> int:
         from negopt.cli._precompile import precompile as run
     else:
         raise UsageError(
-            "which command? compare, train, resume, check, methods or precompile; "
-            "see negopt --help"
+            "which command? compare, train, resume, check, methods or precompile; see negopt --help"
         )
     return run(options)
 

@@ -110,4 +110,3 @@ def _sources() -> str:
     here = pathlib.Path(__file__).parent
     files = [*sorted(here.glob("*.py")), *sorted((here.parent / "decisions").glob("*.py"))]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
-

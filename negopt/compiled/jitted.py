@@ -27,7 +27,19 @@ from numba.core.dispatcher import Dispatcher
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, overload
 
-__all__ = ["GRADIENTS", "GRADIENT_ONLY", "HALT", "HEAD", "OK", "ROW", "STATUS", "VALUES", "Target", "call", "target"]
+__all__ = [
+    "GRADIENTS",
+    "GRADIENT_ONLY",
+    "HALT",
+    "HEAD",
+    "OK",
+    "ROW",
+    "STATUS",
+    "VALUES",
+    "Target",
+    "call",
+    "target",
+]
 
 logger = logging.getLogger("negopt")
 

@@ -16,7 +16,17 @@ import numpy as np
 from negopt.compiled import linear
 from negopt.compiled._build import Kernel, part, plain
 from negopt.compiled.linear import EPS
-from negopt.compiled.jitted import GRADIENT_ONLY, GRADIENTS, HALT, HEAD, OK, ROW, STATUS, VALUES, call
+from negopt.compiled.jitted import (
+    GRADIENT_ONLY,
+    GRADIENTS,
+    HALT,
+    HEAD,
+    OK,
+    ROW,
+    STATUS,
+    VALUES,
+    call,
+)
 from negopt.decisions import endings as e
 from negopt.decisions import pairs as p
 from negopt.decisions import search as s
@@ -324,7 +334,9 @@ def learn_dense(w: Work, here: int, new: int) -> bool:
         reals[GAMMA] = p.bfgs_scale(inside_yy, sy)
         kept = True
     if ints[HAS_SR1] == 0:
-        linear.set_diagonal(w.store, SR1 * n, p.sr1_scale(inside_ss, inside_yy, sy), units, in_units)
+        linear.set_diagonal(
+            w.store, SR1 * n, p.sr1_scale(inside_ss, inside_yy, sy), units, in_units
+        )
         ints[HAS_SR1] = 1
     linear.image(w.store, SR1 * n, y, r)
     linear.subtract(step, r, r)
@@ -462,9 +474,9 @@ def form_trial(w: Work) -> int:
         twin = -1
         for i in range(POINTS, POINTS + ints[KNOWN]):
             step = figures[i, 0]
-            if p.is_unresolved(
-                abs(step - alpha) * w.reals[LENGTH], xnorm
-            ) and linear.is_same_step(x, sign * step, d, v[2 * trial]):
+            if p.is_unresolved(abs(step - alpha) * w.reals[LENGTH], xnorm) and linear.is_same_step(
+                x, sign * step, d, v[2 * trial]
+            ):
                 twin = i
                 break
         if twin < 0:
@@ -764,9 +776,7 @@ def end_row(w: Work, b: Batch, i: int, head: IntArray, task: int) -> None:
     b.status[i] = LIMIT_STATUS
     if ended == e.CONVERGED:
         b.status[i] = CONVERGED_STATUS
-        if not e.is_better_end(
-            figures[point, F], size_of(w, point), figures[here, F], reals[GTOL]
-        ):
+        if not e.is_better_end(figures[point, F], size_of(w, point), figures[here, F], reals[GTOL]):
             point = here
     elif ended == e.TARGET:
         b.status[i] = TARGET_STATUS

@@ -196,9 +196,7 @@ def three_sums(
 
 
 @plain
-def multiply_rows(
-    rows: FloatArray, count: int, slot: int, g: FloatArray, gram: FloatArray
-) -> None:
+def multiply_rows(rows: FloatArray, count: int, slot: int, g: FloatArray, gram: FloatArray) -> None:
     """Write the products of the rows of `count` slots with s and y of one, and with g.
 
     They go to the rows of `gram` behind those of the products among the rows.

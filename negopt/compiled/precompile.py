@@ -54,9 +54,7 @@ def precompile(progress: bool = True) -> list[str]:
     return made
 
 
-def _with_bar(
-    kernels: Iterable[tuple[str, str]], wanted: bool
-) -> Iterable[tuple[str, str]]:
+def _with_bar(kernels: Iterable[tuple[str, str]], wanted: bool) -> Iterable[tuple[str, str]]:
     """Return the kernels, under a progress bar in a terminal."""
     if not (wanted and sys.stderr.isatty()):
         return kernels

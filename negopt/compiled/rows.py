@@ -85,9 +85,7 @@ class Rows:
         t = self.table
         x, g, (f0, gtol) = t.x[i], t.g[i], t.begun[i].tolist()
         point = Iterate(x, float(t.f[i]), g, float(np.linalg.norm(g)), float(np.max(np.abs(g))))
-        limits = Limits(
-            gtol, float(self.run.norm), 0.0, float(self.run.ftarget), self.maxiter, f0
-        )
+        limits = Limits(gtol, float(self.run.norm), 0.0, float(self.run.ftarget), self.maxiter, f0)
         if t.status[i] == Status.LIMIT:  # N.B. the lowest point may be a stationary one
             limits = Limits(-1.0, limits.order, 0.0, -math.inf, self.maxiter, f0)
             text = stop(point, limits, self.maxiter, None)[1]  # type: ignore[index]
