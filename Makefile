@@ -21,7 +21,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SPEC := pyproject.toml setup.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test frameworks coverage lint format types layers docstrings review docs asv-smoke check-all clean
+.PHONY: help demo test frameworks coverage lint format table types layers docstrings review docs asv-smoke check-all clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -71,6 +71,9 @@ lint: $(VENV)/.stamp-lint ## style, format, spelling
 format: $(VENV)/.stamp-lint ## repair style and format
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+table: $(VENV)/.stamp-core ## write what follows from the table of methods: names in the stub, the README's table
+	$(BIN)/python docs/from_table.py
 
 types: $(VENV)/.stamp-lint ## mypy --strict
 	$(BIN)/mypy --strict

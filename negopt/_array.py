@@ -24,6 +24,7 @@ from array_api_compat import (
     is_torch_array,
     to_device,
 )
+from scipy.linalg.blas import ddot
 
 numpy_namespace: Any = np
 if not hasattr(np, "astype"):
@@ -42,6 +43,8 @@ __all__ = [
     "eps_of",
     "float64_rows_dot",
     "from_host",
+    "inner",
+    "inners",
     "is_array",
     "is_plain",
     "library_of",
@@ -52,8 +55,13 @@ __all__ = [
     "to_host_value",
 ]
 
+#: Machine epsilon of float64.
+EPS = 2.0**-52
+
 #: An array of any supported library (NumPy, CuPy, torch, array-api-strict).
 Array = Any
+
+_FLOAT64 = np.dtype(np.float64)
 
 # Columns per block when float32 rows are multiplied in float64: large enough to
 # keep BLAS busy, small enough that the float64 copies stay in cache.
@@ -90,6 +98,8 @@ def library_of(x: Array) -> str:
 
 def eps_of(x: Array) -> float:
     """Return the machine epsilon of the floating-point type of `x`."""
+    if is_plain(x):
+        return EPS
     return float(namespace_of(x).finfo(x.dtype).eps)
 
 
@@ -255,7 +265,7 @@ def to_host(x: Array) -> np.ndarray[Any, np.dtype[np.float64]]:
 
 def is_plain(x: Any) -> bool:
     """Tell whether `x` is what compiled code takes as it is: a float64 NumPy array."""
-    return type(x) is np.ndarray and x.dtype == np.float64
+    return type(x) is np.ndarray and x.dtype == _FLOAT64
 
 
 def to_host_value(step: Any) -> Any:
@@ -296,7 +306,21 @@ def dot(x: Array, y: Array) -> Any:
     xp = namespace_of(x, y)
     if x.dtype == xp.float64:
         return x @ y
+    if isinstance(x, np.ndarray):  # in float64 from the start, a buffer at a time: no overflow
+        return np.einsum("i,i->", x, y, dtype=np.float64)
     return xp.sum(x * y, dtype=xp.float64)
+
+
+def inner(x: Array, y: Array) -> float:
+    """Return ``x'y`` as a float."""
+    return ddot(x, y) if is_plain(x) else scalars(dot(x, y))[0]
+
+
+def inners(left: tuple[Array, ...], right: tuple[Array, ...]) -> tuple[float, ...]:
+    """Return ``x'y`` of each x in `left` and its partner in `right`, with one device read."""
+    if is_plain(left[0]):
+        return tuple(map(ddot, left, right))
+    return scalars(*map(dot, left, right))
 
 
 def norm(x: Array) -> float:

@@ -2,37 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
 from negopt._minimize import has_constraints, minimize, own_method, solve
 from negopt._options import RunOptions, option_table
 from negopt.methods import METHODS, Method
 
-__all__ = [
-    "MethodCallable",
-    "adam",
-    "bfgs_wolfe",
-    "dqn_wolfe_pm",
-    "gd",
-    "gd_armijo",
-    "lbfgs_wolfe",
-    "lqn_tr",
-    "lsr1_damped",
-    "lsr1_tr",
-    "lsr1_wolfe_pm",
-    "new_q_newton",
-    "newton_cubic",
-    "newton_krylov",
-    "ogr",
-    "sfn_exact",
-    "sfn_lanczos",
-    "sfn_series",
-    "show_options",
-    "sr1_tr",
-    "sr1_wolfe_pm",
-    "tr_ellipsoid",
-]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from scipy.optimize import OptimizeResult
 
 
 class MethodCallable:
@@ -52,17 +31,17 @@ class MethodCallable:
     def __call__(
         self,
         fun: Any,
-        x0: Any,
+        x0: npt.ArrayLike,
         args: tuple[Any, ...] = (),
         jac: Any = None,
         hess: Any = None,
         hessp: Any = None,
-        bounds: Any = None,
-        constraints: Any = (),
-        callback: Callable[..., Any] | None = None,
+        bounds: object = None,
+        constraints: object = (),
+        callback: Callable[..., object] | None = None,
         tol: float | None = None,
-        **options: Any,
-    ) -> Any:
+        **options: object,
+    ) -> OptimizeResult:
         if bounds is not None or has_constraints(constraints):
             return minimize(
                 fun, x0, method=self.negopt_method, bounds=bounds, constraints=constraints
@@ -73,29 +52,26 @@ class MethodCallable:
         return f"<negopt method {self.negopt_method!r}>"
 
 
-lqn_tr = MethodCallable("lqn-tr")
-newton_krylov = MethodCallable("newton-krylov")
-newton_cubic = MethodCallable("newton-cubic")
-lsr1_tr = MethodCallable("lsr1-tr")
-lsr1_wolfe_pm = MethodCallable("lsr1-wolfe-pm")
-sr1_wolfe_pm = MethodCallable("sr1-wolfe-pm")
-bfgs_wolfe = MethodCallable("bfgs-wolfe")
-dqn_wolfe_pm = MethodCallable("dqn-wolfe-pm")
-lbfgs_wolfe = MethodCallable("lbfgs-wolfe")
-lsr1_damped = MethodCallable("lsr1-damped")
-sr1_tr = MethodCallable("sr1-tr")
-tr_ellipsoid = MethodCallable("tr-ellipsoid")
-sfn_series = MethodCallable("sfn-series")
-sfn_lanczos = MethodCallable("sfn-lanczos")
-sfn_exact = MethodCallable("sfn-exact")
-new_q_newton = MethodCallable("new-q-newton")
-ogr = MethodCallable("ogr")
-gd_armijo = MethodCallable("gd-armijo")
-gd = MethodCallable("gd")
-adam = MethodCallable("adam")
+def callables() -> Mapping[str, str]:
+    """Return the Python name of every method's callable, and the method's own."""
+    return {name.replace("-", "_"): name for name in METHODS}
 
 
-def show_options(method: Any = None, disp: bool = True) -> str | None:
+def __getattr__(name: str) -> MethodCallable:
+    method = callables().get(name)
+    if method is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    made = globals()[name] = MethodCallable(method)
+    return made
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *callables()})
+
+
+def show_options(
+    method: str | Callable[..., object] | Method | None = None, disp: bool = True
+) -> str | None:
     """Show the options of a method: name, default, meaning.
 
     Parameters
@@ -120,15 +96,12 @@ def show_options(method: Any = None, disp: bool = True) -> str | None:
         shown = [own]
     else:
         shown = [METHODS[own]] if own else list(METHODS.values())
+    common = _option_lines(option_table([RunOptions]))
     lines = []
     for each in shown:
-        lines += [f"{each.name}: {each.summary}", ""]
-        rows = option_table([*each.parts])
-        lines += [f"  {n:<22} {d:<10} {doc}" for n, d, doc in rows]
+        lines += [f"{each.name}: {each.summary}", "", *_option_lines(option_table(each.parts))]
         lines += [f"  variant={name!r}: {settings}" for name, settings in each.variant_table()]
-        lines += ["", "  common to all methods", ""]
-        lines += [f"  {n:<22} {d:<10} {doc}" for n, d, doc in option_table([RunOptions])]
-        lines.append("")
+        lines += ["", "  common to all methods", "", *common, ""]
     text = "\n".join(lines)
     if not disp:
         return text
@@ -136,3 +109,7 @@ def show_options(method: Any = None, disp: bool = True) -> str | None:
 
     sys.stdout.write(text + "\n")
     return None
+
+
+def _option_lines(rows: list[tuple[str, str, str]]) -> list[str]:
+    return [f"  {name:<22} {default:<10} {doc}" for name, default, doc in rows]

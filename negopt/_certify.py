@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.random import Generator
 
 from negopt._array import (
     Array,
@@ -22,8 +21,10 @@ from negopt._array import (
     scalars,
 )
 from negopt._dense import symmetric_eigen
+from negopt._random import Draws
 from negopt._space import Space
 from negopt._types import Certificate, Iterate
+from negopt.decisions.endings import FLAT, NEGATIVE, POSITIVE, kind_of_curvature
 
 __all__ = ["certify", "escape", "finding", "in_one_piece", "inverse_of", "noise_of"]
 
@@ -65,7 +66,7 @@ def in_one_piece(n: int, limit: int) -> bool:
 def certify(
     objective: CertifiedObjective,
     iterate: Iterate,
-    rng: Generator | None,
+    rng: Draws | None,
     limit: int,
     precondition: Callable[[Array], Array] | None = None,
     space: type[Space] = Space,
@@ -78,7 +79,7 @@ def certify(
     objective : Objective
     iterate : Iterate
         The stationary point.
-    rng : Generator or None
+    rng : Draws or None
         Source of the probes; not needed where `in_one_piece`.  N.B. a fixed probe would be
         blind to whatever is orthogonal to it, and a space built from g cannot see curvature
         that g lacks.
@@ -181,13 +182,8 @@ def finding(certificate: Certificate) -> str:
 
 def _judge(result: Certificate, noise: float) -> None:
     """Set the status from the curvatures."""
-    tolerance = max(1e-5, 10.0 * noise) * result.max_curvature
-    if result.min_curvature < -tolerance:
-        result.status = "negative"
-    elif result.min_curvature <= tolerance:
-        result.status = "flat"
-    else:
-        result.status = "positive"
+    kind = kind_of_curvature(result.min_curvature, result.max_curvature, noise)
+    result.status = {NEGATIVE: "negative", FLAT: "flat", POSITIVE: "positive"}[kind]
 
 
 def _whole(

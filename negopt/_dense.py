@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.linalg.lapack import dsyev, dsyevd
 
 __all__ = ["singular_values", "symmetric_eigen"]
 
@@ -17,12 +18,11 @@ FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
 def symmetric_eigen(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return eigenvalues, ascending, and eigenvectors of a symmetric matrix."""
-    try:
-        values, vectors = np.linalg.eigh(matrix)
-    except np.linalg.LinAlgError:
-        from scipy.linalg import eigh
-
-        values, vectors = eigh(matrix, driver="ev")
+    values, vectors, failed = dsyevd(matrix)
+    if failed:
+        values, vectors, failed = dsyev(matrix)
+    if failed:
+        raise np.linalg.LinAlgError("eigenvalues did not converge")
     return values, vectors
 
 

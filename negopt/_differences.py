@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from negopt._array import Array, eps_of, from_host, namespace_of, norm, to_host, to_host_value
 
-__all__ = [
-    "SCHEMES",
-    "checked_steps",
-    "difference_cost",
-    "difference_gradient",
-    "difference_product",
-    "product_error",
-]
+Vector = npt.NDArray[np.float64]
+T = TypeVar("T")
 
 #: Evaluations per variable of each scheme, and the exponent of eps in its step.
 SCHEMES: dict[str, tuple[int, float]] = {
@@ -32,28 +27,29 @@ def difference_cost(scheme: str, n: int) -> int:
     return SCHEMES[scheme][0] * n
 
 
-def checked_steps(relative: Any, absolute: Any, n: int) -> tuple[Any, Any]:
+def checked_steps(relative: T, absolute: T, n: int) -> tuple[T, T]:
     """Return the user's steps, or raise where they are neither one nor n."""
     for name, step in (("finite_diff_rel_step", relative), ("eps", absolute)):
-        if step is not None and to_host_value(step).size not in (1, n):
-            raise ValueError(f"{name} has {to_host_value(step).size} entries; x0 has {n}.")
+        size = 1 if step is None else to_host_value(step).size
+        if size not in (1, n):
+            raise ValueError(f"{name} has {size} entries; x0 has {n}.")
     return relative, absolute
 
 
 def difference_gradient(
-    value: Callable[[Array], Any],
+    value: Callable[[Array], Array],
     x: Array,
     f: float,
     scheme: str,
-    relative_step: Any = None,
-    absolute_step: Any = None,
+    relative_step: npt.ArrayLike | None = None,
+    absolute_step: npt.ArrayLike | None = None,
 ) -> Array:
     """Return the gradient of `value` at `x` by differences.
 
     Parameters
     ----------
     value : callable
-        Returns a Python float (a complex one for ``"cs"``).
+        Returns a number (a complex one for ``"cs"``).
     x : array, shape (n,)
     f : float
         ``value(x)``, so that it is not evaluated again.
@@ -92,9 +88,7 @@ def difference_gradient(
     return from_host(out, x)
 
 
-def _complex_step(
-    value: Callable[[Array], Any], x: Array, step: Any, out: np.ndarray[Any, Any]
-) -> np.ndarray[Any, Any]:
+def _complex_step(value: Callable[[Array], Array], x: Array, step: Vector, out: Vector) -> Vector:
     xp = namespace_of(x)
     for i in range(out.shape[0]):
         point = xp.astype(x, xp.complex128)
@@ -122,7 +116,7 @@ def difference_product(
     if length == 0.0 or not math.isfinite(length):
         return 0.0 * v
     for h in (step, -step):
-        # N.B. no name for the point: where n is large every vector that is held counts.
+        # The point gets no name: where n is large every vector held counts.
         product = gradient(_ahead(x, v, h / length)) - g
         product *= length / h
         if math.isfinite(norm(product)):

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 from negopt._array import Array, convert_like, is_array, library_of, namespace_of
 
-__all__ = ["checked_pair", "checked_value", "matrix_like", "vector_like"]
 
-
-def vector_like(value: Any, like: Array, n: int, name: str) -> Array:
+def vector_like(value: object, like: Array, n: int, name: str) -> Array:
     """Return what the caller's function gave as a vector of n entries; else as `convert_like`."""
     if value is None:
         raise ValueError(f"{name} returned None; it must return the {n} entries of a vector.")
@@ -25,9 +22,9 @@ def vector_like(value: Any, like: Array, n: int, name: str) -> Array:
     return namespace_of(g).reshape(g, (n,))
 
 
-def matrix_like(value: Any, like: Array, n: int, name: str) -> Any:
+def matrix_like(value: object, like: Array, n: int, name: str) -> Array:
     """Return the caller's n x n matrix: an array like `like`, or sparse or an operator as it is."""
-    h = value if hasattr(value, "shape") else convert_like(value, like, name)
+    h: Array = value if hasattr(value, "shape") else convert_like(value, like, name)
     if tuple(h.shape) != (n, n):
         raise ValueError(f"{name} returned shape {tuple(h.shape)}; it must be ({n}, {n}).")
     if is_array(h) and library_of(h) != library_of(like):
@@ -35,7 +32,7 @@ def matrix_like(value: Any, like: Array, n: int, name: str) -> Any:
     return h
 
 
-def checked_pair(pair: Any) -> tuple[Any, Any]:
+def checked_pair(pair: tuple[Array, Array]) -> tuple[Array, Array]:
     """Return value and gradient of what a function with jac=True has returned."""
     try:
         value, gradient = pair
@@ -47,7 +44,7 @@ def checked_pair(pair: Any) -> tuple[Any, Any]:
     return value, gradient
 
 
-def checked_value(value: Any) -> Any:
+def checked_value(value: Array) -> Array:
     """Return the user's value as a Python float, or as a device scalar not yet read."""
     if isinstance(value, float):  # NumPy's float64 too, what most functions in NumPy return
         return float(value)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
@@ -12,19 +12,23 @@ from scipy.sparse.linalg import LinearOperator
 from negopt._array import Array, convert_like, device_of, namespace_of
 from negopt._dense import symmetric_eigen
 from negopt._objective import Objective
-from negopt._types import Iterate, State
-from negopt.curvature.identity import NoCurvature, ScaledIdentity
-from negopt.curvature.inverse import DenseInverse, UnitRule
-from negopt.curvature.lbfgs import LBFGS
-from negopt.curvature.moments import GradientMoments
+from negopt._types import Curvature, Iterate, State
 from negopt.methods import Method
 
-__all__ = ["ArrayHessian", "HessianOperator", "attach"]
+if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
 
-#: Rules that hold no model of the Hessian.
-_NO_MODEL = (NoCurvature, ScaledIdentity, GradientMoments)
-#: Rules whose model is known through its inverse alone.
-_INVERSE_ONLY = (LBFGS,)
+
+class ModelOperator(Protocol):
+    """What a run's operator offers: see `negopt._method.Method.keeps`."""
+
+    def matvec(self, v: Array) -> Array:
+        """Return ``B v``."""
+        ...
+
+    def solve(self, v: Array, *, absolute: bool) -> Array:
+        """Return ``B^-1 v``, or ``|B|^-1 v``."""
+        ...
 
 
 class Model:
@@ -38,26 +42,39 @@ class Model:
     point : Iterate
     """
 
-    def __init__(self, rule: Any, memory: Any, point: Iterate) -> None:
+    def __init__(self, rule: Curvature, memory: object, point: Iterate) -> None:
         self.rule, self.memory, self.point = rule, memory, point
-        self._operator: Any = None
+        self._operator: ModelOperator | None = None
         self._eigen: tuple[Array, Array] | None = None
 
     @property
-    def operator(self) -> Any:
+    def operator(self) -> ModelOperator:
         """The curvature's operator at the point."""
         if self._operator is None:
-            # N.B. of a copy: a rule may note in its memory what it sees.
             self._operator = self.rule.operator(copy.copy(self.memory), None, self.point)
         return self._operator
 
     def matvec(self, v: Array) -> Array:
         """Return ``B v``."""
-        operator = self.operator
-        if not isinstance(operator, DenseInverse):
-            return operator.matvec(v)
+        return self.operator.matvec(v)
+
+    def solve(self, v: Array) -> Array:
+        """Return ``B^-1 v``."""
+        return self.operator.solve(v, absolute=False)
+
+    def inverse_matrix(self) -> Array | None:
+        """Return a copy of the dense inverse, None where it is not kept as a matrix."""
+        if not hasattr(self.operator, "matrix"):
+            return None
+        matrix: Array | None = self.operator.matrix
+        if matrix is not None:
+            return namespace_of(matrix).asarray(matrix, copy=True)
+        return namespace_of(self.point.x).stack([self.solve(e) for e in _units(self.point.x)])
+
+    def matvec_by_inverse(self, v: Array) -> Array:
+        """Return ``B v`` where B is known as the inverse of a matrix, by its eigenvalues."""
         xp = namespace_of(v)
-        if self._eigen is None:  # B is the inverse of the matrix that is known
+        if self._eigen is None:
             values, vectors = _eigen(self.inverse_matrix())
             size = xp.abs(values)
             least = xp.finfo(values.dtype).eps * xp.max(size)
@@ -66,22 +83,8 @@ class Model:
         values, vectors = self._eigen
         return vectors @ ((xp.matrix_transpose(vectors) @ v) / values)
 
-    def solve(self, v: Array) -> Array:
-        """Return ``B^-1 v``."""
-        return self.operator.solve(v, absolute=False)
-
-    def inverse_matrix(self) -> Array:
-        """Return the dense inverse of a rule that keeps one."""
-        matrix = self.operator.matrix
-        if matrix is not None:
-            return namespace_of(matrix).asarray(matrix, copy=True)
-        return namespace_of(self.point.x).stack([self.solve(e) for e in _units(self.point.x)])
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"rule": self.rule, "memory": self.memory, "point": self.point}
-
-    def __setstate__(self, kept: dict[str, Any]) -> None:
-        Model.__init__(self, **kept)
+    def __reduce__(self) -> tuple[type[Model], tuple[Curvature, object, Iterate]]:
+        return Model, (self.rule, self.memory, self.point)
 
 
 class Products:
@@ -106,11 +109,8 @@ class Products:
             )
         return self.objective.products(self.point)(v)
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"objective": None, "point": self.point}
-
-    def __setstate__(self, kept: dict[str, Any]) -> None:
-        Products.__init__(self, **kept)
+    def __reduce__(self) -> tuple[type[Products], tuple[None, Iterate]]:
+        return Products, (None, self.point)
 
 
 def _eigen(matrix: Array) -> tuple[Array, Array]:
@@ -129,13 +129,14 @@ def _units(like: Array) -> list[Array]:
 class _Symmetric:
     """What both kinds of operator share."""
 
-    _apply: Callable[[Array], Array]
-    _like: Array
-    kind: str
-    source: str
-    _name: str
+    def __init__(
+        self, apply: Callable[[Array], Array], like: Array, kind: str, source: str, name: str
+    ) -> None:
+        self.shape, self.dtype = (int(like.shape[0]),) * 2, like.dtype
+        self._apply, self._like = apply, like
+        self.kind, self.source, self._name = kind, source, name
 
-    def _column(self, v: Any) -> Array:
+    def _column(self, v: Array) -> Array:
         v = convert_like(v, self._like, "v")
         if v.shape != self._like.shape:  # (n, 1) is a column too
             v = namespace_of(v).reshape(v, self._like.shape)
@@ -149,7 +150,7 @@ class _Symmetric:
 
     todense = toarray
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
         return self  # nothing in it changes
 
     def __repr__(self) -> str:
@@ -173,19 +174,12 @@ class HessianOperator(_Symmetric, LinearOperator):  # type: ignore[misc] # SciPy
         The method, or the argument, that it comes from.
     """
 
-    def __init__(
-        self, apply: Callable[[Array], Array], like: Array, kind: str, source: str, name: str
-    ) -> None:
-        LinearOperator.__init__(self, like.dtype, (like.shape[0],) * 2)
-        self._apply, self._like = apply, like
-        self.kind, self.source, self._name = kind, source, name
-
     def _matvec(self, v: Array) -> Array:
         return self._column(v)
 
     _rmatvec = _matvec
 
-    def _adjoint(self) -> Any:
+    def _adjoint(self) -> Self:
         return self
 
     _transpose = _adjoint
@@ -201,13 +195,6 @@ class ArrayHessian(_Symmetric):
     kind, source : str
         As in `HessianOperator`.
     """
-
-    def __init__(
-        self, apply: Callable[[Array], Array], like: Array, kind: str, source: str, name: str
-    ) -> None:
-        self.shape, self.dtype = (int(like.shape[0]),) * 2, like.dtype
-        self._apply, self._like = apply, like
-        self.kind, self.source, self._name = kind, source, name
 
     def matvec(self, v: Array) -> Array:
         """Return the product with a vector, shape (n,)."""
@@ -233,7 +220,9 @@ class ArrayHessian(_Symmetric):
     H = T
 
 
-def attach(result: Any, method: Method, state: State, point: Iterate, objective: Objective) -> None:
+def attach(
+    result: OptimizeResult, method: Method, state: State, point: Iterate, objective: Objective
+) -> None:
     """Give `result` its ``hess``, and ``hess_inv`` where the method has an inverse.
 
     Nothing is computed before it is used, but for the copy of a dense inverse.
@@ -245,13 +234,12 @@ def attach(result: Any, method: Method, state: State, point: Iterate, objective:
         products = Products(objective.unlimited(), point)
         result.hess = make(products.matvec, point.x, kind, objective.product_source, "Hessian")
         return
-    rule = method.curvature
-    if isinstance(rule, _NO_MODEL):
+    if method.keeps is None:
         return
-    model = Model(rule, state.memory, point)
-    if isinstance(rule, UnitRule):
-        result.hess_inv = model.inverse_matrix()
-    else:
-        result.hess_inv = make(model.solve, point.x, "model", method.name, "inverse Hessian")
-    if not isinstance(rule, _INVERSE_ONLY):
-        result.hess = make(model.matvec, point.x, "model", method.name, "Hessian")
+    model, told = Model(method.curvature, state.memory, point), ("model", method.name)
+    result.hess_inv = model.inverse_matrix() if method.keeps == "H" else None
+    matvec = model.matvec if result.hess_inv is None else model.matvec_by_inverse
+    if method.keeps == "B" or result.hess_inv is not None:
+        result.hess = make(matvec, point.x, *told, "Hessian")
+    if result.hess_inv is None:
+        result.hess_inv = make(model.solve, point.x, *told, "inverse Hessian")

@@ -7,12 +7,38 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from scipy.linalg.blas import daxpy
 
-from negopt._array import Array, device_of, float64_rows_dot, from_host, namespace_of, norm
+from negopt._array import Array, device_of, dot, is_plain, namespace_of, norm, scalars
+from negopt.vectors.primitives import combine, products
 
-__all__ = ["LanczosBasis", "Subspace"]
+__all__ = ["LanczosBasis", "Subspace", "axpy", "inner", "length"]
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+
+
+def length(v: Array) -> float:
+    """Return the Euclidean norm of `v`, as `norm` does, at less cost where its square is safe."""
+    if is_plain(v):
+        square = float(v.dot(v))
+        if 1e-280 < square < math.inf:
+            return math.sqrt(square)
+    return norm(v)
+
+
+def inner(x: Array, y: Array) -> float:
+    """Return ``x'y`` as a Python float (one device read)."""
+    if is_plain(x) and is_plain(y):
+        return float(x.dot(y))
+    return scalars(dot(x, y))[0]
+
+
+def axpy(a: float, x: Array, y: Array) -> Array:
+    """Return ``y + a x``, in the place of y."""
+    if is_plain(x) and is_plain(y):
+        return daxpy(x, y, a=a)
+    y += a * x
+    return y
 
 
 class LanczosBasis:
@@ -65,17 +91,17 @@ class LanczosBasis:
         xp = namespace_of(self.rows)
         k = self.k
         w = self.product(self.rows[k, :])
-        size = norm(w)
+        size = length(w)
         if not math.isfinite(size):
             self.invalid = True
             return False
         basis = self.rows[: k + 1, :]
-        first = float64_rows_dot(basis, w)
-        w = w - xp.matmul(from_host(first, w), basis)
-        second = float64_rows_dot(basis, w)
-        w = w - xp.matmul(from_host(second, w), basis)
+        first = products(basis, w)
+        w = w - combine(first, basis, 0.0, w)
+        second = products(basis, w)
+        w -= combine(second, basis, 0.0, w)
         self.alpha.append(float(first[k] + second[k]))
-        beta = norm(w)
+        beta = length(w)
         self.beta.append(beta)
         self.k = k + 1
         scale = max(max(map(abs, self.alpha)), max(self.beta[:-1], default=0.0))
@@ -117,13 +143,12 @@ class LanczosBasis:
 
     def project(self, v: Array) -> FloatArray:
         """Return ``Q v``, shape (k,)."""
-        return float64_rows_dot(self.rows[: self.k, :], v)
+        return products(self.rows[: self.k, :], v)
 
     def combine(self, weights: FloatArray) -> Array:
         """Return ``Q' weights`` for weights of shape (k,)."""
-        xp = namespace_of(self.rows)
         rows = self.rows[: len(weights), :]
-        return xp.matmul(from_host(weights, rows), rows)
+        return combine(weights, rows, 0.0, rows[0, :])
 
 
 class Subspace:
@@ -133,8 +158,8 @@ class Subspace:
     ----------
     product : callable
         ``v -> H v``.
-    like : array, shape (n,)
-        Gives library, device and type.
+    g : array, shape (n,)
+        The gradient; gives library, device and type.
     limit : int
         Most products that may be taken.
 
@@ -144,94 +169,180 @@ class Subspace:
         Products taken so far.
     invalid : bool
         A product was not finite; the space ends before it.
+    shift : float
+        What the preconditioner of the next direction was last factored for; nan at first.
+    sizable : float
+        Largest absolute Rayleigh quotient of a row.
+    orthonormal : bool
+        False while the rows are conjugate directions (`take`): then `matrix` and what solves
+        with it mean nothing before `orthonormalise`.
 
     Notes
     -----
     Grown by residuals it is a Krylov space, grown by preconditioned ones that of Davidson's
-    method.  A direction is orthogonalised twice against the rows; ``V H V'`` is symmetric
-    by construction.
+    method.  A direction is orthogonalised against the rows until less than half of it is
+    cancelled; ``V H V'`` is symmetric by construction.
     """
 
-    def __init__(self, product: Callable[[Array], Array], like: Array, limit: int) -> None:
-        xp = namespace_of(like)
+    def __init__(self, product: Callable[[Array], Array], g: Array, limit: int) -> None:
+        xp = namespace_of(g)
         self.product = product
-        self.n = int(like.shape[0])
-        self.limit = min(limit, self.n)
+        self.g = g
+        self.limit = min(limit, int(g.shape[0]))
         self._room = min(self.limit, 8)
-        self._rows = xp.zeros((self._room, self.n), dtype=like.dtype, device=device_of(like))
-        self._images = xp.zeros_like(self._rows)
-        self._small = np.zeros((0, 0))
+        shape = (self._room, g.shape[0])
+        self._rows = xp.empty(shape, dtype=g.dtype, device=device_of(g))
+        self._images = xp.empty(shape, dtype=g.dtype, device=device_of(g))
+        self._small = np.zeros((self._room, self._room))
+        self._along = np.zeros(self._room)
+        self._least = 1e-8 if g.dtype == xp.float64 else 1e-4
         self.k = 0
         self.invalid = False
+        self.shift = math.nan
+        self.sizable = 0.0
+        self.orthonormal = True
 
     @property
     def rows(self) -> Array:
         """V, shape (k, n)."""
-        return self._rows[: self.k, :]
+        return self._rows[: self.k, ...]
 
     @property
     def images(self) -> Array:
         """W, shape (k, n)."""
-        return self._images[: self.k, :]
+        return self._images[: self.k, ...]
+
+    @property
+    def along(self) -> FloatArray:
+        """``V g``, shape (k,); of conjugate rows their curvatures."""
+        return self._along[: self.k]
 
     def grow(self, direction: Array) -> bool:
         """Take the product with what of `direction` is new; False when nothing is, or can be."""
-        if self.invalid or self.k >= self.limit:
+        k = self.k
+        if self.invalid or k >= self.limit:
             return False
         v = self._orthogonal(direction)
         if v is None:
             return False
         w = self.product(v)
-        if not math.isfinite(norm(w)):
+        if not math.isfinite(length(w)):
             self.invalid = True
             return False
-        k = self.k
-        self._reserve()
-        self._rows[k, :], self._images[k, :] = v, w
-        self.k = k + 1
-        small = np.zeros((k + 1, k + 1))
-        small[:k, :k] = self._small
-        small[k, :] = small[:, k] = float64_rows_dot(self.rows, w)
-        self._small = small
+        self._append(v, w)
+        self._enter(k)
         return True
+
+    def _append(self, v: Array, w: Array) -> None:
+        if self.k == self._room:
+            self._reserve()
+        self._rows[self.k, :], self._images[self.k, :] = v, w
+        self.k += 1
+
+    def _enter(self, k: int) -> None:
+        """Form what row k adds to the projections."""
+        column = products(self._rows[: k + 1, :], self._images[k, :])
+        self._small[k, : k + 1] = self._small[: k + 1, k] = column
+        self._along[k] = inner(self._rows[k, :], self.g)
+        self.sizable = max(self.sizable, abs(column.item(k)))
+
+    def take(self, v: Array) -> tuple[Array, float] | None:
+        """Take the product w with a unit vector as it is; return w and v'w.
+
+        None, with `invalid` set, when it is not finite.
+        """
+        w = self.product(v)
+        curvature = inner(v, w)
+        if not math.isfinite(curvature):
+            self.invalid = True
+            return None
+        self._append(v, w)
+        self.orthonormal = False
+        self._along[self.k - 1] = curvature
+        self.sizable = max(self.sizable, abs(curvature))
+        return w, curvature
+
+    def conjugate(self, v: Array) -> Array:
+        """Make `v` conjugate to all rows that were taken as they were, in place."""
+        v -= combine(products(self.images, v) / self.along, self.rows, 0.0, v)
+        return v
+
+    def keep(self, most: int) -> None:
+        """Forget conjugate directions but for the first ones."""
+        if not self.orthonormal:
+            self.k = min(self.k, most)
+
+    def orthonormalise(self) -> None:
+        """Turn rows taken as they were into an orthonormal basis of their span, for no product."""
+        if self.orthonormal:
+            return
+        count, self.k, self.orthonormal = self.k, 0, True
+        self.sizable = 0.0
+        for i in range(count):
+            v, w = 1.0 * self._rows[i, :], 1.0 * self._images[i, :]
+            least = self._least
+            for _ in range(3 if self.k else 0):
+                h = products(self.rows, v)
+                v -= combine(h, self.rows, 0.0, v)
+                w -= combine(h, self.images, 0.0, v)
+                size = length(v)
+                if size < least:
+                    break
+                v /= size
+                w /= size
+                if size > 0.5:
+                    break
+                least = 0.1
+            else:
+                size = 1.0
+            if self.k and size < least:
+                continue  # what is left of it is rounding
+            k = self.k
+            self._rows[k, :], self._images[k, :] = v, w
+            self.k = k + 1
+            self._enter(k)
 
     def _orthogonal(self, v: Array) -> Array | None:
         """Return the unit vector along what the rows lack of `v`, or None."""
-        size = norm(v)
+        size = length(v)
         if not 0.0 < size < math.inf:
             return None
-        v, xp = v / size, namespace_of(v)
-        least = 1e-8 if v.dtype == xp.float64 else 1e-4
-        for _ in range(3 if self.k else 1):
-            if self.k:
-                v = v - xp.matmul(from_host(float64_rows_dot(self.rows, v), v), self.rows)
-            size = norm(v)
+        v = v / size
+        least = self._least
+        for _ in range(3 if self.k else 0):
+            v -= combine(products(self.rows, v), self.rows, 0.0, v)
+            size = length(v)
             if size < least:
                 return None  # what is left of it is rounding
-            v, least = v / size, 0.1
+            v /= size
+            if size > 0.5:
+                break
+            least = 0.1
         return v
 
     def _reserve(self) -> None:
-        if self.k < self._room:
-            return
         xp, extra = namespace_of(self._rows), min(self._room, self.limit - self._room)
-        more = xp.zeros((extra, self.n), dtype=self._rows.dtype, device=device_of(self._rows))
+        more = xp.empty(
+            (extra, self._rows.shape[1]), dtype=self._rows.dtype, device=device_of(self._rows)
+        )
         self._rows = xp.concat([self._rows, more], axis=0)
         self._images = xp.concat([self._images, more], axis=0)
+        self._small = np.pad(self._small, (0, extra))
+        self._along = np.pad(self._along, (0, extra))
         self._room += extra
 
     def matrix(self) -> FloatArray:
         """Return ``V H V'``, shape (k, k)."""
-        return self._small
+        return self._small[: self.k, : self.k]
 
     def project(self, v: Array) -> FloatArray:
         """Return ``V v``, shape (k,)."""
-        return float64_rows_dot(self.rows, v)
+        return products(self.rows, v)
 
     def combine(self, weights: FloatArray) -> Array:
         """Return ``V' weights`` for weights of shape (k,)."""
-        return namespace_of(self._rows).matmul(from_host(weights, self._rows), self.rows)
+        return combine(weights, self.rows, 0.0, self.g)
 
     def image(self, weights: FloatArray) -> Array:
         """Return ``H V' weights``, for no product."""
-        return namespace_of(self._rows).matmul(from_host(weights, self._rows), self.images)
+        return combine(weights, self.images, 0.0, self.g)

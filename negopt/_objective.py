@@ -8,16 +8,16 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from negopt import _differences as differences
 from negopt._array import (
     Array,
     copy_of,
     device_of,
-    dot,
     eps_of,
     is_array,
     is_plain,
-    largest,
     namespace_of,
     norm,
     scalars,
@@ -25,6 +25,7 @@ from negopt._array import (
 from negopt._given import checked_pair, checked_value, matrix_like, vector_like
 from negopt._types import BudgetExhausted, Counters, Iterate
 from negopt._words import MINIMIZE, Words
+from negopt.vectors.primitives import measure
 
 __all__ = ["Objective"]
 
@@ -80,11 +81,13 @@ class Objective:
     ) -> None:
         self.x0 = x0
         self.n = int(x0.shape[0])
+        self._dtype = x0.dtype if type(x0) is np.ndarray else None
         self.args = args
         self.counters = Counters()
         self.best: Iterate | None = None
         self.maxfun = maxfun
         self.maxtime = maxtime
+        self._limited = min(maxfun, maxtime) < math.inf
         self.words = words
         self._spent = 0
         self._begin = time.monotonic()
@@ -237,7 +240,8 @@ class Objective:
         BudgetExhausted
             When a budget does not allow the evaluation; nothing was evaluated then.
         """
-        self._require(self.evaluation_cost)
+        if self._limited:
+            self._require(self.evaluation_cost)
         if self._both is not None:
             value, g = self._call_both(x)
         else:
@@ -252,13 +256,13 @@ class Objective:
 
     def _measured(self, x: Array, value: Any, g: Array) -> Iterate:
         """Return the point with its figures; keep it when it is the lowest."""
-        # One device read for all that is decided here.
-        f, square, gmax, xx = scalars(value, dot(g, g), largest(g), dot(x, x))
+        f, square, gmax, xx = measure(value, x, g)
         gnorm = math.sqrt(square) if 1e-280 < square < math.inf else norm(g)
         point = Iterate(x, f, g, gnorm, gmax, math.sqrt(xx))
-        if not point.finite:
+        best = self.best
+        if not (-math.inf < f < math.inf and gmax < math.inf):
             self.counters.n_nonfinite += 1
-        elif self.best is None or f < self.best.f or (f == self.best.f and gmax < self.best.gmax):
+        elif best is None or f < best.f or (f == best.f and gmax < best.gmax):
             self.best = point
         return point
 
@@ -285,23 +289,36 @@ class Objective:
     def _hand_out(self, x: Array) -> Array:
         return copy_of(x)
 
+    def _plain(self, g: object) -> bool:
+        """Tell whether a gradient needs no more than a copy."""
+        if self._dtype is None or type(g) is not np.ndarray:
+            return False
+        return g.dtype == self._dtype and g.shape == (self.n,)
+
     def _call_both(self, x: Array) -> tuple[Any, Array]:
         """Return value and gradient of a function that gives both; either may be on a device."""
         assert self._both is not None
-        self._count_fun()
-        self.counters.njev += 1
-        raw, gradient = checked_pair(self._both(self._hand_out(x), *self.args))
-        return checked_value(raw), self._as_gradient(gradient)
+        counters = self.counters
+        counters.nfev += 1
+        counters.njev += 1
+        self._spent += 1
+        pair = self._both(self._hand_out(x), *self.args)
+        raw, gradient = pair if type(pair) is tuple and len(pair) == 2 else checked_pair(pair)
+        value = raw if type(raw) is float else checked_value(raw)
+        return value, gradient.copy() if self._plain(gradient) else self._as_gradient(gradient)
 
     def _call_value(self, x: Array) -> float:
-        self._require(0)  # a gradient by differences may outlast maxtime
+        if self._limited:
+            self._require(0)  # a gradient by differences may outlast maxtime
         self._count_fun()
-        return self._as_value(self._value(self._hand_out(x), *self.args))
+        raw = self._value(self._hand_out(x), *self.args)
+        return raw if type(raw) is float else self._as_value(raw)
 
     def _call_gradient(self, x: Array, f: float) -> Array:
         self.counters.njev += 1
         if self._gradient is not None:
-            return self._as_gradient(self._gradient(self._hand_out(x), *self.args))
+            g = self._gradient(self._hand_out(x), *self.args)
+            return g.copy() if self._plain(g) else self._as_gradient(g)
         assert self.scheme is not None  # else _both gives the gradient
         value = self._complex_value if self.scheme == "cs" else self._call_value
         return differences.difference_gradient(value, x, f, self.scheme, *self._steps)
@@ -327,6 +344,7 @@ class Objective:
         other = copy.copy(self)
         other.counters, other.best, other._at = Counters(), None, None
         other.maxfun = other.maxtime = math.inf
+        other._limited = False
         if self._object is None and (self.exact_products or self._gradient is not None):
             other._value = other._both = None  # nothing else of the user's is kept alive
         return other

@@ -8,30 +8,30 @@ import math
 import numbers
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeGuard, TypeVar
 
 import numpy as np
 
 from negopt._array import to_host_value
 
-__all__ = [
-    "RunOptions",
-    "as_options",
-    "check_choice",
-    "check_integer",
-    "check_number",
-    "check_step",
-    "collect",
-    "option_table",
-    "user_level",
-    "warn_unknown",
-]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from negopt._types import State
+
+T = TypeVar("T")
 
 
-def check_integer(name: str, value: Any, least: int = 1) -> None:
+class Rule(Protocol):
+    """A part of a method: a frozen dataclass, whose fields are its options."""
+
+    __dataclass_fields__: ClassVar[dict[str, dataclasses.Field[object]]]
+
+
+def check_integer(name: str, value: object, least: int = 1) -> None:
     """Raise ``ValueError`` unless `value` is an integer of at least `least`."""
     if isinstance(value, bool) or not isinstance(value, numbers.Integral) or value < least:
         raise ValueError(f"{name}={value!r}: must be an integer >= {least}.")
@@ -39,7 +39,7 @@ def check_integer(name: str, value: Any, least: int = 1) -> None:
 
 def check_number(
     name: str,
-    value: Any,
+    value: object,
     low: float = 0.0,
     high: float = math.inf,
     *,
@@ -54,11 +54,10 @@ def check_number(
         raise ValueError(f"{name}={value!r}: must be a number in {left}{low:g}, {high:g}{right}.")
 
 
-def check_step(name: str, value: Any) -> None:
+def check_step(name: str, value: object) -> None:
     """Raise ``ValueError`` unless `value` is a step of differences, or an array of them."""
     try:
-        # N.B. of a device array too: it is read once, before the run.
-        steps = to_host_value(value)
+        steps = to_host_value(value)  # a device array is read once, before the run
     except (TypeError, ValueError):
         steps = np.asarray(math.nan)
     if not np.all(np.isfinite(steps) & (steps != 0.0)):
@@ -68,7 +67,7 @@ def check_step(name: str, value: Any) -> None:
         )
 
 
-def as_options(options: Any) -> dict[str, Any]:
+def as_options(options: object) -> dict[str, Any]:
     """Return a copy of the caller's ``options=``."""
     if options is None:
         return {}
@@ -80,14 +79,16 @@ def as_options(options: Any) -> dict[str, Any]:
     return dict(options)
 
 
-def check_choice(name: str, value: Any, choices: tuple[Any, ...]) -> None:
+def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
     """Raise ``ValueError`` unless `value` is one of `choices`."""
     if value not in choices:
         raise ValueError(f"{name}={value!r}: use one of {', '.join(map(repr, choices))}.")
 
 
-def _doc(text: str) -> dict[str, str]:
-    return {"doc": text}
+def option(default: T, doc: str) -> T:
+    """Return the field of an option, which is described once, here."""
+    made: T = field(default=default, metadata={"doc": doc})
+    return made
 
 
 @dataclass(frozen=True)
@@ -97,50 +98,34 @@ class RunOptions:
     Each is described once, in the ``doc`` of its field; `negopt.show_options` prints them.
     """
 
-    gtol: float | None = field(
-        default=None,
-        metadata=_doc("stop when norm(g) <= gtol; None takes max(1e-5, sqrt(eps of the dtype))"),
+    gtol: float | None = option(
+        None, "stop when norm(g) <= gtol; None takes max(1e-5, sqrt(eps of the dtype))"
     )
-    grtol: float = field(default=0.0, metadata=_doc("also stop when norm(g) <= grtol * norm(g0)"))
-    norm: float = field(default=math.inf, metadata=_doc("order of the norm in the gradient test"))
-    xrtol: float = field(
-        default=0.0, metadata=_doc("stop when ||s|| <= xrtol * ||x|| in an accepted step; 0: never")
+    grtol: float = option(0.0, "also stop when norm(g) <= grtol * norm(g0)")
+    norm: float = option(math.inf, "order of the norm in the gradient test")
+    xrtol: float = option(0.0, "stop when ||s|| <= xrtol * ||x|| in an accepted step; 0: never")
+    maxiter: int | None = option(None, "iterations of this call; None takes max(1000, 200 n)")
+    maxfun: float | None = option(None, "evaluations of fun in this call, never exceeded")
+    maxtime: float | None = option(None, "seconds of this call, checked between evaluations")
+    ftarget: float = option(-math.inf, "stop with success when f <= ftarget")
+    certify: bool = option(True, "look for negative curvature before reporting a minimum")
+    certify_products: int = option(20, "most Hessian products of one second-order check")
+    max_escapes: int = option(20, "most escapes from saddles in a run")
+    rng: Any = option(  # int, Generator or None
+        0, "seed or numpy Generator of the random probes; the same seed, the same run"
     )
-    maxiter: int | None = field(
-        default=None, metadata=_doc("iterations of this call; None takes max(1000, 200 n)")
+    state: State | None = option(None, "res.state of an earlier run, to resume it")
+    disp: bool = option(False, "log one line an iteration ('negopt' logger)")
+    record: bool = option(False, "keep res.history, arrays of scalars")
+    return_all: bool = option(False, "keep res.allvecs, the iterates")
+    compiled: bool | str = option(
+        "auto",
+        "objectives jitted by Numba run in the compiled loop, with the methods that it knows: "
+        "'auto' and True; False calls them from Python",
     )
-    maxfun: float | None = field(
-        default=None, metadata=_doc("evaluations of fun in this call, never exceeded")
-    )
-    maxtime: float | None = field(
-        default=None, metadata=_doc("seconds of this call, checked between evaluations")
-    )
-    ftarget: float = field(default=-math.inf, metadata=_doc("stop with success when f <= ftarget"))
-    certify: bool = field(
-        default=True, metadata=_doc("look for negative curvature before reporting a minimum")
-    )
-    certify_products: int = field(
-        default=20, metadata=_doc("most Hessian products of one second-order check")
-    )
-    max_escapes: int = field(default=20, metadata=_doc("most escapes from saddles in a run"))
-    rng: Any = field(
-        default=0,
-        metadata=_doc("seed or numpy Generator of the random probes; the same seed, the same run"),
-    )
-    state: Any = field(default=None, metadata=_doc("res.state of an earlier run, to go on from"))
-    disp: bool = field(default=False, metadata=_doc("log one line an iteration ('negopt' logger)"))
-    record: bool = field(default=False, metadata=_doc("keep res.history, arrays of scalars"))
-    return_all: bool = field(default=False, metadata=_doc("keep res.allvecs, the iterates"))
-    compiled: Any = field(
-        default="auto",
-        metadata=_doc(
-            "whether objectives jitted by Numba run in the compiled loop, with the methods that it "
-            "knows: 'auto' and True do, False calls them from Python"
-        ),
-    )
-    eps: Any = field(default=None, metadata=_doc("absolute step of gradient differences"))
-    finite_diff_rel_step: Any = field(
-        default=None, metadata=_doc("relative step of gradient differences")
+    eps: npt.ArrayLike | None = option(None, "absolute step of gradient differences")
+    finite_diff_rel_step: npt.ArrayLike | None = option(
+        None, "relative step of gradient differences"
     )
 
     def __post_init__(self) -> None:
@@ -165,11 +150,11 @@ class RunOptions:
         check_integer("max_escapes", self.max_escapes, 0)
 
 
-def _is_real(value: Any) -> bool:
+def _is_real(value: object) -> TypeGuard[float]:
     return isinstance(value, numbers.Real) and not math.isnan(float(value))
 
 
-def collect(cls: type, options: Mapping[str, Any]) -> dict[str, Any]:
+def collect(cls: type, options: Mapping[str, T]) -> dict[str, T]:
     """Return the entries of `options` that are fields of the dataclass `cls`."""
     if not options:
         return {}
@@ -189,7 +174,7 @@ def _package(frame: FrameType) -> str:
     return str(frame.f_globals.get("__name__", "")).partition(".")[0]
 
 
-def warn_unknown(options: Mapping[str, Any], known: set[str], method: str) -> None:
+def warn_unknown(options: Mapping[str, object], known: set[str], method: str) -> None:
     """Warn (SciPy's ``OptimizeWarning``) of each name that no rule owns."""
     for name in options:
         if name in known:
@@ -206,7 +191,7 @@ def warn_unknown(options: Mapping[str, Any], known: set[str], method: str) -> No
         )
 
 
-def option_table(parts: list[Any]) -> list[tuple[str, str, str]]:
+def option_table(parts: Sequence[Rule | type[Rule]]) -> list[tuple[str, str, str]]:
     """Return rows (name, default, what it is) for rules and `RunOptions`."""
     rows = []
     for part in parts:

@@ -7,12 +7,9 @@ import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from negopt._array import Array, dot, namespace_of, scalars
 from negopt._types import Outcome, State
-
-__all__ = ["FIELDS", "HEADER", "Heading", "format_row", "logging_to_screen", "record", "row"]
 
 logger = logging.getLogger("negopt")
 
@@ -44,21 +41,21 @@ def row(
     state: State, outcome: Outcome | None, step_norm: float, cosine: float = math.nan
 ) -> dict[str, float]:
     """Return the figures of one iteration; what a method does not have is nan."""
-    nan = float("nan")
+    out = outcome or Outcome()
     return {
         "nit": state.k,
         "fun": state.iterate.f,
         "grad_norm": state.iterate.gmax,
         "step_norm": step_norm,
-        "step_size": outcome.step_size if outcome else nan,
+        "step_size": out.step_size,
         "cosine": cosine,
-        "tr_radius": outcome.radius if outcome else nan,
-        "rho": outcome.rho if outcome else nan,
-        "accepted": float(outcome.accepted) if outcome else nan,
+        "tr_radius": out.radius,
+        "rho": out.rho,
+        "accepted": float(out.accepted) if outcome else math.nan,
         "nfev": state.counters.nfev,
         "njev": state.counters.njev,
         "nhev": state.counters.nhev,
-        "min_curvature": outcome.min_curvature if outcome else nan,
+        "min_curvature": out.min_curvature,
         "time": state.elapsed,
     }
 
@@ -100,7 +97,7 @@ class Heading:
         return (slope if outcome.step_size < 0.0 else -slope) / size
 
 
-def format_row(figures: dict[str, Any]) -> str:
+def format_row(figures: dict[str, float]) -> str:
     """Return `figures` as one line under `HEADER`."""
 
     def cell(name: str, width: int, digits: int) -> str:
@@ -116,7 +113,7 @@ def format_row(figures: dict[str, Any]) -> str:
 
 @contextmanager
 def logging_to_screen(wanted: bool) -> Iterator[None]:
-    """Show the log on the screen while it is wanted and nobody else handles it."""
+    """Show the log on the screen where that is wanted and the log has no other handler."""
     if not wanted:
         yield
         return

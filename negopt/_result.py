@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from negopt._array import Array, namespace_of
+from negopt._array import Array, copy_of
 from negopt._types import Iterate, Outcome, State, Status
 
-__all__ = ["notifier", "wrap"]
+if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
 
 Notify = Callable[[State, Outcome | None, float], None]
 
@@ -24,7 +26,7 @@ class Sources(Protocol):
     product_source: str
 
 
-def notifier(callback: Callable[..., Any] | None) -> Notify | None:
+def notifier(callback: Callable[..., object] | None) -> Notify | None:
     """Return a function that calls `callback` by SciPy's rule, or None without one."""
     if callback is None:
         return None
@@ -37,7 +39,7 @@ def notifier(callback: Callable[..., Any] | None) -> Notify | None:
     wants_result = names == {"intermediate_result"}
 
     def notify(state: State, outcome: Outcome | None, step_norm: float) -> None:
-        x = namespace_of(state.iterate.x).asarray(state.iterate.x, copy=True)
+        x = copy_of(state.iterate.x)
         if wants_result:
             callback(intermediate_result=_intermediate(state, outcome, step_norm, x))
         else:
@@ -46,16 +48,17 @@ def notifier(callback: Callable[..., Any] | None) -> Notify | None:
     return notify
 
 
-def _intermediate(state: State, outcome: Outcome | None, step_norm: float, x: Array) -> Any:
+def _intermediate(
+    state: State, outcome: Outcome | None, step_norm: float, x: Array
+) -> OptimizeResult:
     """Return what a callback is shown of one iteration."""
     from scipy.optimize import OptimizeResult
 
     counters = state.counters
-    g = namespace_of(x).asarray(state.iterate.g, copy=True)
     result = OptimizeResult(
         x=x,
         fun=state.iterate.f,
-        jac=g,
+        jac=copy_of(state.iterate.g),
         nit=state.k,
         nfev=counters.nfev,
         njev=counters.njev,
@@ -65,8 +68,7 @@ def _intermediate(state: State, outcome: Outcome | None, step_norm: float, x: Ar
         min_curvature=math.nan if outcome is None else outcome.min_curvature,
     )
     if outcome is not None:
-        result.rho = outcome.rho
-        result.accepted = outcome.accepted
+        result.update(rho=outcome.rho, accepted=outcome.accepted)
         if math.isfinite(outcome.radius):
             result.tr_radius = outcome.radius
         if math.isfinite(outcome.step_size):
@@ -74,36 +76,27 @@ def _intermediate(state: State, outcome: Outcome | None, step_norm: float, x: Ar
     return result
 
 
-def wrap(state: State, point: Iterate, objective: Sources) -> Any:
+def wrap(state: State, point: Iterate, objective: Sources) -> OptimizeResult:
     """Return SciPy's result class for the final state."""
     from scipy.optimize import OptimizeResult
 
-    xp = namespace_of(point.x)
     status = state.status if state.status is not None else Status.LIMIT
-    counters = state.counters
     result = OptimizeResult(
-        x=xp.asarray(point.x, copy=True),
+        x=copy_of(point.x),
         fun=point.f,
-        jac=xp.asarray(point.g, copy=True),
+        jac=copy_of(point.g),
         success=status.success,
         status=int(status),
         message=state.message,
         nit=state.k,
-        nfev=counters.nfev,
-        njev=counters.njev,
-        nhev=counters.nhev,
         min_curvature=state.certificate.min_curvature,
         curvature_status=state.certificate.status,
         curvature_settled=state.certificate.settled,
         method=state.method,
         jac_source=objective.gradient_source,
         hess_source=objective.product_source,
-        n_nonfinite=counters.n_nonfinite,
-        n_rejected=counters.n_rejected,
-        n_skipped=counters.n_skipped,
-        n_negative_steps=counters.n_negative_steps,
-        n_escapes=counters.n_escapes,
         state=state,
+        **dataclasses.asdict(state.counters),
     )
     if state.history is not None:
         result.history = {name: np.asarray(values) for name, values in state.history.items()}

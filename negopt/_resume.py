@@ -1,24 +1,21 @@
-"""Take up the state of an earlier run, in the library of a new starting point."""
+"""Resume from the state of an earlier run, in the library of a new starting point."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
-from typing import Any
+from typing import TypeVar, cast
 
 import numpy as np
 
 from negopt._array import Array, from_host, is_array, library_of, namespace_of, to_host
 from negopt._types import Curvature, Globalization, State
 
-__all__ = ["adopt"]
+T = TypeVar("T")
 
 
 def adopt(
-    state: Any,
-    method: str,
-    start: Array,
-    rules: tuple[Curvature, Globalization] | None = None,
+    state: object, method: str, start: Array, rules: tuple[Curvature, Globalization] | None = None
 ) -> State:
     """Return a copy of `state` in the library, device and type of x0.
 
@@ -32,7 +29,7 @@ def adopt(
         )
     if state.method != method:
         raise ValueError(
-            f"options['state'] is from method {state.method!r}; go on with that method, not "
+            f"options['state'] is from method {state.method!r}; resume with that method, not "
             f"{method!r}."
         )
     if state.iterate.x.shape != start.shape:
@@ -40,7 +37,7 @@ def adopt(
             f"options['state'] has {state.iterate.x.shape[0]} variables but x0 has "
             f"{start.shape[0]}."
         )
-    moved: State = _like(state, start)
+    moved = _like(state, start)
     if rules is not None:
         curvature, globalize = rules
         _same_kind("memory", method, moved.memory, curvature.init(moved.iterate.x))
@@ -48,7 +45,7 @@ def adopt(
     return moved
 
 
-def _same_kind(name: str, method: str, kept: Any, made: Any) -> None:
+def _same_kind(name: str, method: str, kept: object, made: object) -> None:
     """Refuse what another version, or another method of the same name, has kept."""
     if type(kept) is not type(made):
         raise ValueError(
@@ -58,19 +55,25 @@ def _same_kind(name: str, method: str, kept: Any, made: Any) -> None:
         )
 
 
-def _like(value: Any, start: Array) -> Any:
+def _like(value: T, start: Array) -> T:
     """Copy a tree of state, its device arrays moved to the library of `start`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         moved = {}
         for f in dataclasses.fields(value):
             part = getattr(value, f.name)
-            # N.B. small float64 arrays of the host stay there whatever x0 is.
+            # Small float64 arrays of the host stay there, whatever x0 is.
             stays = f.metadata.get("host") and part is not None
             moved[f.name] = np.array(part) if stays else _like(part, start)
+            if f.metadata.get("symmetric") and part is not None:  # other libraries hold it whole
+                xp, upper = namespace_of(start), moved[f.name]
+                moved[f.name] = xp.triu(upper) + xp.matrix_transpose(xp.triu(upper, k=1))
         return dataclasses.replace(value, **moved)
-    if is_array(value):
-        if library_of(value) == library_of(start):
-            xp = namespace_of(start)
-            return xp.astype(xp.asarray(value, copy=True), start.dtype)
-        return from_host(to_host(value), start)
-    return copy.deepcopy(value)
+    if not is_array(value):
+        return copy.deepcopy(value)
+    array: Array = value
+    if library_of(array) == library_of(start):
+        xp = namespace_of(start)
+        array = xp.astype(xp.asarray(array, copy=True), start.dtype)
+    else:
+        array = from_host(to_host(array), start)
+    return cast("T", array)

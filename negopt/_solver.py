@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from negopt._array import Array, dot, eps_of, namespace_of, scalars
 from negopt._certify import certify, escape, finding, in_one_piece, inverse_of, noise_of
 from negopt._objective import Objective
 from negopt._options import RunOptions
-from negopt._random import first_state, generator
-from negopt._space import Space
+from negopt._random import Draws
 from negopt._stopping import (
     Limits,
     bound_on_gradient,
@@ -24,8 +21,8 @@ from negopt._stopping import (
     precision_message,
     stop,
 )
-from negopt._types import STALL, BudgetExhausted, Certificate, Iterate, Outcome, State, Status
-from negopt.globalize.ratio import rounding_of
+from negopt._types import BudgetExhausted, Certificate, Iterate, Outcome, State, Status
+from negopt.decisions.endings import STALL, improves, progresses
 from negopt.methods import Method
 
 __all__ = ["Solver"]
@@ -48,24 +45,16 @@ class Solver:
         self.method = method
         self.objective = objective
         self.run = run
-        self._rng: np.random.Generator | None = None
-        if not (type(run.rng) is int and run.rng >= 0):  # of any other kind it is made, or refused
-            self._rng = generator(run.rng)
-        self.space = Space  # of the second-order check
+        self.draws = Draws(run.rng)
         self.limits: Limits | None = None
         self.outcome: Outcome | None = None
         self.step_norm = math.nan
+        #: Tells a curvature rule that asks for it of a step whose pair says nothing.
+        self._failed = getattr(method.curvature, "failed", None)
         #: Gives the y of a pair where that is not the change of g (overlapping batches).
         self.difference: Callable[[Iterate, Iterate], Array] | None = None
         self._operator: Any = None
         self._clock = time.monotonic()
-
-    @property
-    def rng(self) -> np.random.Generator:
-        """Source of what is random; made when something is."""
-        if self._rng is None:
-            self._rng = generator(self.run.rng)
-        return self._rng
 
     def init(self, start: Iterate | None = None) -> State:
         """Return the first state, at `start`, by default what `evaluate_start` returns."""
@@ -109,9 +98,7 @@ class Solver:
         self.objective.counters = state.counters
         self.objective.best = state.best
         if state.rng_state:  # a generator of its own: the caller's is left as it is
-            bits = getattr(np.random, str(state.rng_state["bit_generator"]))()
-            bits.state = state.rng_state
-            self._rng = np.random.Generator(bits)
+            self.draws.go_back(state.rng_state)
         before = state.status, state.message
         state.status, state.message = None, ""
         self._elapsed_before = state.elapsed
@@ -147,13 +134,13 @@ class Solver:
     def step(self, state: State) -> State:
         """Take one iteration; sets ``state.status`` when the run is over."""
         self.outcome, self.step_norm = None, math.nan
-        before = copy.copy(state.globalize), copy.copy(state.memory)
         try:
             self._advance(state)
-            self.check_stop(state)
+            if state.status is None:
+                self.check_stop(state)
         except BudgetExhausted as error:
-            # Half an iteration counts for nothing: resuming begins it again.
-            state.globalize, state.memory = before
+            # No part has written its state before its last evaluation, so that half an
+            # iteration counts for nothing: resuming begins it again.
             self.exhausted(state, error)
         self.complete(state)
         return state
@@ -170,31 +157,37 @@ class Solver:
 
     def _advance(self, state: State) -> None:
         method, objective, here = self.method, self.objective, state.iterate
-        operator = method.curvature.operator(state.memory, objective, here)
-        self._operator = operator
-        outcome = method.globalize.advance(
-            state.globalize, objective, here, operator, method.step, self.rng
+        operator = self._operator = method.curvature.operator(state.memory, objective, here)
+        outcome = self.outcome = method.globalize.advance(
+            state.globalize, objective, here, operator, method.step, self.draws
         )
-        self.outcome, self.step_norm = outcome, math.nan
         state.k += 1
-        # Counted once the iteration is complete: a budget may have it begin again.
-        state.counters.n_skipped += bool(getattr(operator, "newest_skipped", False))
-        state.counters.n_rejected += max(outcome.trials - int(outcome.accepted), 0)
-        trial = outcome.trial
+        counters, trial, accepted = state.counters, outcome.trial, outcome.accepted
+        if outcome.trials > 1 or not accepted:
+            counters.n_rejected += max(outcome.trials - int(accepted), 0)
         if outcome.valid and trial is not None and outcome.s is not None:
             self.step_norm = outcome.step_norm
-            if trial.finite and outcome.informative:
-                y = trial.g - here.g if self.difference is None else self.difference(here, trial)
-                self._learn(state, outcome.s, y, outcome, accepted=outcome.accepted)
-        if outcome.accepted and trial is not None:
+            if outcome.informative and trial.finite:
+                s = outcome.s
+                if self.difference is None:
+                    self._learn(state, s, trial.g - here.g, outcome, accepted=accepted)
+                else:  # a y of another kind: nothing that was measured belongs to it
+                    y, told = self.difference(here, trial), replace(outcome, trial=None)
+                    self._learn(state, s, y, told, accepted=accepted)
+            elif self._failed is not None:
+                self._failed(state.memory, outcome)
+        elif self._failed is not None:
+            self._failed(state.memory, outcome)
+        if accepted and trial is not None:
             state.iterate = trial
             state.resets = 0
             if outcome.step_size < 0.0:
-                state.counters.n_negative_steps += 1
+                counters.n_negative_steps += 1
+            self._watch(state, outcome, trial)
         elif outcome.stuck:
             self._stuck(state, outcome)
-            return
-        self._watch(state, outcome, trial if outcome.accepted else None)
+        else:
+            self._watch(state, outcome, None)
 
     def _watch(self, state: State, outcome: Outcome, trial: Iterate | None) -> None:
         """Give up when many trials have lowered neither f nor the gradient.
@@ -202,10 +195,7 @@ class Solver:
         At rounding level a step is accepted on the word of the gradient; a wrong or
         noisy one would have the run slide along a level set for ever.
         """
-        if trial is not None and trial.f < state.best.f:
-            state.stalled, state.stalled_gmax = 0, trial.gmax
-            return
-        if trial is not None and trial.gmax < 0.9 * state.stalled_gmax:
+        if trial is not None and progresses(trial.f, state.best.f, trial.gmax, state.stalled_gmax):
             state.stalled, state.stalled_gmax = 0, trial.gmax
             return
         state.stalled += outcome.trials
@@ -315,9 +305,9 @@ class Solver:
             if hessian is not None or in_one_piece(self.objective.n, limit):
                 certificate, newton = certify(self.objective, here, None, limit, hessian=hessian)
             else:
-                drawn = self.rng.bit_generator.state
+                drawn = self.draws.state
                 certificate, newton = certify(
-                    self.objective, here, self.rng, limit, self._model(state), self.space
+                    self.objective, here, self.draws, limit, self._model(state)
                 )
             state.certificate = certificate
             if self.outcome is not None:
@@ -328,7 +318,7 @@ class Solver:
                 return  # the verdict, if there is one already, is about the lower point
         except BudgetExhausted as error:
             if drawn is not None:  # half a check counts for nothing: resuming begins it again
-                self.rng.bit_generator.state = drawn
+                self.draws.go_back(drawn)
             if state.certificate.status == "not checked":
                 state.message += f"; the curvature was not checked: {error.message}."
                 return
@@ -361,7 +351,7 @@ class Solver:
             trial = self.objective.at(x)
         except BudgetExhausted:
             return  # the verdict stands without it
-        if trial.finite and trial.f <= here.f + rounding_of(here) and trial.gmax < here.gmax:
+        if improves(trial.f, trial.gmax, here.f, here.gmax, eps_of(here.x)):
             state.iterate = trial
             verdict = stop(trial, self.limits, state.k, None) if self.limits else None
             state.status, state.message = verdict or (state.status, state.message)
@@ -397,9 +387,7 @@ class Solver:
         """Return the point to report and complete the state."""
         best = self.objective.best or state.iterate
         state.best = best
-        state.rng_state = (
-            first_state(self.run.rng) if self._rng is None else dict(self._rng.bit_generator.state)
-        )
+        state.rng_state = self.draws.state
         state.certificate.direction = None
         if state.status in (Status.CONVERGED, Status.SADDLE) and self.limits is not None:
             # The verdict is about the iterate; a value lower by rounding alone does not
@@ -408,7 +396,7 @@ class Solver:
             here = gradient_measure(state.iterate, order) <= gtol
             if here and (gradient_measure(best, order) > gtol or state.status is Status.SADDLE):
                 return state.iterate
-            if best.f >= state.iterate.f:
+            if not best.f < state.iterate.f:
                 return state.iterate
         elif best is not state.iterate and best.gmax != state.iterate.gmax:
             state.message += f" Returned is the lowest point seen, with max|g| = {best.gmax:.3g}."

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from negopt._array import eps_of, namespace_of, scalars
 from negopt._types import Iterate, Outcome, Status
 from negopt._words import MINIMIZE, Words
+from negopt.decisions.endings import CONVERGED, GOES_ON, LIMIT, TARGET, UNBOUNDED, why_over
 
 __all__ = ["Limits", "bound_on_gradient", "gradient_measure", "most_iterations", "stop"]
 
-#: f below this multiple of max(1, |f0|) is taken for minus infinity.
-UNBOUNDED = 1e30
+#: f below minus this multiple of max(1, |f0|) is taken for minus infinity.
+BOTTOM = 1e30
 
 
 def bound_on_gradient(gtol: float | None, eps: float) -> float:
@@ -61,7 +62,7 @@ class Limits:
     @property
     def unbounded_below(self) -> float:
         """Value of f that is taken for minus infinity."""
-        return -UNBOUNDED * max(1.0, abs(self.f0))
+        return -BOTTOM * max(1.0, abs(self.f0))
 
 
 def gradient_measure(iterate: Iterate, order: float) -> float:
@@ -85,38 +86,57 @@ def stop(
     A stationary point is reported as ``CONVERGED`` here; the caller checks its curvature.
     """
     size = gradient_measure(iterate, limits.order)
+    reason = why_over(
+        iterate.f,
+        size,
+        k,
+        limits.gtol,
+        limits.ftarget,
+        limits.unbounded_below,
+        limits.maxiter,
+    )
+    if reason in (GOES_ON, LIMIT) and limits.xrtol > 0.0 and outcome is not None:
+        still = _stands_still(iterate, limits, outcome)
+        if still is not None:
+            return Status.CONVERGED, still
+    if reason == GOES_ON:
+        return None
     words = limits.words
     name = "max|g|" if limits.order == math.inf else f"|g|_{limits.order:g}"
-    if iterate.f <= limits.ftarget:
+    if reason == TARGET:
         return Status.TARGET, (
             f"Target reached: f = {iterate.f:.6g} <= {words['ftarget']} = {limits.ftarget:.6g}."
         )
-    if size <= limits.gtol:
+    if reason == CONVERGED:
         return Status.CONVERGED, (
             f"Optimization terminated successfully: {name} = {size:.3g} <= {words['gtol']} = "
             f"{limits.gtol:.3g}"
         )
-    if iterate.f < limits.unbounded_below:
+    if reason == UNBOUNDED:
         return Status.UNBOUNDED, (
             f"The objective seems unbounded below: f = {iterate.f:.3g} from f(x0) = "
             f"{limits.f0:.3g}; check its sign, or add a term that grows."
         )
-    if limits.xrtol > 0.0 and outcome is not None and outcome.accepted:
-        xp = namespace_of(iterate.x)
-        step, x = scalars(xp.max(xp.abs(outcome.s)), xp.max(xp.abs(iterate.x)))
-        if step <= limits.xrtol * x:
-            return Status.CONVERGED, (
-                f"Optimization terminated successfully: the step {step:.3g} is at most "
-                f"{words['xrtol']} = {limits.xrtol:.3g} of max|x| = {x:.3g}"
-            )
-    if k >= limits.maxiter:
-        return Status.LIMIT, (
-            "Maximum number of iterations has been exceeded "
-            f"({words['maxiter']} = {limits.maxiter - limits.first} in this call, {k} in all); "
-            f"{name} = {size:.3g} > {words['gtol']} = {limits.gtol:.3g}. Raise "
-            f"{words['maxiter']}{words.go_on}."
-        )
-    return None
+    return Status.LIMIT, (
+        "Maximum number of iterations has been exceeded "
+        f"({words['maxiter']} = {limits.maxiter - limits.first} in this call, {k} in all); "
+        f"{name} = {size:.3g} > {words['gtol']} = {limits.gtol:.3g}. Raise "
+        f"{words['maxiter']}{words.go_on}."
+    )
+
+
+def _stands_still(iterate: Iterate, limits: Limits, outcome: Outcome) -> str | None:
+    """Return the message where an accepted step is at most xrtol of x, else None."""
+    if not outcome.accepted:
+        return None
+    xp = namespace_of(iterate.x)
+    step, x = scalars(xp.max(xp.abs(outcome.s)), xp.max(xp.abs(iterate.x)))
+    if not step <= limits.xrtol * x:
+        return None
+    return (
+        f"Optimization terminated successfully: the step {step:.3g} is at most "
+        f"{limits.words['xrtol']} = {limits.xrtol:.3g} of max|x| = {x:.3g}"
+    )
 
 
 def precision_message(

@@ -10,18 +10,16 @@ import enum
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from negopt._array import Array
-
-if TYPE_CHECKING:
-    from numpy.random import Generator
+from negopt._bounds import Bound
+from negopt._random import Draws
 
 T = TypeVar("T")
 
 __all__ = [
     "SAVED",
-    "STALL",
     "BudgetExhausted",
     "Certificate",
     "Counters",
@@ -79,9 +77,6 @@ class Status(enum.IntEnum):
         return self in (Status.CONVERGED, Status.TARGET, Status.EPOCHS, Status.EARLY)
 
 
-#: Trials that lower neither f nor the gradient, after which a run is given up.
-STALL = 100
-
 #: Classes that a checkpoint may hold, by name.
 SAVED: dict[str, type] = {}
 
@@ -105,9 +100,9 @@ class BudgetExhausted(Exception):
 
 
 @saved
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Iterate:
-    """A point with its value and gradient, always consistent with each other.
+    """A point with its value and gradient, always consistent with each other; never changed.
 
     Attributes
     ----------
@@ -133,10 +128,10 @@ class Iterate:
     @property
     def finite(self) -> bool:
         """Whether f and every entry of g are finite."""
-        return math.isfinite(self.f) and math.isfinite(self.gmax)
+        return -math.inf < self.f < math.inf and self.gmax < math.inf
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Step:
     """A proposed displacement and what the model says of it.
 
@@ -168,7 +163,7 @@ class Step:
     @property
     def length(self) -> float:
         """Euclidean length of `s`."""
-        return self.norm if math.isnan(self.euclidean) else self.euclidean
+        return self.norm if self.euclidean != self.euclidean else self.euclidean
 
     @property
     def predicted_decrease(self) -> float:
@@ -314,12 +309,18 @@ class KrylovOperator(Protocol):
     ----------
     basis : object
         None until a step rule built one here; a rejected step re-uses it.
-    memory : object
-        What outlives the point, with a field ``scale``.
+    scale, first_gnorm : float
+        What the points before have left behind (`ProductMemory`).
     """
 
     basis: Any
-    memory: Any
+    scale: float
+    first_gnorm: float
+
+    @property
+    def product(self) -> Callable[[Array], Array]:
+        """``v -> H v`` (one product), which does not refer to this operator."""
+        ...
 
     def matvec(self, v: Array) -> Array:
         """Return ``H v`` (one product)."""
@@ -369,7 +370,7 @@ class Curvature(Protocol):
 class StepRule(Protocol):
     """A rule that turns an operator and a bound into a step."""
 
-    def propose(self, iterate: Iterate, operator: Any, bound: float | None, rng: Generator) -> Step:
+    def propose(self, iterate: Iterate, operator: Any, bound: Bound, rng: Draws) -> Step:
         """Return the step from `iterate`."""
         ...
 
@@ -388,7 +389,7 @@ class Globalization(Protocol):
         iterate: Iterate,
         operator: Any,
         step_rule: StepRule,
-        rng: Generator,
+        rng: Draws,
     ) -> Outcome:
         """Try to move once; updates `state` in place."""
         ...

@@ -5,24 +5,30 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO, TypeVar
 
 import numpy as np
 
 import negopt.methods  # noqa: F401  - every part registers what its state is made of
-from negopt._array import is_array, to_host
+from negopt._array import Array, is_array, to_host
 from negopt._types import SAVED, State, Status
 
-__all__ = ["load", "read", "save", "write"]
+__all__ = ["load", "save"]
+
+T = TypeVar("T")
+Json = dict[str, "Json"] | list["Json"] | str | float | None
+Arrays = dict[str, Array]
 
 #: Raised whenever a file written before could no longer be read as it was meant: no other
 #: format is read.  2: the memories of dense models, ``newton-krylov`` and ``tr-ellipsoid``.
 FORMAT = 2
 #: What to do with the file of another kind of run.
 HINTS = {
-    "FitState": ": it is of a training run; go on with negopt.neural.fit(..., resume=path)",
-    "State": ": it is of minimize; go on with negopt.checkpoint.load and options={'state': ...}",
+    "FitState": ": it is of a training run; resume it with negopt.neural.fit(..., resume=path)",
+    "State": ": it is of minimize; resume it with negopt.checkpoint.load, options={'state': ...}",
 }
 
 
@@ -47,8 +53,8 @@ def save(path: str | os.PathLike[str], state: State) -> None:
 
     Notes
     -----
-    The file is written beside `path`, as ``.<name>.tmp``, flushed to disk, and renamed over
-    it.  Arrays are stored on the host in their own type; the structure is JSON.
+    The file is written as `replacing` does.  Arrays are stored on the host in their own type;
+    the structure is JSON.
 
     **Guarantee**: ``load(path)`` continues bit for bit as `state` would
     (``tests/test_checkpoint.py``), and a run cut between two iterations (by `maxiter` or
@@ -61,28 +67,28 @@ def save(path: str | os.PathLike[str], state: State) -> None:
     write(path, state)
 
 
-def write(path: str | os.PathLike[str], value: Any) -> None:
-    """Write a tree of registered dataclasses, arrays and numbers, whole or not at all.
-
-    `save` for whatever is more than a `State`; see there.
-
-    Parameters
-    ----------
-    path : path-like
-        The file; what was there is replaced when the new one is complete.
-    value : object
-        Of a class that `negopt._types.saved` has registered.
-    """
-    arrays: dict[str, Any] = {}
-    tree = _encode(value, "state", arrays)
+def write(path: str | os.PathLike[str], value: object) -> None:
+    """Write any tree of dataclasses that `negopt._types.saved` has registered, as `save` does."""
+    arrays: Arrays = {}
+    tree = encode(value, "state", arrays)
     header = json.dumps({"format": FORMAT, "tree": tree})
+    with replacing(path) as file:
+        np.savez(file, __header__=np.frombuffer(header.encode(), dtype=np.uint8), **arrays)
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a file that takes the place of `path` when it is complete, or not at all.
+
+    It is written beside it, as ``.<name>.tmp``, flushed to disk, and renamed over it.
+    """
     target = Path(path)
     draft = target.with_name(f".{target.name}.tmp")
     draft.unlink(missing_ok=True)  # a process that was killed in the middle of a write left it
     with draft.open("xb") as file:
         mine = os.fstat(file.fileno())
         try:
-            np.savez(file, __header__=np.frombuffer(header.encode(), dtype=np.uint8), **arrays)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         except BaseException:
@@ -114,33 +120,13 @@ def load(path: str | os.PathLike[str]) -> State:
     ValueError
         When the file is not a checkpoint of negopt, is damaged, or of another format.
     """
-    state: State = read(path, State, "a state")
-    return state
+    return read(path, State, "a state")
 
 
-def read(path: str | os.PathLike[str], wanted: type, name: str) -> Any:
-    """Read what `write` has written.
-
-    Parameters
-    ----------
-    path : path-like
-    wanted : type
-        The class it has to be of.
-    name : str
-        What that is called in an error message.
-
-    Returns
-    -------
-    object
-        Of the class `wanted`.
-
-    Raises
-    ------
-    ValueError
-        As `load`.
-    """
+def read(path: str | os.PathLike[str], wanted: type[T], name: str) -> T:
+    """Read what `write` has written of the class `wanted`, in messages called `name`."""
     try:
-        # N.B. given a path, NumPy leaves a damaged file open.
+        # Given a path, NumPy would leave a damaged file open.
         with Path(path).open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         header = json.loads(arrays.pop("__header__").tobytes().decode())
@@ -157,8 +143,8 @@ def read(path: str | os.PathLike[str], wanted: type, name: str) -> Any:
     if version < FORMAT:
         raise ValueError(
             f"{os.fspath(path)!r} has checkpoint format {version}, of an older negopt; this one "
-            f"reads format {FORMAT}: go on with the negopt that wrote it, or begin anew from its "
-            f"point, x0 = numpy.load({os.fspath(path)!r})['state.iterate.x']."
+            f"reads format {FORMAT}: resume it with the negopt that wrote it, or begin anew from "
+            f"its point, x0 = numpy.load({os.fspath(path)!r})['state.iterate.x']."
         )
     tree = header["tree"]
     found = tree.get("type") if isinstance(tree, dict) else None
@@ -166,15 +152,13 @@ def read(path: str | os.PathLike[str], wanted: type, name: str) -> Any:
         hint = HINTS.get(found, "")
         raise ValueError(f"{os.fspath(path)!r} holds a {found}, not {name}{hint}.")
     try:
-        value = _decode(tree, arrays)
-        if isinstance(value, wanted):
-            return value
-        raise TypeError(f"it holds no {wanted.__name__}")
+        return decode(tree, arrays, wanted)
     except (KeyError, TypeError) as error:
         raise ValueError(f"{os.fspath(path)!r} is a damaged checkpoint ({error!r}).") from error
 
 
-def _encode(value: Any, name: str, arrays: dict[str, Any]) -> Any:
+def encode(value: object, name: str, arrays: Arrays) -> Json:
+    """Return the structure of a tree, its arrays put into `arrays` under names from `name`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         kind = type(value).__name__
         if SAVED.get(kind) is not type(value):
@@ -183,42 +167,51 @@ def _encode(value: Any, name: str, arrays: dict[str, Any]) -> Any:
         return {
             "type": kind,
             "fields": {
-                f.name: _encode(getattr(value, f.name), f"{name}.{f.name}", arrays) for f in fields
+                f.name: encode(getattr(value, f.name), f"{name}.{f.name}", arrays) for f in fields
             },
         }
     if isinstance(value, Status):
         return {"status": int(value)}
     if is_array(value) and not isinstance(value, np.generic):
-        kept = value if isinstance(value, np.ndarray) else _host_in_type(value)
-        arrays[name] = kept
+        arrays[name] = value if isinstance(value, np.ndarray) else _host_in_type(value)
         return {"array": name}
     if isinstance(value, np.generic):
-        return value.item()
+        value = value.item()
     if isinstance(value, dict):
-        return {"dict": {k: _encode(v, f"{name}.{k}", arrays) for k, v in value.items()}}
+        return {"dict": {k: encode(v, f"{name}.{k}", arrays) for k, v in value.items()}}
     if isinstance(value, (list, tuple)):
-        return {"list": [_encode(v, f"{name}.{i}", arrays) for i, v in enumerate(value)]}
+        return {"list": [encode(v, f"{name}.{i}", arrays) for i, v in enumerate(value)]}
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     raise TypeError(f"{name} is a {type(value).__name__}; a state holds arrays and numbers only.")
 
 
-def _host_in_type(value: Any) -> Any:
+def _host_in_type(value: Array) -> Array:
     """Copy a device array to the host in its own precision (float64 holds float32 exactly)."""
     narrow = "float32" in str(value.dtype)
     return to_host(value).astype(np.float32 if narrow else np.float64)
 
 
-def _decode(tree: Any, arrays: dict[str, Any]) -> Any:
-    if isinstance(tree, dict):
-        if "type" in tree:
-            fields = {k: _decode(v, arrays) for k, v in tree["fields"].items()}
-            return SAVED[tree["type"]](**fields)
-        if "array" in tree:
-            return arrays[tree["array"]]
-        if "status" in tree:
-            return Status(tree["status"])
-        if "dict" in tree:
-            return {k: _decode(v, arrays) for k, v in tree["dict"].items()}
-        return [_decode(v, arrays) for v in tree["list"]]
+def decode(tree: Json, arrays: Arrays, wanted: type[T]) -> T:
+    """Return what `encode` was given, which has to be of the class `wanted`."""
+    value = _decode(tree, arrays)
+    if not isinstance(value, wanted):
+        raise TypeError(f"it holds no {wanted.__name__}")
+    return value
+
+
+def _decode(tree: Json, arrays: Arrays) -> object:
+    match tree:
+        case {"type": str(kind), "fields": dict(fields)}:
+            return SAVED[kind](**{k: _decode(v, arrays) for k, v in fields.items()})
+        case {"array": str(name)}:
+            return arrays[name]
+        case {"status": int(number)}:
+            return Status(number)
+        case {"dict": dict(entries)}:
+            return {k: _decode(v, arrays) for k, v in entries.items()}
+        case {"list": list(items)}:
+            return [_decode(v, arrays) for v in items]
+        case dict():
+            raise KeyError(*tree)
     return tree

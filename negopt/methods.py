@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
 
 from negopt._method import Method
+from negopt._variants import OLDEWAGE_EXACT, OLDEWAGE_SERIES
 from negopt.curvature.bfgs import BFGS
 from negopt.curvature.dense import DenseHessian
 from negopt.curvature.dqn import HybridInverse
@@ -38,60 +39,7 @@ from negopt.steps.spectral_tr import SpectralTrustRegion
 from negopt.steps.steepest import SteepestDescent
 from negopt.steps.steihaug import SteihaugToint
 
-__all__ = ["METHODS", "Method", "choose"]
-
-# Oldewage, Clarke and Hernandez-Lobato (2024), tuned for UCI Energy (their Table 3).  What was
-# run differs from what is printed: docs/saddle-free-series.md.
-_SERIES_AS_RUN: dict[str, Any] = {
-    "engine": "binomial",
-    "accelerator": "wynn",
-    "terms": 18,
-    "order": 8,
-    "scaling": "source",
-    "damping": 0.0244,
-    "damping_rule": "fixed",
-    "damping_unit": "absolute",
-    "learning_rate": 1.79,
-    "momentum": 0.717,
-    "reject": False,
-}
-_SERIES_ADAPTIVE: dict[str, Any] = {
-    **_SERIES_AS_RUN,
-    "terms": 9,
-    "order": 4,
-    "damping": 1.46e-6,
-    "damping_rule": "levenberg",
-    "learning_rate": 1.0,
-    "momentum": 0.0,
-}
-_SERIES_VARIANTS = {
-    "as run": _SERIES_AS_RUN,
-    "as printed": {**_SERIES_AS_RUN, "accelerator": "sablonniere", "series": "shifted"},
-    "adaptive as run": _SERIES_ADAPTIVE,
-    "adaptive": {**_SERIES_ADAPTIVE, "adaptive": True},
-}
-
-#: The settings of the same document's exact method: constant, and with an average of 0.95.
-_EXACT_VARIANTS: Mapping[str, Mapping[str, Any]] = {
-    "as run": {
-        "learning_rate": 0.0049,
-        "momentum": 0.0638,
-        "threshold": 5.2e-4,
-        "replacement": 1.54e-4,
-        "damping": 0.0,
-        "damping_rule": "fixed",
-        "reject": False,
-    },
-    "adaptive as run": {
-        "average": 0.05,
-        "adaptive": True,
-        "damping": 0.0125,
-        "damping_rule": "levenberg",
-        "damping_unit": "absolute",
-        "min_damping": 1e-8,
-        "reject": False,
-    },
-}
+__all__ = ["METHODS", "Method", "choose", "register"]
 
 _ROWS = (
     Method(
@@ -99,10 +47,12 @@ _ROWS = (
         HybridPairs(),
         SpectralTrustRegion(),
         TrustRegion(first_grow=10.0, interpolate=True),
-        needs="jac",
         summary="limited-memory BFGS/SR1 pairs in an exact trust region (default, gradients)",
         guarantee="global convergence to stationary points; steps of negative model curvature",
         reference="Brust, Erway and Marcia (2017), doi:10.1007/s10589-016-9868-3",
+        keeps="B",
+        secant=True,
+        tier="recommended",
     ),
     Method(
         "newton-krylov",
@@ -115,6 +65,7 @@ _ROWS = (
         reference="Gould, Lucidi, Roma and Toint (1999), doi:10.1137/S1052623497322735; Morales "
         "and Nocedal (2000), doi:10.1137/S1052623497327854",
         variants={"lanczos": {"maxcor": 0, "metric": "sphere"}},
+        tier="recommended",
     ),
     Method(
         "newton-cubic",
@@ -133,79 +84,81 @@ _ROWS = (
         SpectralTrustRegion(),
         # A model that is so often wrong is better off with a radius that grows slowly.
         TrustRegion(first_grow=2.0),
-        needs="jac",
         summary="limited-memory SR1, indefinite, in an exact trust region",
         guarantee="global convergence to stationary points; exact subproblem, hard case included",
         reference="Ramamurthy and Duffy (2016), L-SR1; Brust, Erway and Marcia (2017), "
         "doi:10.1007/s10589-016-9868-3",
+        keeps="B",
+        secant=True,
     ),
     Method(
         "lsr1-wolfe-pm",
         LSR1(),
         Signed(flip="eigen"),
         WolfeSearch(),
-        needs="jac",
         summary="limited-memory SR1 with a Wolfe search; flip='direction' for steps of both signs",
         guarantee="Wolfe conditions of the signed step; bounded Zoutendijk sum",
         reference="Shea and Schmidt (2024), Don't Be So Positive",
+        keeps="B",
+        secant=True,
     ),
     Method(
         "lsr1-damped",
         LSR1(),
         Damped(),
         WolfeSearch(),
-        needs="jac",
         summary="limited-memory SR1 shifted, flipped or clipped to positive definite, Wolfe search",
         guarantee="descent directions with an angle bound from the condition number",
         reference="Shea and Schmidt (2024), Don't Be So Positive (the damped method of Table 1)",
+        keeps="B",
+        secant=True,
+        tier="study",
     ),
     Method(
         "sr1-wolfe-pm",
         SR1(),
         Signed(),
         WolfeSearch(),
-        needs="jac",
         summary="dense SR1 with a Wolfe search of positive and negative steps",
         guarantee="Wolfe conditions of the signed step; bounded Zoutendijk sum",
         reference="Shea and Schmidt (2024), Don't Be So Positive",
         variants={
-            "shea-schmidt": {
-                "h0": "identity",
-                "units": "same",
-                "skip": 1e-8,
-                "wolfe": "strong",
-            },
+            "shea-schmidt": {"h0": "identity", "units": "same", "skip": 1e-8, "wolfe": "strong"}
         },
+        keeps="H",
+        secant=True,
     ),
     Method(
         "dqn-wolfe-pm",
         HybridInverse(),
         Signed(),
         WolfeSearch(),
-        needs="jac",
         summary="dense SR1 and BFGS, of their directions the one closer to the gradient "
         "(default, small n)",
         guarantee="Wolfe conditions of the signed step; an angle no worse than that of BFGS",
         reference="Conn, Gould and Toint (1991), doi:10.1007/BF01594934; Liu and Nocedal (1989), "
         "doi:10.1007/BF01589116",
+        keeps="H",
+        secant=True,
+        tier="recommended",
     ),
     Method(
         "sr1-tr",
         SR1Matrix(),
         SpectralTrustRegion(),
         TrustRegion(first_grow=2.0),
-        needs="jac",
         summary="dense SR1 in an exact trust region, for up to some 300 variables",
         guarantee="the dense SR1 matrix of all pairs; exact subproblem, hard case included",
         reference="Conn, Gould and Toint (1991), doi:10.1007/BF01594934; More and Sorensen "
         "(1983), doi:10.1137/0904038",
+        keeps="B",
+        secant=True,
     ),
     Method(
         "bfgs-wolfe",
         BFGS(),
         Signed(),
         WolfeSearch(),
-        needs="jac",
         summary="dense BFGS, its initial matrix rescaled at every step, with a Wolfe search",
         guarantee="positive definite, secant equation of the newest pair; Wolfe conditions",
         reference="Nocedal and Wright (2006), doi:10.1007/978-0-387-40065-5",
@@ -213,17 +166,23 @@ _ROWS = (
             "shea-schmidt": {"h0": "identity", "units": "same", "wolfe": "strong"},
             "scaled-once": {"h0": "scaled", "units": "same"},
         },
+        keeps="H",
+        secant=True,
+        positive=True,
     ),
     Method(
         "lbfgs-wolfe",
         LBFGS(),
         Signed(),
         WolfeSearch(),
-        needs="jac",
         summary="limited-memory BFGS, negative curvature discarded, with a Wolfe search",
         guarantee="the direction of the dense BFGS recursion; Wolfe conditions",
         reference="Liu and Nocedal (1989), doi:10.1007/BF01589116; Chen, Wang and Zhou (2014), "
         "NIPS 27",
+        keeps="H",
+        secant=True,
+        positive=True,
+        tier="recommended",
     ),
     Method(
         "sfn-series",
@@ -235,7 +194,8 @@ _ROWS = (
         guarantee="monotone decrease; the step is that of |H| when the space is complete",
         reference="Oldewage, Clarke and Hernandez-Lobato, Series of Hessian-Vector Products; "
         "Dauphin et al. (2014), arXiv:1406.2572",
-        variants=_SERIES_VARIANTS,
+        variants=OLDEWAGE_SERIES,
+        tier="study",
     ),
     Method(
         "tr-ellipsoid",
@@ -257,8 +217,9 @@ _ROWS = (
                 "grow": 1.1,
                 "first_grow": 1.1,
                 "ridge": 1e-8,
-            },
+            }
         },
+        tier="study",
     ),
     Method(
         "sfn-lanczos",
@@ -281,7 +242,7 @@ _ROWS = (
         guarantee="monotone decrease; the step is that of |H|",
         reference="Oldewage, Clarke and Hernandez-Lobato, Series of Hessian-Vector Products; "
         "Dauphin et al. (2014), arXiv:1406.2572",
-        variants=_EXACT_VARIANTS,
+        variants=OLDEWAGE_EXACT,
     ),
     Method(
         "new-q-newton",
@@ -297,24 +258,25 @@ _ROWS = (
             "as printed": {"units": "absolute", "spacing": 1.0},
             "no backtracking": {"units": "absolute", "spacing": 1.0, "line_search": False},
         },
+        tier="study",
     ),
     Method(
         "ogr",
         GradientRegression(),
         Signed(flip="eigen", floor=1e-8),
         ArmijoSearch(first_step=1.0, two_way=False),
-        needs="jac",
         summary="online regression of gradients: signed curvature of a few directions",
         guarantee="descent directions of |B| with Armijo's rule; gradients tend to zero",
         reference="Duda (2019), arXiv:1901.11457 and arXiv:1907.07063",
         variants={"moving-average": {"centre": "mean", "decay": 0.5}},
+        keeps="B",
+        tier="study",
     ),
     Method(
         "gd-armijo",
         ScaledIdentity(),
         SteepestDescent(),
         ArmijoSearch(first_step=1.0, two_way=False),
-        needs="jac",
         summary="gradient descent with Armijo's rule; variant='two-way' for its own step lengths",
         guarantee="Armijo's condition in each step; gradients tend to zero",
         reference="Truong and Nguyen (2021), doi:10.1007/s00245-020-09718-8; "
@@ -327,7 +289,7 @@ _ROWS = (
                 "forward": True,
                 "interpolate": False,
                 "c1": 0.5,
-            },
+            }
         },
     ),
     Method(
@@ -335,27 +297,56 @@ _ROWS = (
         NoCurvature(),
         SteepestDescent(),
         HeavyBall(),
-        needs="jac",
         summary="gradient descent at a fixed rate, with momentum if wanted (a baseline)",
         guarantee="none: f may rise; the iterates are those of the recursion",
         reference="Polyak (1964), doi:10.1016/0041-5553(64)90137-5",
-        baseline=True,
+        tier="baseline",
     ),
     Method(
         "adam",
         GradientMoments(),
         AdamStep(),
         FixedRate(),
-        needs="jac",
         summary="Adam at a fixed rate (a baseline)",
         guarantee="none: f may rise; the iterates are those of the recursion",
         reference="Kingma and Ba (2015), arXiv:1412.6980",
-        baseline=True,
+        tier="baseline",
     ),
 )
 
+_TABLE: dict[str, Method] = {row.name: row for row in _ROWS}
 #: All methods, by name.  Tests, docs, the command line and benchmarks iterate over it.
-METHODS: Mapping[str, Method] = MappingProxyType({row.name: row for row in _ROWS})
+METHODS: Mapping[str, Method] = MappingProxyType(_TABLE)
+
+
+def register(row: Method) -> Method:
+    """Add a method to ``negopt.METHODS``, for this process.
+
+    Its name then serves wherever those of the table do: ``method=name``, the callable
+    ``negopt.name``, `negopt.show_options`, and the command line when that is called from Python.
+
+    Parameters
+    ----------
+    row : Method
+        Its name is of lower-case letters and digits, in words joined by hyphens.
+
+    Returns
+    -------
+    Method
+        The same.
+
+    Raises
+    ------
+    ValueError
+        When the name is taken, or is not such a name.
+    """
+    if not re.fullmatch("[a-z][a-z0-9]*(-[a-z0-9]+)*", row.name):
+        raise ValueError(f"name={row.name!r}: use lower-case words joined by hyphens.")
+    if row.name in _TABLE:
+        raise ValueError(f"name={row.name!r} is taken; choose another name.")
+    _TABLE[row.name] = row
+    return row
+
 
 #: Up to this n dense models are kept by default: their updates are cheap there, and
 #: they use every pair where a limited memory has to forget some (docs/defaults.md).

@@ -13,6 +13,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 import negopt
+from negopt._callables import callables
 from negopt._options import RunOptions, option_table
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,6 +68,17 @@ class Methods(SphinxDirective):
         ]
         head = ["name", "curvature", "step", "globalise", "needs", "in words", "reference"]
         return [table(head, rows)]
+
+
+class Callables(SphinxDirective):
+    """The callable of every method, under its name in Python."""
+
+    def run(self) -> list[nodes.Node]:
+        rows = [
+            [f"`negopt.{name}`", negopt.METHODS[method].summary]
+            for name, method in callables().items()
+        ]
+        return [table(["callable", "method"], rows)]
 
 
 class Options(SphinxDirective):
@@ -160,6 +172,7 @@ class Layers(SphinxDirective):
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directives."""
     for name, directive in {
+        "negopt-callables": Callables,
         "negopt-guarantees": Guarantees,
         "negopt-layers": Layers,
         "negopt-methods": Methods,

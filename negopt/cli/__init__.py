@@ -6,7 +6,9 @@ Each subcommand lives in a module of its own and is imported when it is called, 
 
 from __future__ import annotations
 
+import importlib
 import sys
+from argparse import Namespace
 from collections.abc import Sequence
 
 from negopt.cli._errors import Interrupted, UsageError, one_line
@@ -14,6 +16,15 @@ from negopt.cli._parser import build_parser, glue_negative_values
 
 __all__ = ["main"]
 
+#: Each subcommand, a function of that name, and the module that it is in.
+COMMANDS = {
+    "compare": "_compare",
+    "train": "_train",
+    "resume": "_train",
+    "check": "_check",
+    "methods": "_methods",
+    "precompile": "_precompile",
+}
 #: Exit codes: a mistake of the caller's, and the shell's code for Ctrl-C.
 USAGE, INTERRUPTED = 2, 130
 
@@ -46,29 +57,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         return stop.code if isinstance(stop.code, int) else 0
 
 
-def _dispatch(options: object) -> int:
-    command = getattr(options, "command", None)
-    if command == "compare":
-        from negopt.cli._compare import compare as run
-    elif command == "train":
-        from negopt.cli._train import train as run
-    elif command == "resume":
-        from negopt.cli._train import resume as run
-    elif command == "check":
-        from negopt.cli._check import check as run
-    elif command == "methods":
-        from negopt.cli._methods import methods as run
-    elif command == "precompile":
-        from negopt.cli._precompile import precompile as run
-    else:
-        raise UsageError(
-            "which command? compare, train, resume, check, methods or precompile; see negopt --help"
-        )
-    return run(options)
+def _dispatch(options: Namespace) -> int:
+    if options.command is None:
+        raise UsageError(f"which command? {', '.join(COMMANDS)}; see negopt --help")
+    module = importlib.import_module(f"negopt.cli.{COMMANDS[options.command]}")
+    code: int = getattr(module, options.command)(options)
+    return code
 
 
 def _complain(message: str, code: int) -> int:
-    """Write one line on stderr; N.B. not through rich, which would wrap it."""
+    """Write one line on stderr, not through rich, which would wrap it."""
     sys.stdout.flush()
     sys.stderr.write(f"negopt: {one_line(message)}\n")
     return code

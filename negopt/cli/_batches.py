@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-import dataclasses
 import warnings
+from argparse import Namespace
 from pathlib import Path
-from typing import Any
 
 from negopt import checkpoint
 from negopt._types import Status
 from negopt.cli import _saved
 from negopt.cli._console import make_console
-from negopt.cli._errors import Interrupted, UsageError, reason
-from negopt.cli._interrupt import CtrlC
-from negopt.cli._network import Task, build
-from negopt.cli._progress import make_progress
+from negopt.cli._errors import UsageError, interrupted, reading, reason
+from negopt.cli._network import Task
+from negopt.cli._progress import watching
 from negopt.cli._report import report
 from negopt.neural import fit
-from negopt.neural._fit_setup import ON_BATCHES as METHOD
 from negopt.neural._fit_state import FitState
-from negopt.neural.train import EPOCHS
-
-__all__ = ["EPOCHS", "METHOD", "NAMES", "batches_of", "go_on", "run"]
 
 #: Arguments of `fit` that the command line has too.
 NAMES = ("batch_size", "hessian_batch_size", "overlap")
 
 
-def batches_of(options: Any) -> dict[str, Any] | None:
+def batches_of(options: Namespace) -> _saved.Options | None:
     """Return what the command line says of batches; None for all data at once.
 
     Raises
@@ -53,16 +47,8 @@ def run(
     console = make_console()
     console.print(f"[bold]{recipe.method}[/] on {task.title}", soft_wrap=True)
     if source is not None:
-        console.print(f"going on from epoch {done}", soft_wrap=True)
-    with CtrlC() as ctrl_c, make_progress(console, done, recipe.until, "epoch") as progress:
-
-        def callback(intermediate_result: Any) -> None:
-            intermediate_result.nit = intermediate_result.epoch
-            intermediate_result.fun = intermediate_result.loss
-            progress.show(intermediate_result)
-            if ctrl_c.pressed:
-                raise KeyboardInterrupt
-
+        console.print(f"resumed after epoch {done}", soft_wrap=True)
+    with watching(console, done, recipe.until, "epoch") as callback:
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -84,18 +70,19 @@ def run(
                     **(recipe.batches or {}),
                 )
         except KeyboardInterrupt:
-            raise Interrupted(_interrupted(path, None)) from None
+            raise interrupted(path, None, _kept(path)) from None
         except OSError as error:
             raise UsageError(f"cannot write the checkpoint {path}: {reason(error)}") from error
         except (ValueError, TypeError) as error:
             raise UsageError(reason(error)) from error
     report(console, task, result, path, batches=True)
     if result.status == Status.INTERRUPTED:
-        raise Interrupted(_interrupted(path, len(result.history["epochs"]["epoch"])))
+        epochs = len(result.history["epochs"]["epoch"])
+        raise interrupted(path, f"epoch {epochs}", _kept(path))
     return 0
 
 
-def go_on(
+def resume(
     source: str,
     path: str,
     recipe: _saved.Recipe,
@@ -103,28 +90,12 @@ def go_on(
     data: str | None,
     every: int | None,
 ) -> int:
-    """Go on from the checkpoint `source`, for as many epochs more."""
-    try:
+    """Resume from the checkpoint `source`, for as many epochs more."""
+    with reading(source):
         done = checkpoint.read(source, FitState, "a training run").epoch
-    except OSError as error:
-        raise UsageError(f"cannot read the checkpoint {source}: {reason(error)}") from error
-    except ValueError as error:
-        raise UsageError(reason(error)) from error
-    spec = recipe.network if data is None else dataclasses.replace(recipe.network, data=data)
-    until = recipe.until if epochs is None else done + epochs
-    if until <= done:
-        until = done + recipe.iterations
-    task = build(spec)
-    recipe = dataclasses.replace(
-        recipe, network=task.spec, until=until, every=every or recipe.every
-    )
+    task, recipe = _saved.further(recipe, done, epochs, data, every)
     return run(task, recipe, path, source, done)
 
 
-def _interrupted(path: str | None, epoch: int | None) -> str:
-    where = "interrupted" if epoch is None else f"interrupted after epoch {epoch}"
-    if path is None:
-        return f"{where}; nothing was saved (--checkpoint F keeps a run)"
-    if not Path(path).exists():
-        return f"{where}; nothing was saved yet"
-    return f"{where}; the last checkpoint is {path}: go on with `negopt resume {path}`"
+def _kept(path: str | None) -> str | None:
+    return "" if path is not None and Path(path).exists() else None

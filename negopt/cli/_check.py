@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from argparse import Namespace
 from types import SimpleNamespace
-from typing import Any
 
 from rich.markup import escape
 
@@ -12,13 +12,11 @@ from negopt.cli._errors import UsageError
 from negopt.cli._targets import built_in, from_module
 from negopt.diagnostics import check_derivatives
 
-__all__ = ["check"]
-
 #: Exit code when a derivative is wrong, so that a script can stop there.
 WRONG = 1
 
 
-def check(options: Any) -> int:
+def check(options: Namespace) -> int:
     """Check a gradient and Hessian products against differences, and say what is wrong."""
     own = ":" in options.objective
     if own and options.n is not None:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from argparse import Namespace
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 from rich import box
 from rich.console import Console
@@ -17,8 +18,6 @@ from negopt.cli._network import build, spec_from
 from negopt.cli._run import CHECK_PRODUCTS, SCIPY_METHODS, Row, Rules, run_method, warm_up
 from negopt.cli._targets import Target, built_in, from_module, from_task
 from negopt.methods import DENSE_LIMIT, METHODS
-
-__all__ = ["compare"]
 
 _VERDICTS = {
     "yes": "[bold green]yes[/]",
@@ -35,7 +34,7 @@ _LEGEND = (
 )
 
 
-def compare(options: Any) -> int:
+def compare(options: Namespace) -> int:
     """Run the chosen methods on every target, and show one table each."""
     console = make_console()
     if options.list_problems:
@@ -62,7 +61,7 @@ def compare(options: Any) -> int:
     return 0
 
 
-def _targets(options: Any) -> list[Target]:
+def _targets(options: Namespace) -> list[Target]:
     if (options.problem is None) == (options.data is None):
         raise UsageError(
             "compare: give one of --problem NAME and --data FILE (see negopt compare --help)"
@@ -102,15 +101,8 @@ def _canonical(name: str) -> str:
 def _default_methods(n: int) -> list[str]:
     """Return negopt's defaults and SciPy's usual choices; dense models for small n only."""
     small = n <= DENSE_LIMIT
-    return [
-        "lqn-tr",
-        *(["dqn-wolfe-pm", "sr1-wolfe-pm"] if small else []),
-        "newton-krylov",
-        *(["BFGS"] if small else []),
-        "L-BFGS-B",
-        "Newton-CG",
-        "trust-krylov",
-    ]
+    ours = ["lqn-tr", *(["dqn-wolfe-pm", "sr1-wolfe-pm"] if small else []), "newton-krylov"]
+    return [*ours, *(["BFGS"] if small else []), "L-BFGS-B", "Newton-CG", "trust-krylov"]
 
 
 def _show(console: Console, target: Target, rows: list[Row], gtol: float) -> None:
@@ -180,7 +172,7 @@ def _list_problems(console: Console) -> int:
     return 0
 
 
-def _plotter(path: str) -> Any:
+def _plotter(path: str) -> ModuleType:
     """Return the drawing module, or say at once what stands in the way."""
     from negopt import plot
 
@@ -196,7 +188,7 @@ def _plotter(path: str) -> Any:
     return plot
 
 
-def _draw(plot: Any, path: str, results: list[tuple[Target, list[Row]]]) -> None:
+def _draw(plot: ModuleType, path: str, results: list[tuple[Target, list[Row]]]) -> None:
     figure, panels = plot.panels([target.title.split(":")[0] for target, _ in results])
     for (target, rows), panel in zip(results, panels, strict=True):
         curves = {row.method: row.curve for row in rows if row.curve[0]}

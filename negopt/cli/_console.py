@@ -5,20 +5,26 @@ from __future__ import annotations
 import math
 import os
 
+import numpy as np
 from rich.console import Console
 
-__all__ = ["integer", "make_console", "power", "seconds", "short", "value"]
+from negopt._array import Array
 
 #: Width where there is no terminal to ask.
 PIPE_WIDTH = 100
 
 
-def make_console(*, stderr: bool = False) -> Console:
+def make_console() -> Console:
     """Return a console that does not colour numbers, and is wide enough in a pipe."""
-    console = Console(stderr=stderr, highlight=False, emoji=False)
+    console = Console(highlight=False, emoji=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
-        console = Console(stderr=stderr, highlight=False, emoji=False, width=PIPE_WIDTH)
+        console = Console(highlight=False, emoji=False, width=PIPE_WIDTH)
     return console
+
+
+def largest(vector: Array) -> float:
+    """Return the largest absolute entry."""
+    return float(np.max(np.abs(vector)))
 
 
 def value(number: float) -> str:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-
-__all__ = ["Interrupted", "UsageError", "nearest", "one_line", "reason"]
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class UsageError(Exception):
@@ -14,6 +13,33 @@ class UsageError(Exception):
 
 class Interrupted(Exception):
     """Ctrl-C, with what was saved: one line on stderr, exit code 130."""
+
+
+def interrupted(path: str | None, at: str | None, kept: str | None) -> Interrupted:
+    """Return the end of a run that was to be saved in `path`.
+
+    `at` is where it ended, None where that is not known; `kept` says which checkpoint there is,
+    None where there is none.
+    """
+    where = "interrupted" if at is None else f"interrupted after {at}"
+    if path is None:
+        return Interrupted(f"{where}; nothing was saved (--checkpoint F keeps a run)")
+    if kept is None:
+        return Interrupted(f"{where}; nothing was saved yet")
+    return Interrupted(
+        f"{where}; the last checkpoint is {path}{kept}: resume it with `negopt resume {path}`"
+    )
+
+
+@contextmanager
+def reading(path: str) -> Iterator[None]:
+    """Tell in one line why the checkpoint `path` cannot be read."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(f"cannot read the checkpoint {path}: {reason(error)}") from error
+    except ValueError as error:
+        raise UsageError(reason(error)) from error
 
 
 def one_line(text: object) -> str:

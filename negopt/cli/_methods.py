@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from argparse import Namespace
+from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.markup import escape
@@ -13,12 +14,8 @@ from negopt.cli._console import make_console
 from negopt.cli._errors import UsageError, nearest
 from negopt.methods import METHODS, Method
 
-__all__ = ["METHOD_NAMES", "find_method", "methods"]
 
-METHOD_NAMES = tuple(METHODS)
-
-
-def methods(options: Any) -> int:
+def methods(options: Namespace) -> int:
     """Show all methods, or the options of one."""
     console = make_console()
     if options.name is None:
@@ -42,17 +39,18 @@ def methods(options: Any) -> int:
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column()
     console.print(f"[bold]{method.name}[/]: {escape(method.summary)}\n", soft_wrap=True)
-    for name, text in (
-        ("needs", method.needs),
-        ("guarantee", escape(method.guarantee)),
-        ("reference", escape(method.reference)),
-    ):
-        facts.add_row(name, text)
+    for name in ("needs", "guarantee", "reference"):
+        facts.add_row(name, escape(getattr(method, name)))
     console.print(facts)
-    console.print(_options_table(f"Options of {method.name}", list(method.parts)))
+    columns = ("option", "default", "meaning")
+    console.print(_table(f"Options of {method.name}", columns, option_table(method.parts)))
     if method.variants:
-        console.print(_variants_table(method))
-    console.print(_options_table("Options of every method", [RunOptions]))
+        title, headings = (
+            "Named settings, by the option variant",
+            ("variant", "options that it sets"),
+        )
+        console.print(_table(title, headings, method.variant_table()))
+    console.print(_table("Options of every method", columns, option_table([RunOptions])))
     return 0
 
 
@@ -65,30 +63,14 @@ def find_method(name: str) -> Method:
     return method
 
 
-def _table(title: str, *columns: str) -> Table:
+def _table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     table = Table(
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        pad_edge=False,
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, pad_edge=False
     )
     table.add_column(columns[0], style="bold", no_wrap=True)
     for name in columns[1:-1]:
         table.add_column(name, no_wrap=True)
     table.add_column(columns[-1])
-    return table
-
-
-def _variants_table(method: Method) -> Table:
-    table = _table("Named settings, by the option variant", "variant", "options that it sets")
-    for name, settings in method.variant_table():
-        table.add_row(escape(name), escape(settings))
-    return table
-
-
-def _options_table(title: str, parts: list[Any]) -> Table:
-    table = _table(title, "option", "default", "meaning")
-    for name, default, meaning in option_table(parts):
-        table.add_row(name, escape(default), escape(meaning))
+    for row in rows:
+        table.add_row(*map(escape, row))
     return table

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from argparse import Namespace
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from negopt._array import Array
 from negopt.cli._errors import UsageError, nearest, reason
 from negopt.neural import (
     MLP,
@@ -21,8 +22,6 @@ from negopt.neural import (
     read_table,
     standardize,
 )
-
-__all__ = ["NetworkSpec", "Task", "build", "spec_from"]
 
 IONOSPHERE = "ionosphere"
 LOSSES = ("logistic", "softmax", "squared")
@@ -56,10 +55,10 @@ class Task:
 
     spec: NetworkSpec
     objective: MLPObjective
-    x0: Any
-    y: Any
-    test_X: Any
-    test_y: Any
+    x0: Array
+    y: Array
+    test_X: Array
+    test_y: Array
     samples: int
 
     @property
@@ -75,13 +74,13 @@ class Task:
         )
 
 
-def spec_from(options: Any, **changes: Any) -> NetworkSpec:
+def spec_from(options: Namespace, *, test_fraction: float = 0.0) -> NetworkSpec:
     """Return the spec that the command line asks for; what was not given is the default."""
     names = {f.name for f in dataclasses.fields(NetworkSpec)}
     given = {
         name: value for name, value in vars(options).items() if name in names and value is not None
     }
-    spec = NetworkSpec(**{**changes, **given})
+    spec = NetworkSpec(**{"test_fraction": test_fraction, **given})
     for name, choices in (
         ("activation", ACTIVATIONS),
         ("loss", (*LOSSES, "auto")),
@@ -164,7 +163,7 @@ def _build(spec: NetworkSpec, data: Dataset) -> Task:
     return Task(spec, objective, objective.x0(rng=spec.seed), y, test_X, test_y, count)
 
 
-def _guess_loss(y: Any) -> str:
+def _guess_loss(y: Array) -> str:
     """Return the loss that the labels ask for: two, several, or numbers."""
     values = np.unique(y)
     if values.size == 2:
@@ -175,7 +174,7 @@ def _guess_loss(y: Any) -> str:
     return "squared"
 
 
-def _labels(loss: str, y: Any) -> tuple[Any, int]:
+def _labels(loss: str, y: Array) -> tuple[Array, int]:
     """Return targets in the form that the loss takes, and the number of outputs."""
     if loss == "logistic":
         return binary_labels(y), 1

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import math
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import NoReturn, TypeVar
 
 from negopt import __version__
 from negopt.cli._errors import UsageError
 
-__all__ = ["build_parser", "glue_negative_values"]
+N = TypeVar("N", int, float)
 
 _EXAMPLES = """\
 examples:
@@ -97,7 +98,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     _compare(command("compare", "run methods, SciPy's among them, beside each other", _COMPARE))
     _train(command("train", "train a network on a data file, with checkpoints", _TRAIN))
-    _resume(command("resume", "go on from a checkpoint of `negopt train`", _RESUME))
+    _resume(command("resume", "resume from a checkpoint of `negopt train`", _RESUME))
     _check(command("check", "compare derivatives with differences, and name what is wrong", _CHECK))
     methods = command("methods", "list the methods, or the options of one", "")
     methods.add_argument("name", nargs="?", metavar="NAME", help="show the options of this one")
@@ -107,66 +108,47 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _compare(parser: argparse.ArgumentParser) -> None:
-    what = parser.add_argument_group("what to minimise (one of --problem and --data)")
-    what.add_argument(
+    what = "what to minimise (one of --problem and --data)"
+    add = parser.add_argument_group(what).add_argument
+    add(
         "--problem",
         type=_names,
         metavar="NAME[,NAME...]",
         help="built-in problems, or module:object of your own",
     )
-    what.add_argument("--n", type=_positive, metavar="N", help="number of variables")
-    what.add_argument(
-        "--x0", type=_vector, metavar="X,X,...", help="starting point (for module:object)"
-    )
-    what.add_argument(
-        "--list-problems", action="store_true", help="list the built-in problems and stop"
-    )
+    add("--n", type=_positive, metavar="N", help="number of variables")
+    add("--x0", type=_vector, metavar="X,X,...", help="starting point (for module:object)")
+    add("--list-problems", action="store_true", help="list the built-in problems and stop")
     _network(parser)
-    how = parser.add_argument_group("how")
-    how.add_argument(
+    add = parser.add_argument_group("how").add_argument
+    add(
         "--methods",
         type=_names,
         metavar="A,B,...",
         help="negopt's and SciPy's names, in any case (default: a mix that suits n)",
     )
-    how.add_argument(
-        "--gtol", type=_tolerance, default=1e-5, help="bound on max|g| (default: %(default)s)"
-    )
-    how.add_argument(
-        "--maxiter", type=_positive, default=1000, help="iterations (default: %(default)s)"
-    )
-    how.add_argument("--maxfun", type=_positive, help="evaluations of f (default: no limit)")
-    how.add_argument(
-        "--seed", type=_count, default=0, help="of all random choices (default: %(default)s)"
-    )
-    how.add_argument("--plot", metavar="FILE", help="write convergence curves, such as curves.png")
+    add("--gtol", type=_tolerance, default=1e-5, help="bound on max|g| (default: %(default)s)")
+    add("--maxiter", type=_positive, default=1000, help="iterations (default: %(default)s)")
+    add("--maxfun", type=_positive, help="evaluations of f (default: no limit)")
+    add("--seed", type=_count, default=0, help="of all random choices (default: %(default)s)")
+    add("--plot", metavar="FILE", help="write convergence curves, such as curves.png")
 
 
 def _network(parser: argparse.ArgumentParser) -> None:
     """Add what describes a network on a data file; None means "not given"."""
-    group = parser.add_argument_group("a network on data")
-    group.add_argument(
-        "--data", metavar="FILE", help="LIBSVM text or csv, also .xz, .gz, .bz2; or ionosphere"
-    )
-    group.add_argument(
-        "--target", metavar="COLUMN", help="column of a csv to predict (default: the last)"
-    )
-    group.add_argument(
+    add = parser.add_argument_group("a network on data").add_argument
+    add("--data", metavar="FILE", help="LIBSVM text or csv, also .xz, .gz, .bz2; or ionosphere")
+    add("--target", metavar="COLUMN", help="column of a csv to predict (default: the last)")
+    add(
         "--hidden",
         type=_hidden,
         metavar="N,N,...",
         help="units of the hidden layers, or none (default: 8)",
     )
-    group.add_argument(
-        "--activation", metavar="NAME", help="tanh, sigmoid, softplus or relu (default: tanh)"
-    )
-    group.add_argument(
-        "--loss", metavar="NAME", help="logistic, softmax or squared (default: by the labels)"
-    )
-    group.add_argument(
-        "--l2", type=_tolerance, help="weight of the penalty l2/2 |x|^2 (default: 1e-4)"
-    )
-    group.add_argument(
+    add("--activation", metavar="NAME", help="tanh, sigmoid, softplus or relu (default: tanh)")
+    add("--loss", metavar="NAME", help="logistic, softmax or squared (default: by the labels)")
+    add("--l2", type=_tolerance, help="weight of the penalty l2/2 |x|^2 (default: 1e-4)")
+    add(
         "--no-standardize",
         dest="standardize",
         action="store_false",
@@ -177,66 +159,56 @@ def _network(parser: argparse.ArgumentParser) -> None:
 
 def _train(parser: argparse.ArgumentParser) -> None:
     _network(parser)
-    parser.add_argument(
-        "--test-fraction", type=_fraction, help="share of samples kept apart (default: 0.2)"
-    )
-    parser.add_argument("--method", metavar="NAME", help="one of negopt's (see negopt methods)")
-    parser.add_argument("--iterations", type=_positive, help="iterations (default: 200)")
-    parser.add_argument("--gtol", type=_tolerance, help="stop at max|g| <= GTOL (default: 1e-5)")
-    group = parser.add_argument_group("on mini-batches (see negopt.neural.fit)")
-    group.add_argument("--batch-size", type=_positive, metavar="B", help="samples of a batch")
-    group.add_argument("--epochs", type=_positive, metavar="N", help="epochs (default: 10)")
-    group.add_argument(
-        "--hessian-batch-size", type=_positive, metavar="B", help="of which for Hessian products"
-    )
-    group.add_argument(
-        "--overlap", type=_fraction, metavar="SHARE", help="of a batch, common with the next one"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add("--test-fraction", type=_fraction, help="share of samples kept apart (default: 0.2)")
+    add("--method", metavar="NAME", help="one of negopt's (see negopt methods)")
+    add("--iterations", type=_positive, help="iterations (default: 200)")
+    add("--gtol", type=_tolerance, help="stop at max|g| <= GTOL (default: 1e-5)")
+    add = parser.add_argument_group("on mini-batches (see negopt.neural.fit)").add_argument
+    add("--batch-size", type=_positive, metavar="B", help="samples of a batch")
+    add("--epochs", type=_positive, metavar="N", help="epochs (default: 10)")
+    add("--hessian-batch-size", type=_positive, metavar="B", help="of which for Hessian products")
+    add("--overlap", type=_fraction, metavar="SHARE", help="of a batch, common with the next one")
+    add = parser.add_argument
+    add(
         "--option",
         action="append",
         default=[],
         metavar="NAME=VALUE",
         help="an option of the method; may be repeated",
     )
-    parser.add_argument("--seed", type=_count, help="of start, split and probes (default: 0)")
-    parser.add_argument("--dtype", metavar="NAME", help="float64 or float32 (default: float64)")
-    parser.add_argument("--checkpoint", metavar="F", help="save the run in F and F.json")
-    parser.add_argument(
+    add("--seed", type=_count, help="of start, split and probes (default: 0)")
+    add("--dtype", metavar="NAME", help="float64 or float32 (default: float64)")
+    add("--checkpoint", metavar="F", help="save the run in F and F.json")
+    add(
         "--checkpoint-every",
         type=_positive,
         metavar="K",
         help="iterations (default: 20, on batches those of an epoch)",
     )
-    parser.add_argument(
-        "--overwrite", action="store_true", help="replace the checkpoint F if there is one"
-    )
-    parser.add_argument(
-        "--resume-from", metavar="F", help="go on from checkpoint F; it knows data and network"
-    )
+    add("--overwrite", action="store_true", help="replace the checkpoint F if there is one")
+    add("--resume-from", metavar="F", help="resume from checkpoint F; it knows data and network")
 
 
 def _resume(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", metavar="F", help="checkpoint of negopt train")
-    parser.add_argument(
+    add = parser.add_argument
+    add("checkpoint", metavar="F", help="checkpoint of negopt train")
+    add(
         "--iterations",
         type=_positive,
         metavar="N",
         help="further iterations or, on batches, epochs (default: the rest of the plan, or as "
         "many again)",
     )
-    parser.add_argument("--data", metavar="FILE", help="where the data file lies now, if it moved")
+    add("--data", metavar="FILE", help="where the data file lies now, if it moved")
 
 
 def _check(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "objective", metavar="OBJECTIVE", help="module:object of your own, or a built-in problem"
-    )
-    parser.add_argument("--n", type=_positive, metavar="N", help="variables of a built-in problem")
-    parser.add_argument("--x0", type=_vector, metavar="X,X,...", help="where to check")
-    parser.add_argument(
-        "--seed", type=_count, default=0, help="of the random directions (default: %(default)s)"
-    )
+    add = parser.add_argument
+    add("objective", metavar="OBJECTIVE", help="module:object of your own, or a built-in problem")
+    add("--n", type=_positive, metavar="N", help="variables of a built-in problem")
+    add("--x0", type=_vector, metavar="X,X,...", help="where to check")
+    add("--seed", type=_count, default=0, help="of the random directions (default: %(default)s)")
 
 
 def glue_negative_values(arguments: list[str]) -> list[str]:
@@ -281,27 +253,20 @@ def _hidden(text: str) -> tuple[int, ...]:
     return sizes
 
 
-def _number(text: str, kind: Callable[[str], Any], valid: Callable[[Any], bool], rule: str) -> Any:
-    try:
-        value = kind(text)
-    except ValueError:
-        value = None
-    if value is None or not valid(value):
+def _number(kind: Callable[[str], N], valid: Callable[[N], bool], rule: str) -> Callable[[str], N]:
+    """Return what reads a number that follows a rule."""
+
+    def read(text: str) -> N:
+        with contextlib.suppress(ValueError):
+            value = kind(text)
+            if valid(value):
+                return value
         raise argparse.ArgumentTypeError(f"{text!r} is not {rule}")
-    return value
+
+    return read
 
 
-def _positive(text: str) -> int:
-    return int(_number(text, int, lambda v: v >= 1, "a whole number, 1 or more"))
-
-
-def _count(text: str) -> int:
-    return int(_number(text, int, lambda v: v >= 0, "a whole number, 0 or more"))
-
-
-def _tolerance(text: str) -> float:
-    return float(_number(text, float, lambda v: 0.0 <= v < math.inf, "a finite number, 0 or more"))
-
-
-def _fraction(text: str) -> float:
-    return float(_number(text, float, lambda v: 0.0 <= v < 1.0, "a number from 0 up to below 1"))
+_positive = _number(int, lambda v: v >= 1, "a whole number, 1 or more")
+_count = _number(int, lambda v: v >= 0, "a whole number, 0 or more")
+_tolerance = _number(float, lambda v: 0.0 <= v < math.inf, "a finite number, 0 or more")
+_fraction = _number(float, lambda v: 0.0 <= v < 1.0, "a number from 0 up to below 1")

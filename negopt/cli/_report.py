@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+import re
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich import box
@@ -10,17 +11,19 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from negopt._array import Array
 from negopt._types import Status
-from negopt.cli._console import power, seconds, short, value
+from negopt.cli._console import largest, power, seconds, short, value
 from negopt.cli._errors import one_line
 from negopt.cli._network import Task
 from negopt.neural import MLPObjective
 
-__all__ = ["report"]
+if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
 
 
 def report(
-    console: Console, task: Task, result: Any, path: str | None, *, batches: bool = False
+    console: Console, task: Task, result: OptimizeResult, path: str | None, *, batches: bool = False
 ) -> None:
     """Show loss and accuracy on both parts of the data, and how the run ended."""
     console.print()
@@ -30,7 +33,7 @@ def report(
     if result.status in (Status.SADDLE, Status.NONFINITE, Status.UNBOUNDED):
         colour = "red"
     status = f"[bold {colour}]{Status(result.status).name.lower()}[/]"
-    gmax = power(float(np.max(np.abs(result.jac))), 1)
+    gmax = power(largest(result.jac), 1)
     rows = [
         ("status", f"{status}  {escape(_advice(result, path))}"),
         ("iterations", f"{result.nit} in {seconds(state.elapsed)} s"),
@@ -48,12 +51,12 @@ def report(
     rows.append(("checkpoint", "[dim]none (--checkpoint F keeps a run)[/]"))
     if path is not None:
         rows[-1] = ("checkpoint", escape(path))
-        rows.append(("go on with", f"negopt resume {escape(path)} --iterations N"))
+        rows.append(("resume with", f"negopt resume {escape(path)} --iterations N"))
     for name, text in rows:
         console.print(f"[dim]{name:<13}[/]{text}", soft_wrap=True)
 
 
-def _scores(task: Task, x: Any) -> Table:
+def _scores(task: Task, x: Array) -> Table:
     """Return loss and accuracy (or R^2) of the training and the test data."""
     objective, spec = task.objective, task.spec
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
@@ -77,23 +80,18 @@ def _scores(task: Task, x: Any) -> Table:
     return table
 
 
-def _advice(result: Any, path: str | None) -> str:
+def _advice(result: OptimizeResult, path: str | None) -> str:
     """Return the solver's message with what to do in the command line's words."""
     text = one_line(result.message)
-    for said, here in (
-        (
-            "Raise maxiter, or go on from here with options={'state': res.state}.",
-            "Allow more with --iterations." if path is None else "",
-        ),
-        ("Go on from here with options={'state': res.state}.", ""),
-        ("maxiter =", "iteration"),
-        ("Interrupted in the callback", "Interrupted"),
-    ):
-        text = text.replace(said, here)
-    return text.strip()
+    advice = re.search(r"[^.]*options=\{'state': res\.state\}\.", text)
+    if advice is not None:
+        more = " Allow more with --iterations." if "maxiter" in advice[0] and path is None else ""
+        text = text.replace(advice[0], more)
+    text = text.replace("maxiter =", "iteration")
+    return text.replace("Interrupted in the callback", "Interrupted").strip()
 
 
-def _curvature(result: Any) -> str:
+def _curvature(result: OptimizeResult) -> str:
     if result.curvature_status == "not checked":
         return "not checked: the run did not come to a stationary point"
     return f"smallest found {short(result.min_curvature)} ({result.curvature_status})"

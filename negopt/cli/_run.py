@@ -7,22 +7,25 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
+from negopt._array import Array
 from negopt._differences import difference_gradient, difference_product
 from negopt._minimize import minimize
 from negopt._options import RunOptions
 from negopt.cli._errors import one_line, reason
-from negopt.cli._targets import Target
+from negopt.cli._targets import Target, Vector, built_in
 from negopt.methods import METHODS
 
-__all__ = ["CHECK_PRODUCTS", "SCIPY_METHODS", "Counted", "Row", "Rules", "run_method", "warm_up"]
+if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
 
 #: SciPy's unconstrained methods: lower case -> (its spelling, derivatives it takes, its
 #: options for gtol, maxiter and the rest).  Its own tests are set so tight that gtol decides.
-SCIPY_METHODS: dict[str, tuple[str, str, Callable[[Rules], dict[str, Any]]]] = {
+SCIPY_METHODS: dict[str, tuple[str, str, Callable[[Rules], dict[str, float]]]] = {
     "nelder-mead": ("Nelder-Mead", "", lambda r: {"maxiter": r.maxiter, "maxfev": r.calls}),
     "powell": ("Powell", "", lambda r: {"maxiter": r.maxiter, "maxfev": r.calls}),
     "cobyla": ("COBYLA", "", lambda r: {"maxiter": r.calls}),
@@ -50,7 +53,7 @@ SCIPY_METHODS: dict[str, tuple[str, str, Callable[[Rules], dict[str, Any]]]] = {
 #: Dense Hessians are formed column by column up to this n.
 DENSE = 500
 #: Hessian products of the check at the point that a method returned: more than a solver
-#: spends on its own check, since here nobody pays for them.
+#: spends on its own check, since they are not counted here.
 CHECK_PRODUCTS = 5 * RunOptions().certify_products
 
 
@@ -91,7 +94,7 @@ class Row:
 class _Stop(Exception):
     """Ends one of SciPy's methods from inside: the tolerance is met, or a budget used up."""
 
-    def __init__(self, x: Any, message: str) -> None:
+    def __init__(self, x: Vector, message: str) -> None:
         super().__init__(message)
         self.x = x
 
@@ -107,12 +110,12 @@ class Counted:
         self.limit = limit
         self.nfev = self.njev = self.nhev = 0
         self.curve: tuple[list[int], list[float]] = ([], [])
-        self.best: tuple[float, Any] = (math.inf, target.x0)
-        self._f: tuple[Any, float] = (None, math.nan)
-        self._gradients: list[tuple[Any, Any]] = []
-        self._linear: tuple[Any, Any] = (None, None)
+        self.best: tuple[float, Vector] = (math.inf, target.x0)
+        self._f: tuple[Vector | None, float] = (None, math.nan)
+        self._gradients: list[tuple[Vector, Vector]] = []
+        self._linear: tuple[Vector | None, Callable[[Vector], Array]] = (None, np.asarray)
 
-    def fun(self, x: Any) -> float:
+    def fun(self, x: npt.ArrayLike) -> float:
         """Return f at `x`."""
         x = np.asarray(x, dtype=np.float64)
         if self.limit is not None and self.nfev >= self.limit:
@@ -126,7 +129,7 @@ class Counted:
             self.curve[1].append(f)
         return f
 
-    def grad(self, x: Any) -> Any:
+    def grad(self, x: npt.ArrayLike) -> Vector:
         """Return the gradient at `x`."""
         x = np.asarray(x, dtype=np.float64)
         self.njev += 1
@@ -138,11 +141,11 @@ class Counted:
         self._gradients = [*self._gradients[-3:], (x.copy(), g)]
         return g.copy()
 
-    def known_gradient(self, x: Any) -> Any:
+    def known_gradient(self, x: Vector) -> Vector | None:
         """Return the gradient at `x` when it is one of the last, else None."""
         return next((g for at, g in reversed(self._gradients) if _same(at, x)), None)
 
-    def hessp(self, x: Any, p: Any) -> Any:
+    def hessp(self, x: npt.ArrayLike, p: npt.ArrayLike) -> Vector:
         """Return the Hessian at `x` times `p`."""
         x, p = np.asarray(x, dtype=np.float64), np.asarray(p, dtype=np.float64)
         if self.target.hessp is None:
@@ -150,20 +153,21 @@ class Counted:
             g = self.grad(x) if g is None else g
             exponent = 0.5 if self.target.grad is not None else 0.25
             step = max(2.2e-16**exponent, 1e-6) * (1.0 + float(np.linalg.norm(x)))
-            return difference_product(self.grad, x, g, p, step)
+            product: Vector = difference_product(self.grad, x, g, p, step)
+            return product
         if not _same(self._linear[0], x):
             self._linear = (x.copy(), self.target.hessp(x.copy()))
         self.nhev += 1
         return np.asarray(self._linear[1](p.copy()), dtype=np.float64)
 
-    def hess(self, x: Any) -> Any:
+    def hess(self, x: npt.ArrayLike) -> Vector:
         """Return the dense Hessian at `x`, by n products."""
         columns = [self.hessp(x, unit) for unit in np.eye(self.target.n)]
         matrix = np.stack(columns, axis=1)
         return 0.5 * (matrix + matrix.T)
 
 
-def _same(kept: Any, x: Any) -> bool:
+def _same(kept: Vector | None, x: Vector) -> bool:
     return kept is not None and np.array_equal(kept, x)
 
 
@@ -172,7 +176,7 @@ def run_method(method: str, target: Target, rules: Rules) -> Row:
     counted = Counted(target, None if method in METHODS else rules.maxfun)
     row = Row(method, curve=counted.curve)
     begin = time.perf_counter()
-    x: Any = None
+    x: Vector | None = None
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
@@ -181,7 +185,7 @@ def run_method(method: str, target: Target, rules: Rules) -> Row:
                 row.negative = int(result.n_negative_steps)
             else:
                 result = _scipys(method, counted, rules)
-            x, row.message = result.x, str(result.message)
+            x, row.message = np.asarray(result.x, dtype=np.float64), str(result.message)
         except _Stop as stop:
             x, row.message = stop.x, str(stop)
         except Exception as error:  # noqa: BLE001 -- a method that fails is a result too
@@ -189,11 +193,11 @@ def run_method(method: str, target: Target, rules: Rules) -> Row:
         row.seconds = time.perf_counter() - begin
         row.nfev, row.njev, row.nhev = counted.nfev, counted.njev, counted.nhev
         if x is not None:
-            _judge(row, target, np.asarray(x, dtype=np.float64), rules)
+            _judge(row, target, x, rules)
     return row
 
 
-def _ours(method: str, counted: Counted, rules: Rules) -> Any:
+def _ours(method: str, counted: Counted, rules: Rules) -> OptimizeResult:
     return minimize(
         counted.fun,
         counted.target.x0,
@@ -209,14 +213,14 @@ def _ours(method: str, counted: Counted, rules: Rules) -> Any:
     )
 
 
-def _scipys(method: str, counted: Counted, rules: Rules) -> Any:
+def _scipys(method: str, counted: Counted, rules: Rules) -> OptimizeResult:
     from scipy.optimize import minimize as scipy_minimize
 
     _, needs, options = SCIPY_METHODS[method.lower()]
     if needs == "hess" and counted.target.n > DENSE:
         raise ValueError(f"a dense Hessian is formed only up to n = {DENSE}")
 
-    def stop_at_gtol(xk: Any, *_: Any) -> None:
+    def stop_at_gtol(xk: npt.ArrayLike, *_: object) -> None:
         g = counted.known_gradient(np.asarray(xk))
         if g is not None and float(np.max(np.abs(g))) <= rules.gtol:
             raise _Stop(np.array(xk), f"max|g| <= gtol = {rules.gtol:g}")
@@ -233,8 +237,8 @@ def _scipys(method: str, counted: Counted, rules: Rules) -> Any:
     )
 
 
-def _judge(row: Row, target: Target, x: Any, rules: Rules) -> None:
-    """Fill in f, max|g| and curvature at `x`, at nobody's cost, and the verdict.
+def _judge(row: Row, target: Target, x: Vector, rules: Rules) -> None:
+    """Fill in f, max|g| and curvature at `x`, which is not counted, and the verdict.
 
     With gtol = inf and no escape, `minimize` is the second-order check at `x`.
     """
@@ -275,8 +279,6 @@ def _judge(row: Row, target: Target, x: Any, rules: Rules) -> None:
 
 def warm_up(methods: list[str]) -> None:
     """Run each method once on two variables, so that no time below is that of compiling."""
-    from negopt.cli._targets import built_in
-
     target = built_in("rosenbrock", None)
     for method in methods:
         run_method(method, target, Rules(maxiter=3))

@@ -4,30 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from negopt import checkpoint
 from negopt._types import State
-from negopt.cli._errors import UsageError, reason
-from negopt.cli._network import IONOSPHERE, NetworkSpec
+from negopt.cli._errors import UsageError, reading, reason
+from negopt.cli._network import IONOSPHERE, NetworkSpec, Task, build
 from negopt.methods import METHODS
-
-__all__ = [
-    "Recipe",
-    "known_recipe",
-    "read",
-    "read_recipe",
-    "recipe_path",
-    "write_recipe",
-    "write_state",
-]
 
 #: Raised whenever a recipe written before could no longer be read as it was meant.
 FORMAT = 1
+
+#: Numbers, strings, booleans and None, by the names of options.
+Options = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -40,7 +31,7 @@ class Recipe:
         With the data file's absolute path and sha256.
     method : str
     options : dict
-        Of the method; numbers, strings, booleans and None.
+        Of the method.
     iterations : int
         As many as were asked for at first.
     until : int
@@ -53,11 +44,11 @@ class Recipe:
 
     network: NetworkSpec
     method: str
-    options: dict[str, Any] = field(default_factory=dict)
+    options: Options = field(default_factory=dict)
     iterations: int = 200
     until: int = 200
     every: int | None = 20
-    batches: dict[str, Any] | None = None
+    batches: Options | None = None
 
 
 def recipe_path(path: str) -> Path:
@@ -71,16 +62,9 @@ def write_recipe(path: str, recipe: Recipe) -> None:
     if recipe.network.data != IONOSPHERE or Path(IONOSPHERE).exists():
         tree["network"]["data"] = str(Path(recipe.network.data).resolve())
     text = json.dumps({"format": FORMAT, **tree}, indent=2) + "\n"
-    target = recipe_path(path)
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as file:
-                file.write(text)
-            Path(name).replace(target)
-        except BaseException:
-            Path(name).unlink(missing_ok=True)
-            raise
+        with checkpoint.replacing(recipe_path(path)) as file:
+            file.write(text.encode())
     except OSError as error:
         raise UsageError(f"cannot write the checkpoint {path}: {reason(error)}") from error
 
@@ -101,13 +85,9 @@ def read(path: str) -> tuple[State, Recipe]:
     UsageError
         When one is missing, damaged, of a later format, or they do not belong together.
     """
-    try:
+    with reading(path):
         state = checkpoint.load(path)
-    except OSError as error:
-        raise UsageError(f"cannot read the checkpoint {path}: {reason(error)}") from error
-    except ValueError as error:
-        raise UsageError(str(error)) from error
-    recipe = read_recipe(path)
+    recipe = _read_recipe(path)
     if state.method != recipe.method:
         raise UsageError(
             f"{path} is a run of {state.method}, but {recipe_path(path)} is of {recipe.method}: "
@@ -119,13 +99,27 @@ def read(path: str) -> tuple[State, Recipe]:
 def known_recipe(path: str) -> Recipe | None:
     """Return the recipe of the checkpoint `path`, or None where there is none to be read."""
     try:
-        return read_recipe(path)
+        return _read_recipe(path)
     except UsageError:
         return None
 
 
-def read_recipe(path: str) -> Recipe:
-    """Read how the problem of the checkpoint `path` is built again."""
+def further(
+    recipe: Recipe, done: int, more: int | None, data: str | None, every: int | None
+) -> tuple[Task, Recipe]:
+    """Return the problem, and the recipe of a run that is resumed after `done` iterations.
+
+    It ends after `more` of them, or with the plan, or after as many as were asked for at first.
+    """
+    spec = recipe.network if data is None else dataclasses.replace(recipe.network, data=data)
+    until = recipe.until if more is None else done + more
+    if until <= done:
+        until = done + recipe.iterations
+    task, every = build(spec), every or recipe.every
+    return task, dataclasses.replace(recipe, network=task.spec, until=until, every=every)
+
+
+def _read_recipe(path: str) -> Recipe:
     source = recipe_path(path)
     try:
         tree = json.loads(source.read_text(encoding="utf-8"))

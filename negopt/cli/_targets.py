@@ -9,14 +9,17 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from negopt import problems
+from negopt._array import Array
 from negopt.cli._errors import UsageError, nearest, reason
+from negopt.cli._network import Task
 
-__all__ = ["Target", "built_in", "from_module", "from_task"]
+Vector = npt.NDArray[np.float64]
+Function = Callable[[Vector], Array]
 
 
 @dataclass(frozen=True)
@@ -27,10 +30,10 @@ class Target:
     """
 
     title: str
-    fun: Callable[[Any], Any]
-    x0: Any
-    grad: Callable[[Any], Any] | None = None
-    hessp: Callable[[Any], Callable[[Any], Any]] | None = None
+    fun: Function
+    x0: Vector
+    grad: Function | None = None
+    hessp: Callable[[Vector], Function] | None = None
     minimum: float | None = None
 
     @property
@@ -62,7 +65,7 @@ def built_in(name: str, n: int | None) -> Target:
     )
 
 
-def from_task(task: Any) -> Target:
+def from_task(task: Task) -> Target:
     """Return a network on its data."""
     objective = task.objective
     return Target(task.title, objective.fun, task.x0, objective.grad, objective.hessp)
@@ -83,10 +86,10 @@ def from_module(text: str, x0: list[float] | None) -> Target:
     return _checked(text, target)
 
 
-def _import(module_name: str, path: str) -> Any:
+def _import(module_name: str, path: str) -> object:
     with _here_on_path():
         try:
-            found = importlib.import_module(module_name)
+            found: object = importlib.import_module(module_name)
         # The user's module may raise anything while it is imported.
         except Exception as error:
             raise UsageError(f"cannot import {module_name}: {reason(error)}") from error
@@ -109,10 +112,10 @@ def _here_on_path() -> Iterator[None]:
         sys.path.remove(here)
 
 
-def _function(text: str, found: Any) -> tuple[Callable[[Any], Any], Callable[[Any], Any] | None]:
-    if callable(getattr(found, "fun", None)):
-        grad = getattr(found, "grad", None)
-        return found.fun, grad if callable(grad) else None
+def _function(text: str, found: object) -> tuple[Function, Function | None]:
+    fun, grad = getattr(found, "fun", None), getattr(found, "grad", None)
+    if callable(fun):
+        return fun, grad if callable(grad) else None
     if callable(found):
         return found, None
     raise UsageError(
@@ -120,12 +123,10 @@ def _function(text: str, found: Any) -> tuple[Callable[[Any], Any], Callable[[An
     )
 
 
-def _start(text: str, found: Any, x0: list[float] | None) -> Any:
-    start: Any = x0
+def _start(text: str, found: object, x0: list[float] | None) -> Vector:
+    start = getattr(found, "x0", None) if x0 is None else x0
     if start is None:
-        start = getattr(found, "x0", None)
-        if start is None:
-            raise UsageError(f"{text} has no x0; give a starting point, such as --x0 1,2,3")
+        raise UsageError(f"{text} has no x0; give a starting point, such as --x0 1,2,3")
     try:
         if callable(start):
             start = start()
@@ -158,7 +159,7 @@ def _checked(text: str, target: Target) -> Target:
     return Target(title, target.fun, start, target.grad, target.hessp)
 
 
-def _check_gradient(raw: Any, start: Any) -> None:
+def _check_gradient(raw: Array, start: Vector) -> None:
     g = np.asarray(raw, dtype=np.float64)
     if g.shape != start.shape:
         raise ValueError(f"the gradient has shape {g.shape}, x0 has {start.shape}")
@@ -169,20 +170,19 @@ def _check_gradient(raw: Any, start: Any) -> None:
 class _Pair:
     """A function that returns ``(f, g)``, as two functions that share the last call."""
 
-    def __init__(self, both: Callable[[Any], Any]) -> None:
-        self.both = both
-        self.key = b""
-        self.pair: tuple[Any, Any] = (math.nan, None)
+    def __init__(self, both: Function) -> None:
+        self.both, self.key = both, b""
+        self.pair: tuple[Array, Array] = (math.nan, None)
 
-    def _at(self, x: Any) -> tuple[Any, Any]:
+    def _at(self, x: Vector) -> tuple[Array, Array]:
         key = x.tobytes()
         if key != self.key:
             f, g = self.both(x)
             self.key, self.pair = key, (f, g)
         return self.pair
 
-    def fun(self, x: Any) -> Any:
+    def fun(self, x: Vector) -> Array:
         return self._at(x)[0]
 
-    def grad(self, x: Any) -> Any:
+    def grad(self, x: Vector) -> Array:
         return self._at(x)[1]

@@ -5,24 +5,27 @@ from __future__ import annotations
 import ast
 import dataclasses
 import warnings
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from negopt._minimize import minimize
 from negopt._options import RunOptions, collect
 from negopt._types import State, Status
 from negopt.cli import _batches, _saved
 from negopt.cli._console import make_console
-from negopt.cli._errors import Interrupted, UsageError, nearest, reason
-from negopt.cli._interrupt import CtrlC
+from negopt.cli._errors import Interrupted, UsageError, interrupted, nearest, reason
 from negopt.cli._methods import find_method
 from negopt.cli._network import NetworkSpec, Task, build, spec_from
-from negopt.cli._progress import Progress, make_progress
+from negopt.cli._progress import watching
 from negopt.cli._report import report
 from negopt.methods import METHODS, choose
+from negopt.neural._fit_setup import ON_BATCHES
+from negopt.neural.train import EPOCHS
 
-__all__ = ["resume", "train"]
+if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
 
 ITERATIONS, EVERY = 200, 20
 #: Options of `minimize` that the command line sets itself,
@@ -33,7 +36,7 @@ _OURS = (
 )
 
 
-def train(options: Any) -> int:
+def train(options: Namespace) -> int:
     """Train a network, from the start or from a checkpoint."""
     if options.resume_from is not None:
         return _train_further(options)
@@ -50,31 +53,24 @@ def train(options: Any) -> int:
     task = build(spec)
     if method is None:
         method = choose(task.objective.network.size, has_products=True)
-        method = method if batches is None else _batches.METHOD
+        method = method if batches is None else ON_BATCHES
     iterations = options.iterations or ITERATIONS
     every = options.checkpoint_every or EVERY
     if batches is not None:
-        iterations, every = options.epochs or _batches.EPOCHS, options.checkpoint_every
-    recipe = _saved.Recipe(
-        network=task.spec,
-        method=method,
-        options=_method_options(method, options.option, options.gtol),
-        iterations=iterations,
-        until=iterations,
-        every=every,
-        batches=batches,
-    )
+        iterations, every = options.epochs or EPOCHS, options.checkpoint_every
+    given = _method_options(method, options.option, options.gtol)
+    recipe = _saved.Recipe(task.spec, method, given, iterations, iterations, every, batches)
     if batches is not None:
         return _batches.run(task, recipe, path, None)
     return _run(task, recipe, None, path, fresh=True)
 
 
-def resume(options: Any) -> int:
-    """Go on from a checkpoint."""
-    return _go_on(options.checkpoint, options.checkpoint, options.iterations, options.data)
+def resume(options: Namespace) -> int:
+    """Resume from a checkpoint."""
+    return _resume(options.checkpoint, options.checkpoint, options.iterations, options.data)
 
 
-def _train_further(options: Any) -> int:
+def _train_further(options: Namespace) -> int:
     fixed = [f.name for f in dataclasses.fields(NetworkSpec)]
     for name in (*fixed, "method", "gtol", *_batches.NAMES, "epochs"):
         if name != "data" and getattr(options, name, None) is not None:
@@ -85,31 +81,24 @@ def _train_further(options: Any) -> int:
     path = options.checkpoint or options.resume_from
     if path != options.resume_from:
         _check_new(path, overwrite=options.overwrite)
-    return _go_on(
+    return _resume(
         options.resume_from, path, options.iterations, options.data, options.checkpoint_every
     )
 
 
-def _go_on(
+def _resume(
     source: str, path: str, iterations: int | None, data: str | None, every: int | None = None
 ) -> int:
     planned = _saved.known_recipe(source)
     if planned is not None and planned.batches is not None:
-        return _batches.go_on(source, path, planned, iterations, data, every)
+        return _batches.resume(source, path, planned, iterations, data, every)
     state, recipe = _saved.read(source)
-    spec = recipe.network if data is None else dataclasses.replace(recipe.network, data=data)
-    task = build(spec)
+    task, recipe = _saved.further(recipe, state.k, iterations, data, every)
     if state.iterate.x.shape != task.x0.shape:
         raise UsageError(
             f"{source} has {state.iterate.x.shape[0]} parameters, but the network of "
             f"{_saved.recipe_path(source)} has {task.x0.shape[0]}: they do not belong together"
         )
-    until = recipe.until if iterations is None else state.k + iterations
-    if until <= state.k:
-        until = state.k + recipe.iterations
-    recipe = dataclasses.replace(
-        recipe, network=task.spec, until=until, every=every or recipe.every
-    )
     return _run(task, recipe, state, path, fresh=path != source)
 
 
@@ -120,15 +109,15 @@ def _check_new(path: str, *, overwrite: bool) -> None:
         raise UsageError(f"--checkpoint {path}: the folder {Path(path).parent} does not exist")
     if Path(path).exists() and not overwrite:
         raise UsageError(
-            f"--checkpoint {path} exists; go on with `negopt resume {path}`, or add --overwrite"
+            f"--checkpoint {path} exists; resume it with `negopt resume {path}`, or add --overwrite"
         )
 
 
-def _method_options(method: str, given: list[str], gtol: float | None) -> dict[str, Any]:
+def _method_options(method: str, given: list[str], gtol: float | None) -> _saved.Options:
     """Return ``--option NAME=VALUE`` and ``--gtol`` as the method's options."""
     known = METHODS[method].option_names() | {f.name for f in dataclasses.fields(RunOptions)}
     known -= set(_OURS)
-    options: dict[str, Any] = {} if gtol is None else {"gtol": gtol}
+    options: _saved.Options = {} if gtol is None else {"gtol": gtol}
     for item in given:
         name, equals, text = item.partition("=")
         if not equals:
@@ -154,23 +143,24 @@ def _run(
     """Run up to ``recipe.until`` in chunks of iterations, saving after each."""
     console = make_console()
     console.print(f"[bold]{recipe.method}[/] on {task.title}", soft_wrap=True)
-    saved: list[int] = []
     first = 0 if state is None else state.k
     if state is not None:
-        console.print(f"going on from iteration {first}", soft_wrap=True)
-    with (
-        CtrlC() as ctrl_c,
-        make_progress(console, first, recipe.until) as progress,
-    ):
+        console.print(f"resumed after iteration {first}", soft_wrap=True)
+    saved: list[int] = []
+
+    def ended(at: str | None) -> Interrupted:
+        return interrupted(path, at, f" (iteration {saved[-1]})" if saved else None)
+
+    with watching(console, first, recipe.until) as callback:
         try:
-            result = _chunks(task, recipe, state, path, ctrl_c, progress, saved, fresh=fresh)
+            result = _chunks(task, recipe, state, path, callback, saved, fresh=fresh)
         except KeyboardInterrupt:
-            raise Interrupted(_interrupted(path, saved, None)) from None
+            raise ended(None) from None
         except ValueError as error:
             raise UsageError(reason(error)) from error
     report(console, task, result, path)
     if result.status == Status.INTERRUPTED:
-        raise Interrupted(_interrupted(path, saved, result.state.k))
+        raise ended(f"iteration {result.state.k}")
     return 0
 
 
@@ -179,73 +169,44 @@ def _chunks(
     recipe: _saved.Recipe,
     state: State | None,
     path: str | None,
-    ctrl_c: CtrlC,
-    progress: Progress,
+    callback: Callable[[OptimizeResult], None],
     saved: list[int],
     *,
     fresh: bool,
-) -> Any:
+) -> OptimizeResult:
     """Return the last result; `saved` gets the iteration of every checkpoint.
 
-    A chunk goes on from the state of the one before, so the iterates are those of one run.
+    A chunk resumes from the state of the one before, so the iterates are those of one run.
     """
 
-    def step(chunk: int) -> Any:
+    def step(state: State | None, chunk: int) -> OptimizeResult:
+        run = {"rng": recipe.network.seed, "maxiter": chunk, "state": state}
         return minimize(
             task.objective,
             task.x0,
             method=recipe.method,
-            callback=_callback(progress, ctrl_c),
-            options={
-                **recipe.options,
-                "rng": recipe.network.seed,
-                "maxiter": chunk,
-                "state": state,
-            },
+            callback=callback,
+            options={**recipe.options, **run},
         )
+
+    def save(path: str, state: State) -> None:
+        _saved.write_state(path, state)
+        saved.append(state.k)
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if path is not None:
             # Before any work: a run that cannot be saved should not begin.
-            if state is None:
-                result = step(0)
-                state = result.state
+            state = step(None, 0).state if state is None else state
             if fresh:  # a recipe must never stand beside the state of another run
                 Path(path).unlink(missing_ok=True)
             _saved.write_recipe(path, recipe)
-            _save(path, state, saved)
+            save(path, state)
         while True:
             left = recipe.until - (0 if state is None else state.k)
-            result = step(left if path is None else min(left, recipe.every or EVERY))
+            result = step(state, left if path is None else min(left, recipe.every or EVERY))
             state = result.state
             if path is not None:
-                _save(path, state, saved)
+                save(path, state)
             if result.status != Status.LIMIT or state.k >= recipe.until:
                 return result
-
-
-def _save(path: str, state: Any, saved: list[int]) -> None:
-    _saved.write_state(path, state)
-    saved.append(int(state.k))
-
-
-def _callback(progress: Progress, ctrl_c: CtrlC) -> Callable[..., None]:
-    def callback(intermediate_result: Any) -> None:
-        progress.show(intermediate_result)
-        if ctrl_c.pressed:
-            raise KeyboardInterrupt
-
-    return callback
-
-
-def _interrupted(path: str | None, saved: list[int], k: int | None) -> str:
-    where = "interrupted" if k is None else f"interrupted after iteration {k}"
-    if path is None:
-        return f"{where}; nothing was saved (--checkpoint F keeps a run)"
-    if not saved:
-        return f"{where}; nothing was saved yet"
-    return (
-        f"{where}; the last checkpoint is {path} (iteration {saved[-1]}): "
-        f"go on with `negopt resume {path}`"
-    )

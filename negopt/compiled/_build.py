@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numba
 from numba.extending import register_jitable
 
-from negopt.decisions import endings, pairs, search
+from negopt.decisions import endings, noise, pairs, search
 
 __all__ = ["Kernel", "part", "plain", "reduction"]
 
@@ -55,7 +55,7 @@ def share(*modules: Any) -> None:
                 register_jitable(**SETTINGS)(value)
 
 
-share(endings, pairs, search)
+share(endings, noise, pairs, search)
 
 
 class Kernel:

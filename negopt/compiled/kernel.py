@@ -45,15 +45,14 @@ class Work(NamedTuple):
         run's best, in any order); then by the names below, and from row ``ints[HESSIAN]`` on
         three matrices of the second-order check: H, its eigenvalues, its eigenvectors.
     store : array, shape (2m, n) or (3n, n)
-        Stored pairs, as in `negopt.curvature.compact.PairMemory`; or three matrices: what the
+        Stored pairs, as in `negopt.models.limited.PairMemory`; or three matrices: what the
         pairs contributed to BFGS, what they left of its first matrix, and SR1.
     gram : array, shape (2m + 4, 2m)
         Products of the rows; then by the names below.
     figures : array, shape (4 + limit, 6)
         Of each point; then steps of this search, with value and slope.
     reals, ints : array
-        Single figures, the first ones those of `negopt.decisions.search`; ``ints[ORDER:]`` are the
-        occupied slots, oldest first.
+        Single figures, the first ones those of `negopt.decisions.search`.
     """
 
     vectors: FloatArray
@@ -131,7 +130,7 @@ BFGS, REST, SR1 = range(3)
     NEGATED,  # 1: the search runs along -d
     NEW,  # 1: the iterate has not been judged yet
     PAIRS,  # room for so many, 0 for the dense model
-    STORED,  # pairs
+    STORED,  # pairs so far; the next one goes to slot ``STORED % PAIRS``
     NEWEST,  # slot of a pair whose products are not known yet, -1 for none
     HAS_BFGS,
     HAS_SR1,
@@ -143,8 +142,8 @@ BFGS, REST, SR1 = range(3)
     CHECK,  # 1: minima are checked here
     COLUMN,  # of the Hessian, to be formed next
     HESSIAN,  # its first row
-    ORDER,
-) = range(35)
+) = range(34)
+INTS = 34
 
 # Names in `reals`.
 (
@@ -260,18 +259,13 @@ def learn_rows(w: Work, here: int, new: int) -> bool:
     ss, yy, sy = linear.pair_sums(x_new, x, g_new, g)
     if not (p.is_storable(ss, yy, sy) and p.is_positive(ss, yy, sy, w.reals[SKIP])):
         return False
-    m, count = ints[PAIRS], ints[STORED]
-    slot = count
-    if count == m:
-        slot = ints[ORDER]
-        count -= 1
-        for i in range(count):
-            ints[ORDER + i] = ints[ORDER + i + 1]
-    ints[ORDER + count] = slot
-    ints[STORED] = count + 1
+    m = ints[PAIRS]
+    slot = ints[STORED] % m
+    factor = p.balance(sy)
+    linear.subtract(x_new, x, factor, w.store[slot])
+    linear.subtract(g_new, g, factor, w.store[m + slot])
+    ints[STORED] += 1
     ints[NEWEST] = slot
-    linear.subtract(x_new, x, w.store[slot])
-    linear.subtract(g_new, g, w.store[m + slot])
     return True
 
 
@@ -282,7 +276,7 @@ def multiply(w: Work) -> None:
     m, slot = ints[PAIRS], ints[NEWEST]
     last = 2 * m
     g = w.vectors[2 * ints[ITERATE] + 1]
-    linear.multiply_rows(w.store, ints[STORED], slot if slot >= 0 else 0, g, gram)
+    linear.multiply_rows(w.store, min(ints[STORED], m), slot if slot >= 0 else 0, g, gram)
     if slot >= 0:
         for r in range(last):
             gram[r, slot] = gram[last + WITH_S, r]
@@ -298,16 +292,16 @@ def aim_rows(w: Work) -> None:
     ints, m = w.ints, w.ints[PAIRS]
     here = ints[ITERATE]
     g, d = w.vectors[2 * here + 1], w.vectors[D]
-    count = ints[STORED]
+    count = min(ints[STORED], m)
     if count == 0:
         linear.scale_to(-p.unit_scale(w.figures[here, GNORM]), g, d)
         return
-    gram, newest = w.gram, ints[ORDER + count - 1]
+    gram, newest = w.gram, (ints[STORED] - 1) % m
     scale = p.bfgs_scale(gram[m + newest, m + newest], gram[newest, m + newest])
     products, weights = gram[2 * m + WITH_G], gram[2 * m + WEIGHTS]
     for r in range(2 * m):
         products[r] = -products[r]
-    linear.two_loops(gram, ints, ORDER, count, scale, products, weights)
+    linear.two_loops(gram, newest, count, scale, products, weights)
     linear.combine_rows(w.store, count, weights, -scale, g, d)
 
 
@@ -316,8 +310,9 @@ def learn_dense(w: Work, here: int, new: int) -> bool:
     """Update both models by the pair of two points; tell whether one changed."""
     ints, reals, v = w.ints, w.reals, w.vectors
     n, step, y, r, units = v.shape[1], v[S], v[Y], v[A], v[U]
-    linear.subtract(v[2 * new], v[2 * here], step)
-    linear.subtract(v[2 * new + 1], v[2 * here + 1], y)
+    one = 1.0
+    linear.subtract(v[2 * new], v[2 * here], one, step)
+    linear.subtract(v[2 * new + 1], v[2 * here + 1], one, y)
     in_units = ints[UNITS] == 1
     sy, ss, inside_ss = linear.direction_sums(y, step, units, in_units)
     yy = linear.dot(y, y)
@@ -339,7 +334,7 @@ def learn_dense(w: Work, here: int, new: int) -> bool:
         )
         ints[HAS_SR1] = 1
     linear.image(w.store, SR1 * n, y, r)
-    linear.subtract(step, r, r)
+    linear.subtract(step, r, one, r)
     rr, ry = linear.dot(r, r), linear.dot(r, y)
     if not p.takes_sr1(rr, ry, yy, reals[SKIP], p.RESIDUAL * math.sqrt(ss)):
         return kept
@@ -835,7 +830,7 @@ def solve(
 
 def new_work(n: int, *, pairs: int = 0, maxls: int = 30, check: int = 0) -> Work:
     """Return a workspace; `pairs` is 0 for the dense model, `check` the size of the Hessian."""
-    reals, ints = np.zeros(REALS), np.zeros(ORDER + pairs, dtype=np.int64)
+    reals, ints = np.zeros(REALS), np.zeros(INTS, dtype=np.int64)
     ints[PAIRS], ints[KEPT], ints[NEWEST] = pairs, -1, -1
     ints[HESSIAN] = D + 1 if pairs else U + 1
     return Work(

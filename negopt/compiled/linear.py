@@ -14,7 +14,6 @@ import numpy as np
 from negopt.compiled._build import plain, reduction
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
-IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
 EPS = 2.220446049250313e-16
 
@@ -136,10 +135,10 @@ def add_to(x: FloatArray, a: float, d: FloatArray, out: FloatArray) -> None:
 
 
 @plain
-def subtract(a: FloatArray, b: FloatArray, out: FloatArray) -> None:
-    """Write ``a - b`` to `out`."""
+def subtract(a: FloatArray, b: FloatArray, factor: float, out: FloatArray) -> None:
+    """Write ``factor (a - b)`` to `out`."""
     for i in range(a.shape[0]):
-        out[i] = a[i] - b[i]
+        out[i] = factor * (a[i] - b[i])
 
 
 @plain
@@ -238,8 +237,7 @@ def combine_rows(
 @plain
 def two_loops(
     gram: FloatArray,
-    ints: IntArray,
-    order: int,
+    newest: int,
     count: int,
     scale: float,
     products: FloatArray,
@@ -248,13 +246,13 @@ def two_loops(
     """Write ``H v`` of L-BFGS, less ``scale v``, as weights of the rows.
 
     The two loops of the recursion on the products of the rows with its vector, which begin as
-    those with v; these are overwritten.  ``ints[order:]`` are the slots, oldest first.
+    those with v; these are overwritten.  The slots are a ring that ends at the newest.
     """
     m = gram.shape[1] // 2
     for r in range(2 * m):
         weights[r] = 0.0
-    for j in range(count - 1, -1, -1):
-        s = ints[order + j]
+    for j in range(count):
+        s = (newest - j) % m
         a = products[s] / gram[s, m + s]
         for slot in range(count):
             products[slot] -= a * gram[m + s, slot]
@@ -264,7 +262,7 @@ def two_loops(
     for r in range(2 * m):
         products[r] *= scale
     for j in range(count):
-        s = ints[order + j]
+        s = (newest - count + 1 + j) % m
         change = weights[s] - products[m + s] / gram[s, m + s]
         for slot in range(count):
             products[slot] += change * gram[s, slot]

@@ -6,10 +6,11 @@ from typing import Any, Protocol
 
 from negopt._method import Method
 from negopt.compiled import kernel as k
-from negopt.curvature.compact import PairMemory
 from negopt.curvature.dqn import HybridInverse, HybridMemory
 from negopt.curvature.lbfgs import LBFGS
+from negopt.curvature.inverse import symmetric
 from negopt.globalize.wolfe import WolfeSearch
+from negopt.models.limited import BFGS, PairMemory
 from negopt.steps.signed import Signed
 
 __all__ = ["Adapter", "adapter_for"]
@@ -22,8 +23,8 @@ class Adapter(Protocol):
         """Return a workspace for it, with the constants of the rule."""
         ...
 
-    def load(self, memory: Any, w: k.Work) -> None:
-        """Copy a memory into the workspace."""
+    def load(self, memory: Any, w: k.Work) -> k.Work:
+        """Return the workspace with a memory in it."""
         ...
 
     def save(self, memory: Any, w: k.Work) -> None:
@@ -56,71 +57,59 @@ class Dense:
         w.reals[k.SKIP], w.reals[k.SKIP_BFGS] = self.rule.skip, 2.2e-16
         return w
 
-    def load(self, memory: HybridMemory, w: k.Work) -> None:
-        """Copy the matrices."""
+    def load(self, memory: HybridMemory, w: k.Work) -> k.Work:
+        """Return the workspace with copies of the matrices."""
         n = w.store.shape[1]
         if memory.free is not None:
             w.ints[k.HAS_SR1] = 1
-            w.store[k.SR1 * n :] = memory.free
+            w.store[k.SR1 * n :] = symmetric(memory.free)
             if memory.units is not None:
                 w.ints[k.UNITS] = 1
                 w.vectors[k.U] = memory.units
         if memory.matrix is not None:
             w.ints[k.HAS_BFGS] = 1
-            w.store[k.BFGS * n : k.REST * n] = memory.matrix
-            w.store[k.REST * n : k.SR1 * n] = memory.rest
+            w.store[k.BFGS * n : k.REST * n] = symmetric(memory.matrix)
+            w.store[k.REST * n : k.SR1 * n] = symmetric(memory.rest)
             w.reals[k.GAMMA] = memory.gamma
+        return w
 
     def save(self, memory: HybridMemory, w: k.Work) -> None:
         """Copy the matrices back."""
         n = w.store.shape[1]
         if w.ints[k.HAS_SR1]:
-            memory.free = w.store[k.SR1 * n :].copy()
+            memory.free = w.store[k.SR1 * n :].copy().T  # in Fortran order
             memory.units = w.vectors[k.U].copy() if w.ints[k.UNITS] else None
         if w.ints[k.HAS_BFGS]:
-            memory.matrix = w.store[k.BFGS * n : k.REST * n].copy()
-            memory.rest = w.store[k.REST * n : k.SR1 * n].copy()
+            memory.matrix = w.store[k.BFGS * n : k.REST * n].copy().T
+            memory.rest = w.store[k.REST * n : k.SR1 * n].copy().T
             memory.gamma = float(w.reals[k.GAMMA])
 
 
 class Pairs:
-    """`negopt.curvature.lbfgs`: pairs, and products among them."""
+    """`negopt.curvature.lbfgs`: pairs in place, and products among them."""
 
     def __init__(self, rule: LBFGS) -> None:
         self.rule = rule
 
     def work(self, n: int, memory: PairMemory | None, maxls: int, check: int) -> k.Work:
         """Return a workspace for it, with the constants of the rule."""
-        pairs = self.rule.maxcor if memory is None else memory.gram.shape[0] // 2
+        pairs = self.rule.maxcor if memory is None else memory.capacity
         w = k.new_work(n, pairs=pairs, maxls=maxls, check=check)
         w.reals[k.SKIP] = self.rule.skip
         return w
 
-    # N.B. the memory has s and y in rows 2i and 2i + 1, the workspace in rows i and m + i.
-
-    def load(self, memory: PairMemory, w: k.Work) -> None:
-        """Copy the pairs."""
-        m, count = int(w.ints[k.PAIRS]), len(memory.order)
-        for part in range(2):
-            w.store[part * m : part * m + m] = memory.rows[part::2]
-            for other in range(2):
-                w.gram[part * m : part * m + m, other * m : other * m + m] = memory.gram[
-                    part::2, other::2
-                ]
-        w.ints[k.STORED] = count
-        w.ints[k.ORDER : k.ORDER + count] = memory.order
+    def load(self, memory: PairMemory, w: k.Work) -> k.Work:
+        """Return the workspace with the rows of the memory in place, and its products."""
+        w.gram[: memory.gram.shape[0]] = memory.gram
+        w.ints[k.STORED] = memory.count
+        return w._replace(store=memory.rows)
 
     def save(self, memory: PairMemory, w: k.Work) -> None:
-        """Copy the pairs back."""
+        """Write back what is in which slot."""
         m, count = int(w.ints[k.PAIRS]), int(w.ints[k.STORED])
-        for part in range(2):
-            memory.rows[part::2] = w.store[part * m : part * m + m]
-            for other in range(2):
-                memory.gram[part::2, other::2] = w.gram[
-                    part * m : part * m + m, other * m : other * m + m
-                ]
-        memory.order = w.ints[k.ORDER : k.ORDER + count].tolist()
-        memory.along = None
+        memory.gram[:] = w.gram[: 2 * m]
+        memory.kinds[: min(count, m)] = BFGS
+        memory.count, memory.along = count, None
         if count:
-            s, y = int(memory.order[-1]), m + int(memory.order[-1])
-            memory.curvatures = [float(w.gram[y, y] / w.gram[s, y])]
+            i = memory.newest
+            memory.curvatures = [float(memory.gram[m + i, m + i] / memory.gram[i, m + i])]

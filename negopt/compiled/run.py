@@ -167,10 +167,10 @@ class Run:
         solver, objective = self.solver, self.solver.objective
         assert solver.limits is not None
         n, limits = objective.n, solver.limits
-        self._work = w = workspace(
+        w = workspace(
             self._adapter, solver.method, solver.run, objective, n, state.memory
         )
-        self._adapter.load(state.memory, w)
+        self._work = w = self._adapter.load(state.memory, w)
         ints, reals = w.ints, w.reals
         self._put(0, state.iterate)
         if objective.best is not None and objective.best is not state.iterate:

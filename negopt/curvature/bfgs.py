@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,9 +14,11 @@ from negopt.curvature.inverse import (
     bfgs_update,
     diagonal,
     pair_products,
+    units_at,
 )
+from negopt.decisions import pairs
 
-__all__ = ["BFGS", "PositiveInverse", "PositiveMemory"]
+__all__ = ["BFGS", "PositiveMemory", "positive_update"]
 
 
 @saved
@@ -37,18 +38,10 @@ class PositiveMemory:
         Scale of each variable, where the start shows that they differ.
     """
 
-    matrix: Array | None = None
-    rest: Array | None = None
+    matrix: Array | None = field(default=None, metadata={"symmetric": True})
+    rest: Array | None = field(default=None, metadata={"symmetric": True})
     gamma: float = 0.0
     units: Array | None = None
-
-
-class PositiveInverse(DenseInverse):
-    """A positive definite inverse: its absolute value is itself."""
-
-    def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
-        """Return ``H v``."""
-        return super().solve(v, absolute=False, floor=floor)
 
 
 @dataclass(frozen=True)
@@ -65,7 +58,7 @@ class BFGS(UnitRule):
         ``"auto"`` takes ``diag(|x_i|^2)`` in place of the identity where x and g at the start
         show that the variables are in different units; ``"same"`` never does.
     skip : float, default 2.2e-16
-        A pair is turned away unless ``s'y > skip ||s|| ||y||``.
+        A pair is skipped unless ``s'y > skip ||s|| ||y||``.
 
     Notes
     -----
@@ -105,22 +98,27 @@ class BFGS(UnitRule):
         """Return an empty memory."""
         return PositiveMemory()
 
-    def operator(self, memory: PositiveMemory, objective: Any, iterate: Iterate) -> PositiveInverse:
+    def operator(self, memory: PositiveMemory, objective: Any, iterate: Iterate) -> DenseInverse:
         """Return the operator of the current inverse."""
-        first = self.look(memory, iterate)
-        return PositiveInverse(current(memory), first, memory.units)
+        if memory.matrix is None:
+            return self.begin(iterate)
+        units, rest, gamma = memory.units, memory.rest, memory.gamma
+        return DenseInverse(memory.matrix, 1.0, units, None, rest, gamma, positive=True)
 
     def update(
         self, memory: PositiveMemory, s: Array, y: Array, outcome: Outcome | None = None
     ) -> bool:
-        """Apply the update; return False when the pair was skipped."""
+        """Apply the update, in place; return False when the pair was skipped."""
+        if memory.matrix is None and outcome is not None:
+            memory.units = units_at(outcome.start, self.units)
         products = pair_products(s, y, memory.units)
         if products is None:
             return False
         ss, yy, sy, _, inside_yy = products
-        if not sy > self.skip * math.sqrt(ss) * math.sqrt(yy):
+        if not pairs.is_positive(ss, yy, sy, self.skip):
             return False
-        return positive_update(memory, s, y, sy, sy / inside_yy, self.h0)
+        positive_update(memory, s, y, sy, pairs.bfgs_scale(inside_yy, sy), self.h0)
+        return True
 
     def reset(self, memory: PositiveMemory) -> bool:
         """Forget the matrix."""
@@ -130,24 +128,15 @@ class BFGS(UnitRule):
         return had
 
 
-def current(memory: PositiveMemory) -> Array | None:
-    """Return H, or None before the first pair."""
-    if memory.matrix is None or memory.rest is None:
-        return memory.matrix
-    return memory.matrix + memory.gamma * memory.rest
-
-
 def positive_update(
     memory: PositiveMemory, s: Array, y: Array, sy: float, gamma: float, h0: str
-) -> bool:
+) -> None:
     """Fold a pair of positive curvature into the two matrices of `memory`."""
     matrix, rest = memory.matrix, memory.rest
     if matrix is None:
         scale = {"rescaled": 0.0, "scaled": gamma, "identity": 1.0}[h0]
         matrix = diagonal(scale, memory.units, s)
         rest = diagonal(1.0, memory.units, s) if h0 == "rescaled" else None
-    matrix = bfgs_update(matrix, s, y, sy, 1.0)
-    if rest is not None:
-        rest = bfgs_update(rest, s, y, sy, 0.0)
-    memory.matrix, memory.rest, memory.gamma = matrix, rest, gamma
-    return True
+    memory.matrix = bfgs_update(matrix, s, y, sy, 1.0)
+    memory.rest = None if rest is None else bfgs_update(rest, s, y, sy, 0.0)
+    memory.gamma = gamma

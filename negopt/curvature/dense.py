@@ -44,18 +44,25 @@ class DenseOperator:
         The Hessian at the point.
     model : array, shape (n, n)
         What eigenvalues are those of: `matrix` itself, or the moving average.
-    memory : HessianMemory
+    scale, gnorm : float
+        Largest |eigenvalue| of the first point, 0 there, and largest gradient norm before.
     """
 
     learns = False
 
-    def __init__(self, matrix: Array, model: Array, memory: HessianMemory) -> None:
+    def __init__(self, matrix: Array, model: Array, scale: float = 0.0, gnorm: float = 0.0) -> None:
         self.matrix = matrix
         self.model = model
-        self.memory = memory
+        self.scale, self.gnorm = scale, gnorm
         self.largest = 0.0  #: largest |eigenvalue| of the model; set by `eigen`
         self._eigen: tuple[Array, Array] | None = None
         self._current: tuple[Array, Array] | None = None
+
+    @property
+    def learnt(self) -> HessianMemory:
+        """What goes with a step, for the rule to remember."""
+        average = None if self.model is self.matrix else self.model
+        return HessianMemory(average, self.scale or self.largest, self.gnorm)
 
     def matvec(self, v: Array) -> Array:
         """Return ``H v``, without a new product."""
@@ -105,7 +112,8 @@ def _eigen(matrix: Array) -> tuple[Array, Array] | None:
     if not all_finite(matrix):
         return None
     if isinstance(matrix, np.ndarray):
-        return symmetric_eigen(matrix)
+        values, vectors = symmetric_eigen(matrix)
+        return values.astype(matrix.dtype, copy=False), vectors.astype(matrix.dtype, copy=False)
     values, vectors = namespace_of(matrix).linalg.eigh(matrix)
     return values, vectors
 
@@ -146,22 +154,31 @@ class DenseHessian:
         return HessianMemory()
 
     def operator(self, memory: HessianMemory, objective: Any, iterate: Iterate) -> DenseOperator:
-        """Return the Hessian at `iterate`, and take it into the average."""
+        """Return the Hessian at `iterate`, and the average with it."""
         matrix = objective.hessian(iterate)
-        if self.average is None:
-            return DenseOperator(matrix, matrix, memory)
-        if all_finite(matrix):
-            kept = memory.average
-            # N.B. a new array: what a budget interrupts is begun again from the old one.
-            memory.average = (
-                matrix if kept is None else (1.0 - self.average) * kept + self.average * matrix
+        model, kept = matrix, memory.average
+        if self.average is not None and not all_finite(matrix):
+            model = matrix if kept is None else kept
+        elif self.average is not None:
+            model = (
+                1.0 * matrix
+                if kept is None
+                else (1.0 - self.average) * kept + self.average * matrix
             )
-        return DenseOperator(matrix, matrix if memory.average is None else memory.average, memory)
+        return DenseOperator(matrix, model, memory.scale, memory.gnorm)
 
     def update(
         self, memory: HessianMemory, s: Array, y: Array, outcome: Outcome | None = None
     ) -> bool:
-        """Nothing to learn from a pair."""
+        """Remember the average and the scales; the pair says nothing more."""
+        if outcome is None or outcome.step is None or outcome.start is None:
+            return True
+        found = outcome.step.learnt
+        if isinstance(found, HessianMemory):
+            if self.average is not None and found.average is not None:
+                memory.average = found.average
+            memory.scale = found.scale
+        memory.gnorm = max(memory.gnorm, outcome.start.gnorm)
         return True
 
     def reset(self, memory: HessianMemory) -> bool:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from negopt._array import Array, dot, scalars
+from scipy.linalg.blas import ddot
+
+from negopt._array import Array, inners, is_plain
 from negopt._options import check_choice, check_number
 from negopt._types import Iterate, Outcome, saved
-from negopt.curvature.bfgs import PositiveMemory, current, positive_update
+from negopt.curvature.bfgs import PositiveMemory, positive_update
 from negopt.curvature.inverse import (
     DenseInverse,
     UnitRule,
     diagonal,
-    first_scale,
+    image,
     pair_products,
     sr1_update,
+    units_at,
 )
+from negopt.decisions import pairs
 
 __all__ = ["HybridInverse", "HybridMemory"]
 
@@ -33,7 +36,7 @@ class HybridMemory(PositiveMemory):
         The SR1 model, of any signature; None before the first pair.
     """
 
-    free: Array | None = None
+    free: Array | None = field(default=None, metadata={"symmetric": True})
 
 
 @dataclass(frozen=True)
@@ -94,37 +97,41 @@ class HybridInverse(UnitRule):
 
     def operator(self, memory: HybridMemory, objective: Any, iterate: Iterate) -> DenseInverse:
         """Return the operator of the model chosen for the gradient at `iterate`."""
-        first = self.look(memory, iterate) if memory.free is None else 1.0
-        positive, free, units, g = current(memory), memory.free, memory.units, iterate.g
-        if positive is None or free is None:
-            return DenseInverse(free if positive is None else positive, first, units)
-        d, e = positive @ g, free @ g
-        a, b = (d, e) if units is None else (d / units, e / units)
-        gd, dd, ge, ee = scalars(dot(g, d), dot(a, a), dot(g, e), dot(b, b))
-        if self.choose == "descent":
-            take_free = ge > 0.0
+        free, matrix, rest = memory.free, memory.matrix, memory.rest
+        if free is None:
+            return self.begin(iterate)
+        g, gamma, units = iterate.g, memory.gamma, memory.units
+        e = image(free, g)
+        if matrix is None or rest is None:
+            return DenseInverse(free, 1.0, units, (g, e))
+        d = image(matrix, g, rest, gamma)
+        if units is None and is_plain(g):
+            gd, dd, ge, ee = ddot(g, d), ddot(d, d), ddot(g, e), ddot(e, e)
         else:
-            take_free = abs(ge) * math.sqrt(dd) > gd * math.sqrt(ee)
-        matrix, image = (free, e) if take_free else (positive, d)
-        return DenseInverse(matrix, first, units, (g, image))
+            a, b = (d, e) if units is None else (d / units, e / units)
+            gd, dd, ge, ee = inners((g, a, g, b), (d, a, e, b))
+        if pairs.takes_free(ge, ee, gd, dd, self.choose == "descent"):
+            return DenseInverse(free, 1.0, units, (g, e))
+        return DenseInverse(matrix, 1.0, units, (g, d), rest, gamma)
 
     def update(
         self, memory: HybridMemory, s: Array, y: Array, outcome: Outcome | None = None
     ) -> bool:
-        """Apply both updates; return False when neither changed its model."""
+        """Apply both updates, in place; return False when neither changed its model."""
+        free = memory.free
+        if free is None and outcome is not None:
+            memory.units = units_at(outcome.start, self.units)
         products = pair_products(s, y, memory.units)
         if products is None:
             return False
         ss, yy, sy, inside_ss, inside_yy = products
-        kept = False
-        if sy > 2.2e-16 * math.sqrt(ss) * math.sqrt(yy):
-            kept = positive_update(memory, s, y, sy, sy / inside_yy, self.h0)
-        free = memory.free
+        positive = pairs.is_positive(ss, yy, sy, 2.2e-16)
+        if positive:
+            positive_update(memory, s, y, sy, pairs.bfgs_scale(inside_yy, sy), self.h0)
         if free is None:
-            scale = first_scale(inside_ss, inside_yy, sy)
-            free = memory.free = diagonal(scale, memory.units, s)
-        memory.free = sr1_update(free, s, y, ss, yy, self.skip)
-        return kept or memory.free is not free
+            free = diagonal(pairs.sr1_scale(inside_ss, inside_yy, sy), memory.units, s)
+        memory.free, used = sr1_update(free, s, y, ss, yy, self.skip)
+        return positive or used
 
     def reset(self, memory: HybridMemory) -> bool:
         """Forget both matrices."""

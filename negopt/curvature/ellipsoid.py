@@ -5,14 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 from negopt._array import Array, dot, namespace_of, scalars
 from negopt._options import check_choice, check_number
 from negopt._types import Iterate, Outcome, Products, saved
 from negopt.curvature.metric import OF_GRADIENTS
 
-__all__ = ["EllipsoidMemory", "EllipsoidOperator", "EllipsoidProducts"]
+__all__ = ["Ellipsoid", "EllipsoidMemory", "EllipsoidOperator", "EllipsoidProducts"]
 
 KINDS = ("sphere", *OF_GRADIENTS)
 
@@ -32,16 +31,26 @@ class EllipsoidMemory:
         Factor that gives a unit step along the first gradient the norm 1; 0 before it.
     first_gnorm : float
         Largest gradient norm so far, for the accuracy of inner solves.
-    next_moment, next_weight : array or None, float
-        Both with the gradient at the present point, which counts when that is left.
     """
 
     moment: Array | None = None
     weight: float = 0.0
     unit: float = 0.0
     first_gnorm: float = 0.0
-    next_moment: Array | None = None
-    next_weight: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ellipsoid:
+    """The norm at one point: the moment with the gradient there, its weight, and M.
+
+    M is diagonal, or has eigenvalues and vectors, or is the identity (both None).
+    """
+
+    moment: Array | None = None
+    weight: float = 0.0
+    unit: float = 0.0
+    diagonal: Array | None = None
+    eigen: tuple[Array, Array] | None = None
 
 
 class EllipsoidOperator:
@@ -50,23 +59,22 @@ class EllipsoidOperator:
     Attributes
     ----------
     basis : object
-        What a step rule keeps of its products here.
+        What a step rule has learnt of the Hessian here.
+    first_gnorm : float
+        Largest gradient norm at the points before.
+    learnt : Ellipsoid
+        What goes with a step, for the rule to remember.
     """
 
     learns = False
 
     def __init__(
-        self,
-        product: Callable[[Array], Array],
-        memory: EllipsoidMemory,
-        diagonal: Array | None,
-        eigen: tuple[Array, Array] | None = None,
+        self, product: Callable[[Array], Array], first_gnorm: float, ellipsoid: Ellipsoid
     ) -> None:
         self.product = product
-        self.memory = memory
-        self.basis: Any = None
-        self._diagonal = diagonal
-        self._eigen = eigen
+        self.first_gnorm = first_gnorm
+        self.learnt = ellipsoid
+        self.basis: object = None
 
     def matvec(self, v: Array) -> Array:
         """Return ``H v`` (one product)."""
@@ -81,13 +89,14 @@ class EllipsoidOperator:
         return self._apply(v, inverse=True)
 
     def _apply(self, v: Array, *, inverse: bool) -> Array:
-        if self._eigen is not None:
-            values, vectors = self._eigen
+        if self.learnt.eigen is not None:
+            values, vectors = self.learnt.eigen
             inside = namespace_of(v).matrix_transpose(vectors) @ v
             return vectors @ (inside / values if inverse else inside * values)
-        if self._diagonal is None:
+        diagonal = self.learnt.diagonal
+        if diagonal is None:
             return 1.0 * v
-        return v / self._diagonal if inverse else v * self._diagonal
+        return v / diagonal if inverse else v * diagonal
 
 
 @dataclass(frozen=True)
@@ -145,83 +154,62 @@ class EllipsoidProducts:
         self, memory: EllipsoidMemory, objective: Products, iterate: Iterate
     ) -> EllipsoidOperator:
         """Return the products and the ellipsoid at `iterate`."""
-        product = objective.products(iterate)
+        ellipsoid = self._ellipsoid(memory, iterate)
+        return EllipsoidOperator(objective.products(iterate), memory.first_gnorm, ellipsoid)
+
+    def _ellipsoid(self, memory: EllipsoidMemory, iterate: Iterate) -> Ellipsoid:
         # N.B. a gradient whose square underflows says nothing about the shape.
         if self.metric == "sphere" or not iterate.gnorm > 1e-140:
-            return EllipsoidOperator(product, memory, None)
-        moment = self._moment(memory, iterate)
+            return Ellipsoid(memory.moment, memory.weight, memory.unit)
+        moment, weight = self._moment(memory, iterate)
+        xp = namespace_of(moment)
+        along = iterate.g / iterate.gnorm
+        vectors: Array | None = None
         if self.diagonal:
-            return self._by_entries(product, memory, moment, iterate)
-        return self._by_eigenvalues(product, memory, moment, iterate)
+            root = xp.sqrt(moment)
+        else:
+            values, vectors = xp.linalg.eigh(moment)
+            root = xp.sqrt(xp.where(values > 0.0, values, xp.zeros_like(values)))
+            along = xp.matrix_transpose(vectors) @ along
+        top, first = scalars(xp.max(root), dot(along, root * along))
+        if not (math.isfinite(top) and top > 0.0):
+            return Ellipsoid(moment, weight, memory.unit)
+        added = self.ridge * top
+        size = math.sqrt(weight)  # the moment is relative to its weight
+        constant = memory.unit or 1.0 / ((first + added) * size)
+        unit = constant * size
+        matrix = (unit * root) + unit * added
+        if vectors is None:
+            return Ellipsoid(moment, weight, constant, diagonal=matrix)
+        return Ellipsoid(moment, weight, constant, eigen=(matrix, vectors))
 
-    def _moment(self, memory: EllipsoidMemory, iterate: Iterate) -> Array:
-        """Return the mean or sum with the gradient at `iterate` among them, scaled by ||g||."""
+    def _moment(self, memory: EllipsoidMemory, iterate: Iterate) -> tuple[Array, float]:
+        """Return the mean or sum with the gradient at `iterate` among them, and its weight."""
         # The squares of a unit vector neither overflow nor vanish in float32.
         g = iterate.g / iterate.gnorm
-        size = iterate.gnorm
         moment = g * g if self.diagonal else g[:, None] * g[None, :]
-        weight = size * size
+        weight = iterate.gnorm * iterate.gnorm
         if memory.moment is not None:
             past = (self.decay if self.metric == "rmsprop" else 1.0) * memory.weight
             total = past + weight
             moment = (past / total) * memory.moment + (weight / total) * moment
             weight = total
-        memory.next_moment, memory.next_weight = moment, weight
-        return moment
-
-    def _by_entries(
-        self,
-        product: Callable[[Array], Array],
-        memory: EllipsoidMemory,
-        moment: Array,
-        iterate: Iterate,
-    ) -> EllipsoidOperator:
-        xp = namespace_of(moment)
-        root = xp.sqrt(moment)
-        g = iterate.g / iterate.gnorm
-        top, first = scalars(xp.max(root), dot(g, root * g))
-        if not (math.isfinite(top) and top > 0.0):
-            return EllipsoidOperator(product, memory, None)
-        added = self.ridge * top
-        unit = self._unit(memory, first + added)
-        return EllipsoidOperator(product, memory, (unit * root) + unit * added)
-
-    def _by_eigenvalues(
-        self,
-        product: Callable[[Array], Array],
-        memory: EllipsoidMemory,
-        moment: Array,
-        iterate: Iterate,
-    ) -> EllipsoidOperator:
-        xp = namespace_of(moment)
-        values, vectors = xp.linalg.eigh(moment)
-        root = xp.sqrt(xp.where(values > 0.0, values, xp.zeros_like(values)))
-        inside = xp.matrix_transpose(vectors) @ (iterate.g / iterate.gnorm)
-        top, first = scalars(xp.max(root), dot(inside, root * inside))
-        if not (math.isfinite(top) and top > 0.0):
-            return EllipsoidOperator(product, memory, None)
-        added = self.ridge * top
-        unit = self._unit(memory, first + added)
-        return EllipsoidOperator(product, memory, None, ((unit * root) + unit * added, vectors))
-
-    def _unit(self, memory: EllipsoidMemory, first: float) -> float:
-        """Return the constant factor; the moment is relative to the root of its weight."""
-        size = math.sqrt(memory.next_weight)
-        if memory.unit == 0.0:
-            memory.unit = 1.0 / (first * size)
-        return memory.unit * size
+        return moment, weight
 
     def update(
         self, memory: EllipsoidMemory, s: Array, y: Array, outcome: Outcome | None = None
     ) -> bool:
         """Count the gradient at the point that was left."""
-        if memory.next_moment is not None:
-            memory.moment, memory.weight = memory.next_moment, memory.next_weight
-            memory.next_moment, memory.next_weight = None, 0.0
+        if outcome is None or outcome.step is None or outcome.start is None:
+            return True
+        memory.first_gnorm = max(memory.first_gnorm, outcome.start.gnorm)
+        found = outcome.step.learnt
+        if isinstance(found, Ellipsoid):
+            memory.moment, memory.weight, memory.unit = found.moment, found.weight, found.unit
         return True
 
     def reset(self, memory: EllipsoidMemory) -> bool:
         """Forget the gradients; the products themselves have no memory."""
-        memory.moment = memory.next_moment = None
-        memory.weight = memory.next_weight = memory.unit = memory.first_gnorm = 0.0
+        memory.moment = None
+        memory.weight = memory.unit = memory.first_gnorm = 0.0
         return False

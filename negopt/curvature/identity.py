@@ -68,10 +68,9 @@ ALIGNED = 0.5
 @saved
 @dataclass(slots=True)
 class ScaleMemory:
-    """The curvature to step with (0 before the first step), ||g||, those of recent steps."""
+    """The curvature to step with (0 before the first step), those of recent steps."""
 
     scale: float = 0.0
-    gnorm: float = 0.0
     recent: list[float] = field(default_factory=list)
 
 
@@ -120,7 +119,6 @@ class ScaledIdentity:
         """Return the multiple of the identity."""
         if self.scaling == "none":
             return IdentityOperator()
-        memory.gnorm = iterate.gnorm
         scale = memory.scale or iterate.gnorm
         return IdentityOperator(scale if 0.0 < scale < math.inf else 1.0)
 
@@ -135,7 +133,8 @@ class ScaledIdentity:
             return True
         ss, yy, sy = products
         if yy == 0.0:  # f is linear there: look further
-            memory.scale = 0.1 * memory.gnorm / math.sqrt(ss)
+            if outcome is not None and outcome.start is not None:
+                memory.scale = 0.1 * outcome.start.gnorm / math.sqrt(ss)
             return True
         cosine = sy / (math.sqrt(ss) * math.sqrt(yy))
         if not cosine > 1e-12:
@@ -148,7 +147,7 @@ class ScaledIdentity:
     def reset(self, memory: ScaleMemory) -> bool:
         """Forget the curvature."""
         had = memory.scale != 0.0
-        memory.scale, memory.gnorm, memory.recent = 0.0, 0.0, []
+        memory.scale, memory.recent = 0.0, []
         return had
 
 

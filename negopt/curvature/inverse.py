@@ -1,15 +1,23 @@
-"""Dense models of the inverse Hessian: what SR1, BFGS and their hybrid share."""
+"""Dense models of the inverse Hessian: what SR1, BFGS and their hybrid share.
+
+In float64 NumPy a symmetric matrix is held by its upper triangle, in Fortran order, and updated
+in place by BLAS; what stands below the diagonal is not read.  Other libraries hold it whole.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import math
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.linalg.blas import daxpy, ddot, dscal, dsymv, dsyr, dsyr2
 
-from negopt._array import Array, device_of, dot, namespace_of, scalars
+from negopt._array import Array, device_of, inner, inners, is_plain, namespace_of, scalars
+from negopt._dense import symmetric_eigen
 from negopt._types import Iterate, saved
+from negopt.decisions import pairs
+from negopt.decisions.endings import units_differ
 
 __all__ = [
     "DenseInverse",
@@ -17,11 +25,13 @@ __all__ = [
     "UnitRule",
     "bfgs_update",
     "diagonal",
-    "first_scale",
+    "image",
     "natural_units",
     "pair_products",
     "sr1_update",
+    "symmetric",
     "unit_step",
+    "units_at",
 ]
 
 
@@ -38,57 +48,128 @@ class InverseMemory:
         Scale of each variable, where the start shows that they differ.
     """
 
-    matrix: Array | None = None
+    matrix: Array | None = field(default=None, metadata={"symmetric": True})
     units: Array | None = None
 
 
+# --- symmetric matrices -------------------------------------------------------------
+
+
+def image(matrix: Array, v: Array, rest: Array | None = None, gamma: float = 0.0) -> Array:
+    """Return ``(matrix + gamma rest) v``."""
+    if is_plain(v):
+        out = dsymv(1.0, matrix, v)
+        return out if rest is None else dsymv(gamma, rest, v, 1.0, out, 0, 1, 0, 1, 0, 1)
+    out = matrix @ v
+    return out if rest is None else out + gamma * (rest @ v)
+
+
+def diagonal(scale: float, units: Array | None, like: Array) -> Array:
+    """Return ``scale diag(units**2)``, or that multiple of the identity."""
+    n = like.shape[0]
+    if is_plain(like):
+        out = np.zeros((n, n), order="F")
+        out.flat[:: n + 1] = scale if units is None else scale * (units * units)
+        return out
+    eye = namespace_of(like).eye(n, dtype=like.dtype, device=device_of(like))
+    return scale * (eye if units is None else eye * (units * units)[None, :])
+
+
+def symmetric(matrix: Array) -> Array:
+    """Return a copy of a matrix as this module holds it, with both triangles."""
+    if is_plain(matrix):
+        return np.triu(matrix) + np.triu(matrix, 1).T
+    return namespace_of(matrix).asarray(matrix, copy=True)
+
+
+# --- the operator -------------------------------------------------------------------
+
+
 class DenseInverse:
-    """An operator known through its inverse H.
+    """An operator known through its inverse ``H = matrix + gamma rest``.
+
+    It reads the matrices of the memory, which `update` overwrites: of no use after that.
 
     Parameters
     ----------
     matrix : array, shape (n, n), or None
-        H; None before the first pair.
+        None before the first pair.
     first : float
         H is this multiple of the identity (of ``diag(units**2)``) before the first pair.
     units : array, shape (n,), or None
         Scale of each variable: the length of a step d is that of ``d / units``.
     known : tuple of two arrays, or None
         A vector and its image, when that is known already.
+    rest : array, shape (n, n), or None
+    gamma : float
+    positive : bool
+        Whether H is positive definite whatever the pairs were.
     """
 
     learns = True
+    _definite: bool | None = None
+    _eigen: Array = None
 
     def __init__(
         self,
         matrix: Array | None,
-        first: float,
+        first: float = 1.0,
         units: Array | None = None,
         known: tuple[Array, Array] | None = None,
+        rest: Array | None = None,
+        gamma: float = 0.0,
+        positive: bool = False,
     ) -> None:
-        self.matrix = matrix
-        self.first = first
         self.units = units
+        self._held = matrix
+        self._first = first
         self._known = known
-        self._eigen: Any = None
-        self._definite: bool | None = None
+        self._rest = rest
+        self._gamma = gamma
+        if positive:
+            self._definite = True
+
+    @property
+    def matrix(self) -> Array | None:
+        """A copy of H, both triangles; None before the first pair."""
+        if self._held is None:
+            return None
+        held = self._held if self._rest is None else self._held + self._gamma * self._rest
+        return symmetric(held)
 
     def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
         """Return ``H v``, or ``|H| v`` by an eigendecomposition, made once where H needs one."""
-        if self.matrix is None:
+        if self._held is None:
             scaled = v if self.units is None else (self.units * self.units) * v
-            return self.first * scaled
-        if not absolute:
-            if self._known is not None and v is self._known[0]:
-                return self._known[1]
-            return self.matrix @ v
+            return self._first * scaled
+        if absolute and not self._is_definite(floor):
+            return self._absolute(v, floor)
+        if self._known is not None and v is self._known[0]:
+            return self._known[1]
+        return image(self._held, v, self._rest, self._gamma)
+
+    def _is_definite(self, floor: float) -> bool:
+        """Tell whether no eigenvalue is below `floor` times the largest: then ``|H|`` is H.
+
+        A factorisation tells at a tenth of what the eigenvalues cost; False where it is not
+        known how a library reports that there is none.
+        """
         if self._definite is None:
-            self._definite = _is_definite(self.matrix, floor)
-        if self._definite:
-            return self.matrix @ v
+            self._definite = False
+            shifted = self.matrix
+            if isinstance(shifted, np.ndarray):
+                shifted.flat[:: shifted.shape[0] + 1] -= floor * np.trace(shifted)
+                with contextlib.suppress(np.linalg.LinAlgError):
+                    np.linalg.cholesky(shifted)
+                    self._definite = True
+        return self._definite
+
+    def _absolute(self, v: Array, floor: float) -> Array:
         xp = namespace_of(v)
         if self._eigen is None:
-            self._eigen = xp.linalg.eigh(self.matrix)
+            matrix: Array = self.matrix
+            plain = isinstance(matrix, np.ndarray)
+            self._eigen = symmetric_eigen(matrix) if plain else tuple(xp.linalg.eigh(matrix))
         values, vectors = self._eigen
         size = xp.abs(values)
         least = floor * scalars(xp.max(size))[0]
@@ -96,31 +177,15 @@ class DenseInverse:
         return vectors @ (size * (xp.matrix_transpose(vectors) @ v))
 
 
-def _is_definite(matrix: Array, floor: float) -> bool:
-    """Tell whether no eigenvalue is below `floor` times the largest: then ``|H|`` is H itself.
-
-    A factorisation tells at a tenth of what the eigenvalues cost.  N.B. False where it is not
-    known how a library reports that there is none.
-    """
-    if not isinstance(matrix, np.ndarray):
-        return False
-    shifted = matrix.copy()
-    shifted.flat[:: matrix.shape[0] + 1] -= floor * np.trace(matrix)
-    try:
-        np.linalg.cholesky(shifted)
-    except np.linalg.LinAlgError:
-        return False
-    return True
+# --- units of the variables ---------------------------------------------------------
 
 
 def natural_units(iterate: Iterate) -> Array | None:
     """Return ``|x|`` as units of the variables where x and g show that these differ, else None.
 
-    A partial derivative has the unit of f over that of its variable.  If the variables are
-    in different units and x is of a typical size, then ``|g_i|`` falls as ``|x_i|`` grows, and
-    the products ``|x_i g_i|`` are much more alike than the ``|g_i|``.  That is the evidence
-    asked for: the logarithms of ``|x_i|`` have a standard deviation of at least 1, and those
-    of ``|x_i g_i|`` less than 0.7 that of ``|g_i|``.  No entry of x or g may be zero.
+    The evidence is that of `negopt.decisions.endings.units_differ`: the entries of ``|x|``
+    spread widely, and the products ``|x_i g_i|`` much less than the ``|g_i|``.  No entry of x
+    or g may be zero.
     """
     xp = namespace_of(iterate.x)
     x, g = xp.abs(iterate.x), xp.abs(iterate.g)
@@ -128,41 +193,47 @@ def natural_units(iterate: Iterate) -> Array | None:
     if not (min(least) > 0.0 and iterate.finite):
         return None
     log_x = xp.log(x)
-    if not scalars(_spread(log_x))[0] >= 1.0:
+    (of_x,) = scalars(_spread(log_x))
+    if not units_differ(of_x, math.inf, 0.0):  # by the sizes of x alone: the usual end
         return None
     log_g = xp.log(g)
-    of_g, of_both = scalars(_spread(log_g), _spread(log_x + log_g))
-    return x if of_both < 0.49 * of_g else None
+    return x if units_differ(of_x, *scalars(_spread(log_g), _spread(log_x + log_g))) else None
 
 
 def _spread(v: Array) -> Array:
     """Return the variance of the entries of `v`, on its device."""
     n = v.shape[0]
-    off = v - namespace_of(v).sum(v) / n
-    return dot(off, off) / n
+    off = v - namespace_of(v).mean(v)
+    return inner(off, off) / n
+
+
+def units_at(iterate: Iterate | None, units: str) -> Array | None:
+    """Return the units of a model that begins at a point; `units` is the option."""
+    return None if iterate is None or units != "auto" else natural_units(iterate)
 
 
 class UnitRule:
-    """What the rules for dense inverses do at the first point; `h0` and `units` are options."""
+    """What the rules for dense inverses do before the first pair; `h0`, `units` are options."""
 
     h0: str
     units: str
 
-    def look(self, memory: Any, iterate: Iterate) -> float:
-        """Set the units of an empty memory; return the multiple of the first model."""
-        if memory.matrix is not None:
-            return 1.0
-        memory.units = natural_units(iterate) if self.units == "auto" else None
-        return unit_step(iterate, memory.units) if self.h0 != "identity" else 1.0
+    def begin(self, iterate: Iterate) -> DenseInverse:
+        """Return the operator before the first pair."""
+        units = units_at(iterate, self.units)
+        first = 1.0 if self.h0 == "identity" else unit_step(iterate, units)
+        return DenseInverse(None, first, units)
 
 
 def unit_step(iterate: Iterate, units: Array | None) -> float:
     """Return the multiple of the gradient that makes a step of length 1 in these units."""
-    size = iterate.gnorm
-    if units is not None:
-        scaled = units * iterate.g
-        size = math.sqrt(scalars(dot(scaled, scaled))[0])
-    return 1.0 / size if 0.0 < size < math.inf else 1.0
+    if units is None:
+        return pairs.unit_scale(iterate.gnorm)
+    scaled = units * iterate.g
+    return pairs.unit_scale(math.sqrt(inner(scaled, scaled)))
+
+
+# --- updates ------------------------------------------------------------------------
 
 
 def pair_products(
@@ -170,54 +241,47 @@ def pair_products(
 ) -> tuple[float, float, float, float, float] | None:
     """Return ``s's, y'y, s'y`` and the first two in units; None for a pair that is no use."""
     if units is None:
-        ss, yy, sy = scalars(dot(s, s), dot(y, y), dot(s, y))
-        inside = ss, yy
-    else:
-        a, b = s / units, y * units
-        ss, yy, sy, *squares = scalars(dot(s, s), dot(y, y), dot(s, y), dot(a, a), dot(b, b))
-        inside = squares[0], squares[1]
-    if not (math.isfinite(sy) and all(0.0 < v < math.inf for v in (ss, yy, *inside))):
-        return None
-    return ss, yy, sy, *inside
+        ss, yy, sy = (
+            (ddot(s, s), ddot(y, y), ddot(s, y)) if is_plain(s) else inners((s, y, s), (s, y, y))
+        )
+        return (ss, yy, sy, ss, yy) if pairs.is_usable(ss, yy, sy) else None
+    a, b = s / units, y * units
+    ss, yy, sy, aa, bb = inners((s, y, s, a, b), (s, y, y, a, b))
+    usable = pairs.is_usable(ss, yy, sy) and pairs.is_usable(aa, bb, sy)
+    return (ss, yy, sy, aa, bb) if usable else None
 
 
-def first_scale(ss: float, yy: float, sy: float, *, of_inverse: bool = True) -> float:
-    """Return the multiple of the identity that SR1 starts from: ``0.9 s'y / y'y``.
+def sr1_update(
+    matrix: Array, s: Array, y: Array, ss: float, yy: float, skip: float
+) -> tuple[Array, bool]:
+    """Return ``H + v v' / v'y`` with ``v = s - H y``, and whether the pair was used.
 
-    Where ``s'y`` is not positive it is ``||s|| / ||y||``; with ``of_inverse=False`` either is
-    turned over, for a model of the Hessian itself.  N.B. exactly ``s'y / y'y`` would make the
-    first denominator of SR1 zero.
+    In float64 NumPy H itself is overwritten, here and in `bfgs_update`.
     """
-    if sy > 1e-12 * math.sqrt(ss) * math.sqrt(yy):
-        return 0.9 * sy / yy if of_inverse else yy / (0.9 * sy)
-    return math.sqrt(ss / yy if of_inverse else yy / ss)
-
-
-def diagonal(scale: float, units: Array | None, like: Array) -> Array:
-    """Return ``scale diag(units**2)``, or that multiple of the identity."""
-    xp = namespace_of(like)
-    eye = xp.eye(like.shape[0], dtype=like.dtype, device=device_of(like))
-    return scale * (eye if units is None else eye * (units * units)[None, :])
-
-
-def sr1_update(matrix: Array, s: Array, y: Array, ss: float, yy: float, skip: float) -> Array:
-    """Return ``H + v v' / v'y`` with ``v = s - H y``, or H itself where the pair is skipped."""
-    v = s - matrix @ y
-    vv, vy = scalars(dot(v, v), dot(v, y))
-    if abs(vy) < skip * math.sqrt(vv) * math.sqrt(yy) or vy == 0.0:
-        return matrix
-    if math.sqrt(vv) <= 1e-12 * math.sqrt(ss) or not math.isfinite(vv / vy):
-        return matrix
-    u = v / math.sqrt(abs(vy))  # N.B. v v'/vy in one piece would lose exact symmetry
-    update = u[:, None] * u[None, :]
-    return matrix + update if vy > 0.0 else matrix - update
+    plain = is_plain(s)
+    if plain:
+        v = dsymv(-1.0, matrix, y, 1.0, s)
+        vv, vy = ddot(v, v), ddot(v, y)
+    else:
+        v = s - matrix @ y
+        vv, vy = inners((v, v), (v, y))
+    if not pairs.takes_sr1(vv, vy, yy, skip, pairs.RESIDUAL * math.sqrt(ss)):
+        return matrix, False
+    size = 1.0 / math.sqrt(abs(vy))  # v v' / v'y in one piece might leave the range of floats
+    sign = 1.0 if vy > 0.0 else -1.0
+    if plain:
+        return dsyr(sign, dscal(size, v), 0, 1, 0, None, matrix, 1), True
+    v = size * v
+    return matrix + sign * (v[:, None] * v[None, :]), True
 
 
 def bfgs_update(matrix: Array, s: Array, y: Array, sy: float, added: float) -> Array:
-    """Return ``V'HV + added s s'/s'y`` with ``V = I - y s'/s'y``, symmetric to the last bit."""
-    xp = namespace_of(s)
-    hy = matrix @ y
-    (yhy,) = scalars(dot(y, hy))
-    w = (0.5 * (added + yhy / sy) / sy) * s - hy / sy
-    ws = w[:, None] * s[None, :]
-    return matrix + (ws + xp.matrix_transpose(ws))
+    """Return ``V'HV + added s s'/s'y`` with ``V = I - y s'/s'y``."""
+    if is_plain(s):
+        w = dsymv(1.0, matrix, y)
+        daxpy(s, w, None, -0.5 * (added + ddot(y, w) / sy))
+        return dsyr2(-1.0 / sy, w, s, 0, 1, 0, 1, 0, None, matrix, 1)
+    w = matrix @ y
+    w = w - (0.5 * (added + inner(y, w) / sy)) * s
+    outer = (w[:, None] / -sy) * s[None, :]
+    return matrix + (outer + namespace_of(s).matrix_transpose(outer))

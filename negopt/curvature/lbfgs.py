@@ -3,39 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
-import numpy as np
-
-from negopt import kernels
-from negopt._array import Array, float64_rows_dot, from_host, namespace_of
+from negopt._array import Array
 from negopt._options import check_integer, check_number
 from negopt._types import Iterate, Outcome
-from negopt.curvature.compact import PairMemory, new_pair_memory, store_pair
+from negopt.models.limited import (
+    LimitedModel,
+    PairMemory,
+    forget,
+    new_pair_memory,
+    store_pair,
+)
 
-__all__ = ["LBFGS", "TwoLoopOperator"]
-
-
-class TwoLoopOperator:
-    """The inverse model of the stored pairs, known through its products."""
-
-    learns = True
-
-    def __init__(self, memory: PairMemory, first: float) -> None:
-        self.first = first  #: H is this multiple of the identity before the first pair
-        self.rows = memory.rows[: 2 * len(memory.order), :]
-        self.gram = memory.gram
-        self.order = np.array(memory.order, dtype=np.int64)
-
-    def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
-        """Return ``H v``; H is positive definite, so that ``|H| v`` is the same."""
-        if self.order.size == 0:
-            return self.first * v
-        products = float64_rows_dot(self.rows, v)
-        weights = np.zeros_like(products)
-        # N.B. a float: as plain Python the kernel gives NumPy's, which would make float32 double.
-        scale = float(kernels.two_loops(self.gram, self.order, products, weights))
-        return scale * v + namespace_of(v).matmul(from_host(weights, v), self.rows)
+__all__ = ["LBFGS"]
 
 
 @dataclass(frozen=True)
@@ -81,19 +61,22 @@ class LBFGS:
         """Return an empty memory."""
         return new_pair_memory(x0, self.maxcor)
 
-    def operator(self, memory: PairMemory, objective: Any, iterate: Iterate) -> TwoLoopOperator:
+    def operator(self, memory: PairMemory, objective: object, iterate: Iterate) -> LimitedModel:
         """Return the model of the stored pairs."""
-        return TwoLoopOperator(memory, 1.0 / iterate.gnorm if iterate.gnorm > 0.0 else 1.0)
+        if memory.count:
+            gamma = memory.curvatures[-1]
+        else:
+            gamma = iterate.gnorm if iterate.gnorm > 0.0 else 1.0
+        return LimitedModel(memory, gamma, int(iterate.x.shape[0]))
 
     def update(
         self, memory: PairMemory, s: Array, y: Array, outcome: Outcome | None = None
     ) -> bool:
         """Store the pair; return False when it was skipped."""
-        return store_pair(memory, s, y, remember=1, skip=self.skip)
+        return store_pair(
+            memory, s, y, outcome, remember=1, block=1, convex_only=True, least=self.skip
+        )
 
     def reset(self, memory: PairMemory) -> bool:
         """Forget all pairs."""
-        had = bool(memory.order)
-        memory.order.clear()
-        memory.curvatures.clear()
-        return had
+        return forget(memory)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from negopt._array import Array
 from negopt._options import check_integer
-from negopt._types import Iterate
-from negopt.curvature.compact import PairMemory, new_pair_memory
-from negopt.curvature.hybrid import HybridOperator
-from negopt.curvature.lsr1 import LSR1, initial_scaling
+from negopt._types import Outcome
+from negopt.curvature.lsr1 import LSR1
+from negopt.models.limited import PairMemory, new_pair_memory, store_pair
 
 __all__ = ["HybridPairs"]
 
@@ -35,7 +33,7 @@ class HybridPairs(LSR1):
         Threshold for the SR1 updates.
     block : int, default 5
         Newest convex pairs whose secant equations are imposed together
-        (`negopt.kernels.block_secant`); 1 is plain BFGS, pair after pair.
+        (`negopt.models.limited.secant_block`); 1 is plain BFGS, pair after pair.
     remember : int, default 4
         How many positive curvatures the rules "max" and "mean" look back on: the scaling
         follows the curvature met lately, not that of the whole memory.
@@ -79,9 +77,8 @@ class HybridPairs(LSR1):
         n = x0.shape[0]
         return new_pair_memory(x0, self.maxcor or (40 if n <= 200 else 20 if n <= 500 else 10))
 
-    def operator(  # type: ignore[override]
-        self, memory: PairMemory, objective: Any, iterate: Iterate
-    ) -> HybridOperator:
-        """Return the model of the stored pairs."""
-        gamma = initial_scaling(memory, self.gamma, iterate.gnorm)
-        return HybridOperator(memory, gamma, self.skip, iterate.x, self.block)
+    def update(
+        self, memory: PairMemory, s: Array, y: Array, outcome: Outcome | None = None
+    ) -> bool:
+        """Store the pair."""
+        return store_pair(memory, s, y, outcome, remember=self.remember, block=self.block)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
-from negopt import kernels
 from negopt._array import Array
 from negopt._options import check_choice, check_integer, check_number
 from negopt._types import Iterate, Outcome
-from negopt.curvature.compact import CompactOperator, PairMemory, new_pair_memory, store_pair
+from negopt.models.limited import (
+    LimitedModel,
+    PairMemory,
+    forget,
+    new_pair_memory,
+    store_pair,
+)
 
 __all__ = ["LSR1"]
 
@@ -36,10 +40,9 @@ def initial_scaling(memory: PairMemory, gamma: str | float, gnorm: float) -> flo
             value = math.exp(sum(map(math.log, memory.curvatures)) / len(memory.curvatures))
         else:
             value = 2.0 * memory.curvatures[-1]
-    elif memory.order:
-        newest = 2 * memory.order[-1]
-        ratio = memory.gram[newest + 1, newest + 1] / memory.gram[newest, newest]
-        value = math.sqrt(ratio)
+    elif memory.count:
+        s, y = memory.newest, memory.capacity + memory.newest
+        value = math.sqrt(memory.gram[y, y] / memory.gram[s, s])
     else:
         value = gnorm
     return value if 0.0 < value < math.inf else 1.0
@@ -95,20 +98,17 @@ class LSR1:
         """Return an empty memory."""
         return new_pair_memory(x0, self.maxcor)
 
-    def operator(self, memory: PairMemory, objective: Any, iterate: Iterate) -> CompactOperator:
+    def operator(self, memory: PairMemory, objective: object, iterate: Iterate) -> LimitedModel:
         """Return the model of the stored pairs."""
         gamma = initial_scaling(memory, self.gamma, iterate.gnorm)
-        return CompactOperator(memory, gamma, kernels.SR1_PAIRS, self.skip, iterate.x)
+        return LimitedModel(memory, gamma, int(iterate.x.shape[0]))
 
     def update(
         self, memory: PairMemory, s: Array, y: Array, outcome: Outcome | None = None
     ) -> bool:
         """Store the pair."""
-        return store_pair(memory, s, y, self.remember)
+        return store_pair(memory, s, y, outcome, remember=self.remember, block=0)
 
     def reset(self, memory: PairMemory) -> bool:
         """Forget all pairs."""
-        had = bool(memory.order)
-        memory.order.clear()
-        memory.curvatures.clear()
-        return had
+        return forget(memory)

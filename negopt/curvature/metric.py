@@ -70,6 +70,8 @@ class MetricMemory:
         Estimate of the diagonal of the Hessian.
     size, peak : array, shape (n,), or None
         Of ``"diag"``: the diagonal of M used last, and its largest values, but for the unit.
+    even : bool
+        The estimate does not span the ratio that would make a metric of it.
     """
 
     unit: float = 0.0
@@ -77,6 +79,7 @@ class MetricMemory:
     diagonal: Array | None = None
     size: Array | None = None
     peak: Array | None = None
+    even: bool = False
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,7 @@ class MetricRule:
         if memory.diagonal is None:
             units = natural_units(iterate) if self.metric == "auto" else None
             return (Metric() if units is None else _of_units(units, iterate)), memory
-        size = self._of_diagonal(memory)
+        size = None if memory.even else self._of_diagonal(memory)
         if size is None:
             return Metric(), memory
         xp = namespace_of(size)
@@ -152,6 +155,21 @@ class MetricRule:
         size = xp.maximum(size, FLOOR * peak)
         least = float(xp.finfo(size.dtype).smallest_normal)
         return _normalised(replace(memory, size=size, peak=peak), size, iterate, least)
+
+    def learn(
+        self, memory: MetricMemory, rows: Array, images: Array, metric: Metric
+    ) -> MetricMemory:
+        """Return the memory with what products of rows say of the diagonal (`learn_diagonal`)."""
+        if self.metric not in ("auto", "diag"):
+            return memory
+        diagonal = learn_diagonal(memory.diagonal, rows, images, metric)
+        even = False
+        if self.metric == "auto" and diagonal.shape[0] > SMALL:
+            xp = namespace_of(diagonal)
+            size = xp.abs(diagonal)
+            low, high = scalars(xp.min(size), xp.max(size))
+            even = 0.0 < high < SPREAD * low
+        return replace(memory, diagonal=diagonal, even=even)
 
     def _of_diagonal(self, memory: MetricMemory) -> Array | None:
         xp = namespace_of(memory.diagonal)

@@ -26,18 +26,12 @@ class MomentMemory:
         Largest second moment so far (AMSGrad).
     count : int
         Gradients in the means.
-    next_first, next_second, next_largest : array, shape (n,), or None
-        The same with the gradient at the present point among them, which counts once the
-        point is left: the operator may be asked for twice.
     """
 
     first: Array | None = None
     second: Array | None = None
     largest: Array | None = None
     count: int = 0
-    next_first: Array | None = None
-    next_second: Array | None = None
-    next_largest: Array | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,21 +96,22 @@ class GradientMoments:
 
     def operator(self, memory: MomentMemory, objective: Any, iterate: Iterate) -> MomentOperator:
         """Return the moments with the gradient at `iterate` among them."""
-        g = iterate.g
-        xp = namespace_of(g)
+        first, second, largest = self._moments(memory, iterate.g)
+        count = memory.count + 1
+        root = namespace_of(second).sqrt(second if largest is None else largest)
+        spread = root / math.sqrt(1.0 - self.beta2**count)
+        return MomentOperator(first / (1.0 - self.beta1**count), spread + self.epsilon)
+
+    def _moments(self, memory: MomentMemory, g: Array) -> tuple[Array, Array, Array | None]:
+        """Return the moments, and the largest second one where it is kept, with g among them."""
         first, second = (1.0 - self.beta1) * g, (1.0 - self.beta2) * (g * g)
         if memory.first is not None and memory.second is not None:
             first = self.beta1 * memory.first + first
             second = self.beta2 * memory.second + second
-        memory.next_first, memory.next_second = first, second
-        divisor = second
-        if self.amsgrad:
-            old = memory.largest
-            divisor = second if old is None else xp.where(second > old, second, old)
-            memory.next_largest = divisor
-        count = memory.count + 1
-        spread = xp.sqrt(divisor) / math.sqrt(1.0 - self.beta2**count)
-        return MomentOperator(first / (1.0 - self.beta1**count), spread + self.epsilon)
+        if not self.amsgrad:
+            return first, second, None
+        old = memory.largest
+        return first, second, second if old is None else namespace_of(g).maximum(second, old)
 
     def update(
         self, memory: MomentMemory, s: Array, y: Array, outcome: Outcome | None = None
@@ -125,16 +120,14 @@ class GradientMoments:
         ss, yy = scalars(dot(s, s), dot(y, y))
         if not (0.0 < ss < math.inf and math.isfinite(yy)):
             return False
-        if memory.next_first is not None:
-            memory.first, memory.second = memory.next_first, memory.next_second
-            memory.largest = memory.next_largest
-            memory.next_first = memory.next_second = memory.next_largest = None
+        if outcome is not None and outcome.start is not None:
+            moments = self._moments(memory, outcome.start.g)
+            memory.first, memory.second, memory.largest = moments
             memory.count += 1
         return True
 
     def reset(self, memory: MomentMemory) -> bool:
         """Forget the moments; a run at a fixed rate that has failed is not begun again."""
         memory.first = memory.second = memory.largest = None
-        memory.next_first = memory.next_second = memory.next_largest = None
         memory.count = 0
         return False

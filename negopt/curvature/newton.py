@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
 
-import numpy as np
-
-from negopt import kernels
-from negopt._array import Array, float64_rows_dot, namespace_of, norm
+from negopt._array import Array, namespace_of
+from negopt._lanczos import Subspace, length
 from negopt._options import check_choice, check_integer
 from negopt._types import Iterate, Outcome, Products, saved
-from negopt.curvature.compact import CompactOperator, PairMemory, new_pair_memory, store_pair
 from negopt.curvature.lsr1 import initial_scaling
-from negopt.curvature.metric import Metric, MetricMemory, MetricRule, learn_diagonal
+from negopt.curvature.metric import Metric, MetricMemory, MetricRule
 from negopt.curvature.products import basis_solve
+from negopt.models.limited import (
+    LimitedModel,
+    PairMemory,
+    Weights,
+    forget,
+    new_pair_memory,
+    store_pair,
+)
+from negopt.vectors.primitives import products
 
-__all__ = ["ModelledMemory", "ModelledOperator", "ModelledProducts"]
+__all__ = ["Learnt", "ModelledMemory", "ModelledOperator", "ModelledProducts"]
 
 #: Positive curvatures that the scaling of the model looks back on, as in `HybridPairs`.
 REMEMBER = 4
 #: Products of a step that enter the model as pairs: those of its first directions.
 FEED = 5
-#: Threshold of the model's SR1 updates, that of `HybridPairs`.
-SKIP = 1e-8
+#: Conjugate directions that the diagonal is learnt from.
+SEEN = 10
 #: Failures of the model that are counted: 31 steps with products follow the last of them.
 MOST_FAILURES = 6
 
@@ -43,36 +46,41 @@ class ModelledMemory:
     metric : MetricMemory
     first_gnorm : float
         Largest gradient norm so far, in the metric of its point.
-    f, gnorm : float
-        Value and gradient norm, in the metric, at the point of the last step; nan before it.
-    inverse_root : array, shape (n,), or None
-        The metric of that point.
-    predicted : float
-        Decrease that the last step was promised.
-    modelled : bool
-        The last step was the model's.
+    trusted : bool
+        The model makes the next step.
     failures, wait : int
         Steps of the model in a row that did not do well; steps with products still to be made
         before it is asked again.
-    known : array, shape (n,), or None
-        What `metric.diagonal` becomes when the step has been tried.
-    rows, images : array, shape (k, n), or None
-        First directions of the last step and their products, until the model has learnt them.
     """
 
     pairs: PairMemory | None = None
     metric: MetricMemory = field(default_factory=MetricMemory)
     first_gnorm: float = 0.0
-    f: float = field(default=math.nan, metadata={"value": True})
-    gnorm: float = math.nan
-    inverse_root: Array | None = None
-    predicted: float = field(default=math.nan, metadata={"value": True})
-    modelled: bool = False
+    trusted: bool = field(default=False, metadata={"value": True})
     failures: int = 0
     wait: int = 0
-    known: Array | None = None
-    rows: Array | None = None
-    images: Array | None = None
+
+
+@dataclass(slots=True)
+class Learnt:
+    """What goes with a step, for the rule to learn from.
+
+    Attributes
+    ----------
+    metric : Metric
+        Of the point that the step was taken from.
+    memory : MetricMemory
+        What goes with it.
+    modelled : bool
+        The step was the model's.
+    space : Subspace or None
+        Directions and their products, in the variables of the metric.
+    """
+
+    metric: Metric
+    memory: MetricMemory
+    modelled: bool
+    space: Subspace | None
 
 
 class ModelledOperator:
@@ -82,47 +90,42 @@ class ModelledOperator:
     ----------
     metric : Metric
         Of the ball that bounds a step.
-    model : CompactOperator or None
+    model : LimitedModel or None
         The model in the variables of the metric.
     modelled : bool
         The step is to be the model's: no product is taken.
     learns : bool
         The same: a rejected trial teaches the model something.
-    basis : object
-        What a step rule keeps of its products here.
+    first_gnorm : float
+        Largest gradient norm at the points before.
+    basis : Subspace or None
+        What a step rule has learnt of the Hessian here.
     """
 
     def __init__(
         self,
-        product: Callable[[Array], Array],
-        memory: ModelledMemory,
+        objective: Products,
+        iterate: Iterate,
         metric: Metric,
-        model: CompactOperator | None,
+        memory: MetricMemory,
+        model: LimitedModel | None,
         modelled: bool,
+        first_gnorm: float,
     ) -> None:
-        self.product, self.memory = product, memory
+        self._objective, self._iterate, self._memory = objective, iterate, memory
         self.metric, self.model, self.modelled = metric, model, modelled
         self.learns = modelled
-        self.basis: Any = None
+        self.first_gnorm = first_gnorm
+        self.basis: Subspace | None = None
 
-    def record(self, rows: Array | None, images: Array | None, predicted: float) -> None:
-        """Note what a step has cost and what it promises.
+    def learnt(self, space: Subspace | None) -> Learnt:
+        """Return what goes with a step."""
+        return Learnt(self.metric, self._memory, self.modelled, space)
 
-        Parameters
-        ----------
-        rows, images : array, shape (k, n), or None
-            Orthonormal directions and their products, in the variables of the metric.
-        predicted : float
-            Decrease of the model.
-        """
-        memory, metric = self.memory, self.metric
-        memory.predicted = predicted
-        if rows is None or images is None:
-            return
-        memory.known = learn_diagonal(memory.metric.diagonal, rows, images, metric)
-        few = min(FEED, int(rows.shape[0]))
-        memory.rows = 1.0 * metric.outward(rows[:few, :])  # a copy: the basis may grow
-        memory.images = 1.0 * metric.inward(images[:few, :])
+    @property
+    def product(self) -> Callable[[Array], Array]:
+        """``v -> H v`` (one product)."""
+        return self._objective.products(self._iterate)
 
     @property
     def newest_skipped(self) -> bool:
@@ -193,85 +196,112 @@ class ModelledProducts(MetricRule):
         self, memory: ModelledMemory, objective: Products, iterate: Iterate
     ) -> ModelledOperator:
         """Return the Hessian or its model at `iterate`."""
-        modelled = self._trusts_model(memory, iterate)
         known = self.ask(memory.metric, objective, iterate)
-        metric, memory.metric = self.measure(known, iterate)
-        model = None
-        if memory.pairs is not None and memory.pairs.order:
-            pairs = _in_metric(memory.pairs, metric)
-            gamma = initial_scaling(pairs, "mean", _size(iterate, metric))
-            model = CompactOperator(pairs, gamma, kernels.HYBRID_PAIRS, SKIP, iterate.x)
-        memory.f, memory.gnorm = iterate.f, _size(iterate, metric)
-        memory.inverse_root, memory.modelled = metric.inverse_root, modelled
-        return ModelledOperator(objective.products(iterate), memory, metric, model, modelled)
-
-    def _trusts_model(self, memory: ModelledMemory, iterate: Iterate) -> bool:
-        """Judge the last step; return whether the model makes the next one."""
-        if self.products == "always" or memory.pairs is None or not memory.pairs.order:
-            return False
-        if math.isnan(memory.f):
-            return False
-        size = _size(iterate, Metric(memory.inverse_root))  # both in the norm of the last step
-        moved = iterate.f != memory.f or size != memory.gnorm
-        fast = moved and size <= 0.5 * memory.gnorm
-        kept = moved and memory.f - iterate.f >= 0.5 * memory.predicted
-        if not memory.modelled:
-            memory.wait = max(memory.wait - 1, 0)
-            return memory.wait == 0 and (fast or kept)
-        if not (fast or kept):
-            memory.failures = min(memory.failures + 1, MOST_FAILURES)
-            memory.wait = 2 ** max(memory.failures - 1, 1) - 1
-            return False
-        memory.failures = 0
-        return fast
+        metric, known = self.measure(known, iterate)
+        model, pairs = None, memory.pairs
+        if pairs is not None and pairs.count:
+            if not metric.round:
+                pairs = _in_metric(pairs, metric)
+            gamma = initial_scaling(pairs, "mean", size_in(metric, iterate))
+            model = LimitedModel(pairs, gamma, int(iterate.x.shape[0]))
+        modelled = memory.trusted and model is not None
+        return ModelledOperator(
+            objective, iterate, metric, known, model, modelled, memory.first_gnorm
+        )
 
     def update(
         self, memory: ModelledMemory, s: Array, y: Array, outcome: Outcome | None = None
     ) -> bool:
         """Learn from the products of the step, then from its ends."""
-        rows, images = memory.rows, memory.images
-        if memory.known is not None and self.metric in ("auto", "diag"):
-            memory.metric = dataclasses.replace(memory.metric, diagonal=memory.known)
-        memory.rows = memory.images = memory.known = None
+        if outcome is not None:
+            self.failed(memory, outcome)
         if memory.pairs is None:
             return True
-        if rows is not None and images is not None:
-            for i in range(rows.shape[0] - 1, -1, -1):  # the first direction is the newest
-                store_pair(memory.pairs, rows[i, :], images[i, :], REMEMBER)
-        return store_pair(memory.pairs, s, y, REMEMBER)
+        return store_pair(memory.pairs, s, y, outcome, remember=REMEMBER)
+
+    def failed(self, memory: ModelledMemory, outcome: Outcome) -> None:
+        """Learn from the products of a step and decide who makes the next one.
+
+        The solver calls it where the pair of the last trial says nothing.
+        """
+        memory.trusted = False
+        step, start = outcome.step, outcome.start
+        if step is None or start is None:
+            return
+        learnt = step.learnt
+        if type(learnt) is Weights:  # a step of the model in a round metric, as it came
+            learnt = Learnt(Metric(), memory.metric, True, None)
+        if not isinstance(learnt, Learnt):
+            return
+        metric = learnt.metric
+        memory.metric = learnt.memory
+        gnorm = size_in(metric, start)
+        space = learnt.space
+        if not learnt.modelled:
+            memory.first_gnorm = max(memory.first_gnorm, gnorm)
+        if space is not None and space.k:
+            if memory.pairs is not None:
+                self._feed(memory.pairs, space, metric)
+            if self.metric in ("auto", "diag"):
+                space.keep(SEEN)
+                space.orthonormalise()
+                memory.metric = self.learn(learnt.memory, space.rows, space.images, metric)
+            learnt.space = None  # two vectors a product, that nothing needs any more
+        if self.products == "always" or memory.pairs is None or not memory.pairs.count:
+            return
+        fast = kept = False
+        trial = outcome.trial
+        if outcome.accepted and trial is not None:
+            size = size_in(metric, trial)
+            moved = trial.f != start.f or size != gnorm
+            fast = moved and size <= 0.5 * gnorm
+            kept = moved and start.f - trial.f >= 0.5 * step.predicted_decrease
+        if not learnt.modelled:
+            memory.wait = max(memory.wait - 1, 0)
+            memory.trusted = memory.wait == 0 and (fast or kept)
+        elif fast or kept:
+            memory.failures, memory.trusted = 0, fast
+        else:
+            memory.failures = min(memory.failures + 1, MOST_FAILURES)
+            memory.wait = 2 ** max(memory.failures - 1, 1) - 1
+
+    @staticmethod
+    def _feed(pairs: PairMemory, space: Subspace, metric: Metric) -> None:
+        few = min(FEED, space.k)
+        rows, images = metric.outward(space.rows[:few, :]), metric.inward(space.images[:few, :])
+        for i in range(few - 1, -1, -1):  # the first direction is the newest
+            store_pair(pairs, rows[i, :], images[i, :], None, remember=REMEMBER)
 
     def reset(self, memory: ModelledMemory) -> bool:
         """Forget model and metric; return whether there was a model."""
-        had = memory.pairs is not None and bool(memory.pairs.order)
-        if memory.pairs is not None and had:
-            like = memory.pairs.rows
-            memory.pairs = new_pair_memory(like[0, :], like.shape[0] // 2)
+        had = memory.pairs is not None and forget(memory.pairs)
         memory.metric = MetricMemory()
-        memory.known = memory.rows = memory.images = memory.inverse_root = None
         memory.first_gnorm, memory.failures, memory.wait = 0.0, 0, 0
-        memory.f = memory.gnorm = memory.predicted = math.nan
+        memory.trusted = False
         return had
 
 
-def _size(iterate: Iterate, metric: Metric) -> float:
+def size_in(metric: Metric, iterate: Iterate) -> float:
     """Return the length of the gradient in the variables of the metric."""
-    return iterate.gnorm if metric.round else norm(metric.outward(iterate.g))
+    return iterate.gnorm if metric.round else length(metric.outward(iterate.g))
 
 
 def _in_metric(pairs: PairMemory, metric: Metric) -> PairMemory:
     """Return the pairs in the variables of the metric."""
-    if metric.round:
-        return pairs
+    m = pairs.capacity
     xp = namespace_of(pairs.rows)
-    used = 2 * len(pairs.order)
-    s, y = pairs.rows[0:used:2, :], pairs.rows[1:used:2, :]
-    both = xp.stack([metric.inward(s), metric.outward(y)], axis=1)
-    rows = xp.reshape(both, (used, pairs.rows.shape[1]))
-    gram = np.zeros_like(pairs.gram)
-    gram[:used, :used] = float64_rows_dot(rows, xp.matrix_transpose(rows))
-    curvatures = []
-    for slot in pairs.order:
-        sy, yy = gram[2 * slot, 2 * slot + 1], gram[2 * slot + 1, 2 * slot + 1]
-        if sy > 0.0 and math.isfinite(yy / sy):
-            curvatures.append(float(yy / sy))
-    return PairMemory(rows, gram, pairs.order, curvatures[-REMEMBER:])
+    rows = xp.concat([metric.inward(pairs.rows[:m, :]), metric.outward(pairs.rows[m:, :])], axis=0)
+    gram = products(rows, xp.matrix_transpose(rows))
+    gram = 0.5 * (gram + gram.T)
+    for slot in range(min(pairs.count, m), m):
+        gram[slot, slot] = gram[m + slot, m + slot] = 1.0
+        gram[slot, m + slot] = gram[m + slot, slot] = 1.0
+    ratios = []
+    for i in range(min(pairs.count, m)):
+        slot = (pairs.count - 1 - i) % m
+        sy, yy = gram.item(slot, m + slot), gram.item(m + slot, m + slot)
+        if sy > 0.0 and yy < 1e300 * sy:
+            ratios.append(yy / sy)
+        if len(ratios) == REMEMBER:
+            break
+    return replace(pairs, rows=rows, gram=gram, curvatures=ratios[::-1], along=None, shift=0.0)

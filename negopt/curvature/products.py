@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from negopt._array import Array
 from negopt._dense import symmetric_eigen
 from negopt._lanczos import LanczosBasis, Subspace
 from negopt._types import Iterate, Outcome, Products, saved
+from negopt.curvature.metric import Metric
 
 __all__ = ["HessianProducts", "ProductMemory", "ProductOperator", "basis_solve"]
 
@@ -41,16 +42,26 @@ class ProductOperator:
     Attributes
     ----------
     product : callable
-    memory : ProductMemory
-    basis : object
-        The Krylov basis that a step rule built here; a rejected step re-uses it, so
-        that a smaller radius or a larger damping costs no product.
+    scale, first_gnorm : float
+        Those of the memory.
+    basis : LanczosBasis, Subspace or None
+        What a step rule has learnt of the Hessian here; a rejected step re-uses it, so that a
+        smaller radius or a larger damping costs no product.
     """
 
     product: Callable[[Array], Array]
-    memory: ProductMemory = field(default_factory=ProductMemory)
+    scale: float = 0.0
+    first_gnorm: float = 0.0
     basis: Any = None
-    learns: bool = field(default=False, init=False)
+
+    learns: ClassVar[bool] = False
+    metric: ClassVar[Metric] = Metric()
+    model: ClassVar[None] = None
+    modelled: ClassVar[bool] = False
+
+    def learnt(self, space: object) -> object:
+        """Return what goes with a step: nothing outlives the point."""
+        return None
 
     def matvec(self, v: Array) -> Array:
         """Return ``H v`` (one product)."""
@@ -91,13 +102,22 @@ class HessianProducts:
         self, memory: ProductMemory, objective: Products, iterate: Iterate
     ) -> ProductOperator:
         """Return the products at `iterate`."""
-        return ProductOperator(objective.products(iterate), memory)
+        return ProductOperator(objective.products(iterate), memory.scale, memory.first_gnorm)
 
     def update(
         self, memory: ProductMemory, s: Array, y: Array, outcome: Outcome | None = None
     ) -> bool:
-        """Nothing to learn from a pair."""
+        """Remember the gradient norm and the scale of the step; a pair says nothing more."""
+        self.failed(memory, outcome)
         return True
+
+    def failed(self, memory: ProductMemory, outcome: Outcome | None) -> None:
+        """Remember the same of a step whose pair says nothing."""
+        if outcome is None or outcome.start is None or outcome.step is None:
+            return
+        memory.first_gnorm = max(memory.first_gnorm, outcome.start.gnorm)
+        if isinstance(outcome.step.learnt, float):
+            memory.scale = outcome.step.learnt
 
     def reset(self, memory: ProductMemory) -> bool:
         """Forget the scales; the products themselves have no memory."""

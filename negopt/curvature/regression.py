@@ -35,8 +35,8 @@ class RegressionMemory:
         covariances; a rotation of the rows leaves them as they are.
     gram : ndarray, shape (2k, 2k), float64
         Inner products of displacements (even) and changes (odd).
-    scale, gnorm : float
-        Curvature of the last step, 0 before the first, and ||g|| at its beginning.
+    scale : float
+        Curvature of the last step, 0 before the first.
     weight : float
         Sum of the weights of all points.
     lag : array, shape (2, n), or None
@@ -46,7 +46,6 @@ class RegressionMemory:
     rows: Array | None = None
     gram: FloatArray = field(default_factory=_no_products, metadata={"host": True})
     scale: float = 0.0
-    gnorm: float = 0.0
     weight: float = 1.0
     lag: Array | None = None
 
@@ -173,7 +172,6 @@ class GradientRegression:
         self, memory: RegressionMemory, objective: Any, iterate: Iterate
     ) -> RegressionOperator:
         """Return the model; without a pair a step of length 1 whatever the scale of f."""
-        memory.gnorm = iterate.gnorm
         gamma = memory.scale or iterate.gnorm
         gamma = gamma if 0.0 < gamma < math.inf else 1.0
         # N.B. below the roundings of the rows no direction is known.
@@ -197,7 +195,8 @@ class GradientRegression:
         if not (1e-200 < ss < math.inf and yy < 1e160 * ss and math.isfinite(sy)):
             return False
         if yy == 0.0:  # f is linear there: look further
-            memory.scale = 0.1 * memory.gnorm / math.sqrt(ss)
+            if outcome is not None and outcome.start is not None:
+                memory.scale = 0.1 * outcome.start.gnorm / math.sqrt(ss)
         elif sy > 1e-12 * math.sqrt(ss) * math.sqrt(yy):
             memory.scale = yy / sy
         else:
@@ -250,5 +249,5 @@ class GradientRegression:
         had = memory.rows is not None
         memory.rows = memory.lag = None
         memory.gram = _no_products()
-        memory.scale, memory.gnorm, memory.weight = 0.0, 0.0, 1.0
+        memory.scale, memory.weight = 0.0, 1.0
         return had

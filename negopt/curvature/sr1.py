@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from negopt._array import Array, dot, scalars
+from negopt._array import Array, inner
 from negopt._options import check_choice, check_number
 from negopt._types import Iterate, Outcome
 from negopt.curvature.inverse import (
@@ -13,12 +13,14 @@ from negopt.curvature.inverse import (
     InverseMemory,
     UnitRule,
     diagonal,
-    first_scale,
+    image,
     pair_products,
     sr1_update,
+    units_at,
 )
+from negopt.decisions import pairs
 
-__all__ = ["SR1", "DenseInverse", "InverseMemory"]
+__all__ = ["SR1"]
 
 
 @dataclass(frozen=True)
@@ -69,28 +71,31 @@ class SR1(UnitRule):
 
     def operator(self, memory: InverseMemory, objective: Any, iterate: Iterate) -> DenseInverse:
         """Return the operator of the current inverse."""
-        g, known = iterate.g, None
-        if memory.matrix is not None and self.on_ascent == "reset":
-            known = g, memory.matrix @ g
-            if not scalars(dot(*known))[0] > 0.0:
-                memory.matrix, known = None, None
-        first = self.look(memory, iterate)
-        return DenseInverse(memory.matrix, first, memory.units, known)
+        if memory.matrix is None or self._forgets(memory.matrix, iterate.g):
+            return self.begin(iterate)
+        return DenseInverse(memory.matrix, 1.0, memory.units)
+
+    def _forgets(self, matrix: Array, g: Array) -> bool:
+        return self.on_ascent == "reset" and not inner(g, image(matrix, g)) > 0.0
 
     def update(
         self, memory: InverseMemory, s: Array, y: Array, outcome: Outcome | None = None
     ) -> bool:
-        """Apply the update ``H + v v' / v'y``; return False when it was skipped."""
+        """Apply the update ``H + v v' / v'y``, in place; return False when it was skipped."""
+        start = None if outcome is None else outcome.start
+        if start and (memory.matrix is None or self._forgets(memory.matrix, start.g)):
+            memory.matrix, memory.units = None, units_at(start, self.units)
         products = pair_products(s, y, memory.units)
         if products is None:
             return False
         ss, yy, sy, inside_ss, inside_yy = products
         matrix = memory.matrix
         if matrix is None:
-            scale = first_scale(inside_ss, inside_yy, sy) if self.h0 == "scaled" else 1.0
-            matrix = memory.matrix = diagonal(scale, memory.units, s)
-        memory.matrix = sr1_update(matrix, s, y, ss, yy, self.skip)
-        return memory.matrix is not matrix
+            scaled = self.h0 == "scaled"
+            scale = pairs.sr1_scale(inside_ss, inside_yy, sy) if scaled else 1.0
+            matrix = diagonal(scale, memory.units, s)
+        memory.matrix, used = sr1_update(matrix, s, y, ss, yy, self.skip)
+        return used
 
     def reset(self, memory: InverseMemory) -> bool:
         """Forget the matrix."""

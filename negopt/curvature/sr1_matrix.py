@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from numpy.random import Generator
 
-from negopt._array import Array, from_host, to_host
+from negopt._array import Array, from_host, inners, to_host
 from negopt._dense import symmetric_eigen
 from negopt._options import check_choice, check_number
-from negopt._types import Iterate, Outcome, saved
-from negopt.curvature.inverse import first_scale, natural_units, unit_step
+from negopt._types import Iterate, Outcome, Step, saved
+from negopt.curvature.inverse import (
+    diagonal,
+    sr1_update,
+    symmetric,
+    unit_step,
+    units_at,
+)
+from negopt.decisions import pairs
+from negopt.models.spectrum import spectral_step
 
 __all__ = ["MatrixMemory", "MatrixOperator", "SR1Matrix"]
 
@@ -27,7 +35,8 @@ class MatrixMemory:
     Attributes
     ----------
     matrix : ndarray, shape (n, n), float64, or None
-        ``D B D`` with ``D = diag(units)``, on the host; None before the first pair.
+        ``D B D`` with ``D = diag(units)``, on the host, by its upper triangle; None before
+        the first pair.
     units : array, shape (n,), or None
         Scale of each variable, where the start shows that they differ; else D is I.
     """
@@ -80,6 +89,19 @@ class MatrixOperator:
     def split(self, v: Array, vnorm: float) -> tuple[FloatArray, float, Array | None]:
         """Return `project` of v; nothing of it lies outside the basis."""
         return self.project(v), 0.0, None
+
+    @property
+    def spectrum(self) -> MatrixOperator:
+        """The model itself: its basis is the identity."""
+        return self
+
+    def trust_step(self, iterate: Iterate, radius: float, rng: Generator) -> Step:
+        """Return the global minimiser of the model in the ball, in the matrix's units."""
+        return spectral_step(iterate, self, radius, rng)
+
+    def outside(self, like: Array, rng: Generator) -> Array:
+        """Nothing lies outside the basis."""
+        raise AssertionError("the basis is full")
 
     def matvec(self, v: Array) -> Array:
         """Return ``B v``."""
@@ -138,8 +160,8 @@ class SR1Matrix:
     def operator(self, memory: MatrixMemory, objective: Any, iterate: Iterate) -> MatrixOperator:
         """Return the operator of the current matrix."""
         if memory.matrix is not None:
-            return MatrixOperator(memory.matrix, memory.units)
-        units = memory.units = natural_units(iterate) if self.units == "auto" else None
+            return MatrixOperator(symmetric(memory.matrix), memory.units)
+        units = units_at(iterate, self.units)
         # Without a pair, a step of length 1 whatever the scale of f.
         scale = 1.0 / unit_step(iterate, units) if self.b0 == "scaled" else 1.0
         return MatrixOperator(scale * np.eye(int(iterate.x.shape[0])), units)
@@ -147,30 +169,23 @@ class SR1Matrix:
     def update(
         self, memory: MatrixMemory, s: Array, y: Array, outcome: Outcome | None = None
     ) -> bool:
-        """Apply the update ``B + r r' / r's``; return False when it was skipped."""
+        """Apply the update ``B + r r' / r's``, in place; return False when it was skipped."""
+        if memory.matrix is None and outcome is not None:
+            memory.units = units_at(outcome.start, self.units)
         a, b = to_host(s), to_host(y)
         if memory.units is not None:
             scale = to_host(memory.units)
             a, b = a / scale, b * scale
-        with np.errstate(over="ignore", invalid="ignore"):
-            ss, yy, sy = float(a @ a), float(b @ b), float(a @ b)
-        if not (0.0 < ss < math.inf and 0.0 < yy < math.inf and math.isfinite(sy)):
+        ss, yy, sy = inners((a, b, a), (a, b, b))
+        if not pairs.is_usable(ss, yy, sy):
             return False
         matrix = memory.matrix
         if matrix is None:
-            scaled = self.b0 == "scaled"
-            first = first_scale(ss, yy, sy, of_inverse=False) if scaled else 1.0
-            matrix = memory.matrix = first * np.eye(a.shape[0])
-        r = b - matrix @ a
-        rs, rr = float(r @ a), float(r @ r)
-        if abs(rs) < self.skip * math.sqrt(rr) * math.sqrt(ss) or rs == 0.0:
-            return False
-        if math.sqrt(rr) <= 1e-12 * math.sqrt(yy) or not math.isfinite(rr / rs):
-            return False
-        u = r / math.sqrt(abs(rs))  # N.B. r r'/rs in one piece would lose exact symmetry
-        update = np.outer(u, u)
-        memory.matrix = matrix + update if rs > 0.0 else matrix - update
-        return True
+            first = 1.0 / pairs.sr1_scale(ss, yy, sy) if self.b0 == "scaled" else 1.0
+            matrix = diagonal(first, None, a)
+        # SR1 is its own dual: B is updated as H is, with s and y exchanged.
+        memory.matrix, used = sr1_update(matrix, b, a, yy, ss, self.skip)
+        return used
 
     def reset(self, memory: MatrixMemory) -> bool:
         """Forget the matrix."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 
+from negopt.decisions.noise import rounding
+
 #: Trials that lower neither f nor the gradient, after which a run is given up.
 STALL = 100
 #: What the gradient has to fall to, as a share, to count as progress where f does not fall.
 FALL = 0.9
-#: Changes of f below this many roundings of f are noise.
-ROUNDINGS = 100.0
 #: Curvature below this share of the largest is zero, however accurate the products are.
 FLAT_SHARE = 1e-5
 
@@ -64,10 +64,10 @@ def kind_of_curvature(lowest: float, largest: float, noise: float) -> int:
     return FLAT if lowest <= tolerance else POSITIVE
 
 
-def improves(f: float, size: float, f_before: float, size_before: float, eps: float) -> bool:
+def improves(f: float, gmax: float, f_before: float, gmax_before: float, eps: float) -> bool:
     """Tell whether a Newton step at a minimum is taken: a smaller gradient, f not above noise."""
-    finite = math.isfinite(f) and math.isfinite(size)
-    return finite and f <= f_before + ROUNDINGS * eps * abs(f_before) and size < size_before
+    finite = math.isfinite(f) and math.isfinite(gmax)
+    return finite and f <= f_before + rounding(f_before, eps) and gmax < gmax_before
 
 
 def is_better_end(f: float, size: float, f_end: float, gtol: float) -> bool:

@@ -85,6 +85,40 @@ def cubic_minimizer(a: float, fa: float, da: float, b: float, fb: float, db: flo
     return b - width * (db + root - theta) / bottom
 
 
+def is_decrease(
+    f: float, d: float, alpha: float, f0: float, d0: float, c1: float, noise: float
+) -> bool:
+    """Tell whether value f and slope d at `alpha` are a sufficient decrease.
+
+    Hager and Zhang's approximate test, in slopes, takes over where f0 - f is rounding noise.
+    """
+    if f <= f0 + c1 * alpha * d0:
+        return True
+    return abs(f - f0) <= noise and d <= (2.0 * c1 - 1.0) * d0
+
+
+def is_flatter(d: float, d0: float, c2: float, strong: bool) -> bool:
+    """Tell whether the slope d satisfies the curvature condition."""
+    return d >= c2 * d0 and (not strong or d <= -c2 * d0)
+
+
+def is_wolfe(
+    f: float,
+    d: float,
+    alpha: float,
+    f0: float,
+    d0: float,
+    c1: float,
+    c2: float,
+    strong: bool,
+    noise: float,
+) -> bool:
+    """Tell whether `search_step` accepts a first trial: most searches need no more."""
+    if not (math.isfinite(f) and math.isfinite(d)):
+        return False
+    return is_decrease(f, d, alpha, f0, d0, c1, noise) and is_flatter(d, d0, c2, strong)
+
+
 def search_step(w: Work, f: float, d: float) -> int:
     """Take value and slope at ``w[ALPHA]``; say what to do next.
 
@@ -108,15 +142,12 @@ def search_step(w: Work, f: float, d: float) -> int:
         w[F_HI] = math.inf
         w[D_HI] = math.inf
     else:
-        # Hager and Zhang's approximate test takes over where f0 - f is rounding noise.
-        approximate = abs(f - f0) <= w[NOISE] and d <= (2.0 * w[C1] - 1.0) * d0
-        decrease = f <= f0 + w[C1] * a * d0 or approximate
+        decrease = is_decrease(f, d, a, f0, d0, w[C1], w[NOISE])
         if decrease and (f < w[F_BEST] or w[BEST] == 0.0):
             w[BEST] = a
             w[F_BEST] = f
-        if decrease and d >= w[C2] * d0:
-            if w[STRONG] == 0.0 or d <= -w[C2] * d0:
-                return WOLFE
+        if decrease and is_flatter(d, d0, w[C2], w[STRONG] == 1.0):
+            return WOLFE
         if decrease and d < w[C2] * d0:
             w[OLD_LO] = lo
             w[OLD_F] = w[F_LO]

@@ -1,34 +1,35 @@
-"""Are the derivatives those of the function?  A check that does not hang on one step size."""
+"""Are the derivatives those of the function?  A check that does not depend on one step size."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from negopt._array import eps_of
+from negopt._array import Array, eps_of
 from negopt._options import check_integer, check_number
+from negopt._random import generator
 from negopt.diagnostics.examine import Examination
 from negopt.diagnostics.findings import examine
 from negopt.diagnostics.given import Fault, Given
-from negopt.diagnostics.products import generator
+from negopt.diagnostics.products import ObjectiveLike, Seed
 
 __all__ = ["DerivativeCheck", "check_derivatives"]
 
 
 @dataclass(frozen=True, slots=True)
 class DerivativeCheck:
-    """What was found.  ``str`` of it is a short report; its truth value is `ok`.
+    """The findings.  ``str`` of them is a short report; their truth value is `ok`.
 
     Attributes
     ----------
     problems : tuple of str
         What is wrong, in words and numbers; empty when nothing is.
     notes : tuple of str
-        What is worth knowing and no mistake, such as a noisy function.
+        What is worth knowing but not wrong, such as a noisy function.
     gradient_error, hessian_error : float
         Largest mismatch along a direction, as a share of the largest derivative along
         them; nan when not checked.
@@ -95,14 +96,14 @@ def _orders(orders: npt.NDArray[np.float64]) -> str:
 
 
 def check_derivatives(
-    fun: Any,
-    jac: Any = None,
-    hessp: Any = None,
-    x0: Any = None,
+    fun: Callable[..., object] | ObjectiveLike,
+    jac: Callable[..., Array] | bool | None = None,
+    hessp: Callable[..., Array] | None = None,
+    x0: Array | None = None,
     *,
-    hess: Any = None,
-    args: tuple[Any, ...] = (),
-    rng: Any = 0,
+    hess: Callable[..., Array] | None = None,
+    args: tuple[object, ...] = (),
+    rng: Seed = 0,
     directions: int = 5,
     components: int = 20,
     rtol: float | None = None,
@@ -121,8 +122,8 @@ def check_derivatives(
         ``hessp(x, p, *args) -> (n,)``; compared with differences of `jac`, without `jac`
         with second differences of `fun`.
     x0 : array_like, shape (n,)
-        Where to check.  N.B. take a generic point: at zero, at a minimum, or where
-        entries are equal, many a mistake cannot be seen.
+        Where to check, a generic point: at zero, at a minimum, or where entries are equal,
+        many mistakes do not show.
     hess : callable, optional
         ``hess(x, *args)`` -> array, sparse matrix or LinearOperator.
     args : tuple, optional
@@ -136,7 +137,7 @@ def check_derivatives(
         Entries of the gradient checked one by one: all up to this n, else as many chosen
         at random, and those that lead to a mistake.
     rtol : float, optional
-        Relative error that is no mistake, eps^0.4 by default (5e-7, in float32 2e-3).
+        Relative error that is accepted, eps^0.4 by default (5e-7, in float32 2e-3).
 
     Returns
     -------
@@ -157,10 +158,9 @@ def check_derivatives(
        the change from one step to the next (truncation) plus the noise of f over h
        (rounding); the step with the least is taken.
     2. ``g'd`` is called wrong when it differs from D there by more than ten times that
-       error plus ``rtol``, and goes on to differ by as much at every smaller step that
-       rounding leaves legible, over a range of 256 (16 where the larger steps show the
-       truncation error of a function that they resolve).  A true derivative is approached
-       by D(h), so one unlucky step proves nothing.
+       error plus ``rtol``, and differs by as much at every smaller step at which rounding
+       errors are small, over a range of 256 (16 where the larger steps show the truncation
+       error): a true derivative is approached by D(h).
     3. ``H d`` is compared in the same way with differences of the gradient.
     4. The wrong entry is found by scanning all entries of a small problem, else by
        halving the set of entries.  A common factor of all directions is named as such.
@@ -197,13 +197,12 @@ def check_derivatives(
     if given.gradient is None and given.product is None:
         raise ValueError("there is nothing to check: give jac, hessp or hess.")
     allowed = eps_of(given.x) ** 0.4 if rtol is None else rtol
-    examination = Examination(given, generator(rng), directions, components, allowed)
+    found = Examination(given, generator(rng), directions, components, allowed)
     try:
         with np.errstate(all="ignore"):  # far steps may overflow
-            examine(examination)
+            examine(found)
     except Fault as fault:
-        examination.problems.append(str(fault))
-    found = examination
+        found.problems.append(str(fault))
     return DerivativeCheck(
         problems=tuple(found.problems),
         notes=tuple(found.notes),

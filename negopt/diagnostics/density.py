@@ -5,20 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from numpy.random import Generator
 
-from negopt._array import to_host
+from negopt._array import Array, to_host
 from negopt._dense import symmetric_eigen
 from negopt._lanczos import LanczosBasis
 from negopt._options import check_integer, check_number
-from negopt.diagnostics.products import CountedProducts, generator, random_direction, unit
+from negopt._random import generator
+from negopt.diagnostics.products import (
+    CountedProducts,
+    FloatArray,
+    Hessian,
+    Seed,
+    random_direction,
+    unit,
+)
 
 __all__ = ["Spectrum", "spectrum"]
-
-FloatArray = npt.NDArray[np.float64]
 
 #: Up to this n all eigenvalues are computed, when that costs no more products.
 DENSE = 2000
@@ -64,25 +70,15 @@ class Spectrum:
     max: float
 
     def density(self, grid: npt.ArrayLike, width: float | None = None) -> FloatArray:
-        """Return the density smoothed by Gaussians, at the points of `grid`.
+        """Return the density at the points of `grid`, shape (m,); it integrates to 1.
 
-        Parameters
-        ----------
-        grid : array_like, shape (m,)
-            Points on the axis of eigenvalues.
-        width : float, optional
-            Standard deviation of the Gaussians; by default `default_width`.
-
-        Returns
-        -------
-        ndarray, shape (m,)
-            Integrates to 1 over the whole axis.
+        It is smoothed by Gaussians of standard deviation `width`, by default `default_width`.
         """
         t = np.asarray(grid, dtype=np.float64)
         width = self.default_width if width is None else width
         check_number("width", width, open_low=True, open_high=True)
         out = np.zeros_like(t)
-        for node, weight in zip(self.nodes, self.weights, strict=True):  # memory of the grid
+        for node, weight in zip(self.nodes, self.weights, strict=True):  # no more memory than `t`
             out += weight * np.exp(-0.5 * ((t - node) / width) ** 2)
         return out / (width * math.sqrt(2.0 * math.pi))
 
@@ -94,21 +90,11 @@ class Spectrum:
         return scale / self.n_steps
 
     def below(self, value: float) -> tuple[float, float]:
-        """Return the share of eigenvalues below `value`, and how far it may be off.
+        """Return the share of eigenvalues below `value`, and its error.
 
-        Parameters
-        ----------
-        value : float
-            0 gives the share of negative eigenvalues.
-
-        Returns
-        -------
-        share : float
-            The mass of a node is spread around it by its residual, which is how far its
-            Ritz vector reaches into neighbouring eigenvalues.
-        error : float
-            The standard error plus all mass that may lie on either side of `value`: it is
-            large where many eigenvalues lie closer to `value` than the quadrature resolves.
+        The mass of a node is spread around it by its residual.  The error is the standard error
+        plus all mass that may lie on either side of `value`: it is large where many
+        eigenvalues lie closer to `value` than the quadrature resolves.
         """
         if self.exact:
             return float(np.mean(self.nodes < value)), 0.0
@@ -126,10 +112,7 @@ class Spectrum:
     def moment(self, power: int) -> tuple[float, float]:
         """Return an estimate of ``trace(H^power)``, and its standard error.
 
-        Parameters
-        ----------
-        power : int
-            From 0; exact in expectation up to ``2 n_steps - 1``.
+        It is exact in expectation for powers from 0 up to ``2 n_steps - 1``.
         """
         check_integer("power", power, 0)
         mean, error = self._mean(self.nodes**power)
@@ -142,10 +125,7 @@ class Spectrum:
 
     @property
     def frobenius(self) -> tuple[float, float]:
-        """Estimate of ``||H||_F``, and its standard error.
-
-        Its square is exact in expectation.
-        """
+        """Estimate of ``||H||_F``, and its standard error; its square is exact in expectation."""
         square, error = self.moment(2)
         root = math.sqrt(max(square, 0.0))
         return root, 0.5 * error / root if root > 0.0 else 0.0
@@ -162,12 +142,12 @@ class Spectrum:
 
 
 def spectrum(
-    hessp: Any,
-    x: Any,
+    hessp: Hessian,
+    x: Array,
     *,
-    args: tuple[Any, ...] = (),
-    jac: Callable[..., Any] | None = None,
-    rng: Any = 0,
+    args: tuple[object, ...] = (),
+    jac: Callable[..., Array] | None = None,
+    rng: Seed = 0,
     n_probes: int = 10,
     n_steps: int = 80,
 ) -> Spectrum:
@@ -179,10 +159,8 @@ def spectrum(
         As for `negopt.leftmost_eigenpairs`.
     x : array_like, shape (n,)
         The point.
-    args : tuple, optional
-        Extra arguments of `hessp` and `jac`.
-    jac : callable, optional
-        ``jac(x, *args) -> (n,)``, whose central differences are taken with ``hessp=None``.
+    args, jac : tuple, callable, optional
+        As for `negopt.leftmost_eigenpairs`.
     rng : int or numpy Generator, default 0
         Source of the probes (SPEC 7): the same seed, the same result.
     n_probes : int, default 10
@@ -238,54 +216,46 @@ def spectrum(
     check_integer("n_steps", n_steps)
     product = CountedProducts(hessp, x, args, jac)
     random = generator(rng)
-    if product.n <= min(DENSE, n_probes * n_steps):
-        return _dense(product, n_probes, n_steps)
-    return _quadrature(product, random, n_probes, n_steps)
-
-
-def _dense(product: CountedProducts, n_probes: int, n_steps: int) -> Spectrum:
-    n = product.n
-    matrix = np.stack([to_host(product(unit(product.x, i))) for i in range(n)])
-    values, _ = symmetric_eigen(0.5 * (matrix + matrix.T))
+    exact = product.n <= min(DENSE, n_probes * n_steps)
+    columns = _eigenvalues(product) if exact else _quadrature(product, random, n_probes, n_steps)
+    nodes, weights, residuals, probe = columns
     return Spectrum(
-        nodes=values,
-        weights=np.full(n, 1.0 / n),
-        residuals=np.zeros(n),
-        probe=np.zeros(n, dtype=np.int64),
-        n=n,
+        nodes=nodes,
+        weights=weights,
+        residuals=residuals,
+        probe=probe.astype(np.int64),
+        n=product.n,
         n_probes=n_probes,
         n_steps=n_steps,
         products=product.count,
-        exact=True,
-        min=float(values[0]),
-        max=float(values[-1]),
+        exact=exact,
+        min=float(nodes[0]),
+        max=float(nodes[-1]),
     )
 
 
-def _quadrature(product: CountedProducts, rng: Any, n_probes: int, n_steps: int) -> Spectrum:
-    nodes, weights, residuals, probe = [], [], [], []
+def _eigenvalues(product: CountedProducts) -> list[FloatArray]:
+    """Return all eigenvalues, with shares, residuals and probes as of a quadrature."""
+    n = product.n
+    matrix = np.stack([to_host(product(unit(product.x, i))) for i in range(n)])
+    values, _ = symmetric_eigen(0.5 * (matrix + matrix.T))
+    return [values, np.full(n, 1.0 / n), np.zeros(n), np.zeros(n)]
+
+
+def _quadrature(
+    product: CountedProducts, rng: Generator, n_probes: int, n_steps: int
+) -> list[FloatArray]:
+    """Return the Ritz values of all probes, their shares, their residuals and their probes."""
+    parts = []
     for i in range(n_probes):
         basis = LanczosBasis(product, random_direction(product.x, rng), n_steps)
         while basis.grow():
             pass
         values, vectors = symmetric_eigen(basis.matrix())
-        nodes.append(values)
-        weights.append(vectors[0] ** 2 / n_probes)
         # The residual of a Ritz pair is the next beta times its last entry.
-        residuals.append(basis.beta[-1] * np.abs(vectors[-1]))
-        probe.append(np.full(values.shape[0], i, dtype=np.int64))
-    every = np.concatenate(nodes)
-    order = np.argsort(every, kind="stable")
-    return Spectrum(
-        nodes=every[order],
-        weights=np.concatenate(weights)[order],
-        residuals=np.concatenate(residuals)[order],
-        probe=np.concatenate(probe)[order],
-        n=product.n,
-        n_probes=n_probes,
-        n_steps=n_steps,
-        products=product.count,
-        exact=False,
-        min=float(every[order[0]]),
-        max=float(every[order[-1]]),
-    )
+        residuals = basis.beta[-1] * np.abs(vectors[-1])
+        share = vectors[0] ** 2 / n_probes
+        parts.append([values, share, residuals, np.full(values.shape[0], i)])
+    columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
+    order = np.argsort(columns[0], kind="stable")
+    return [column[order] for column in columns]

@@ -2,40 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 
-from negopt._array import (
-    Array,
-    device_of,
-    eps_of,
-    float64_rows_dot,
-    from_host,
-    namespace_of,
-    norm,
-)
+from negopt._array import Array, device_of, eps_of, float64_rows_dot, from_host, namespace_of, norm
 from negopt._dense import symmetric_eigen
 from negopt._options import check_integer, check_number
-from negopt.diagnostics.products import CountedProducts, generator, random_direction
+from negopt._random import generator
+from negopt.diagnostics.products import CountedProducts, FloatArray, Hessian, Seed, random_direction
 
 __all__ = ["Eigenpairs", "leftmost_eigenpairs"]
 
-FloatArray = np.ndarray[Any, np.dtype[np.float64]]
-
-#: Up to this n the basis may fill the whole space, and nothing is ever thrown away.
+#: Up to this n the basis may fill the whole space, and is never compressed.
 WHOLE = 256
-#: Products before a probe is believed to have found nothing.
+#: Fewest products of a probe that ends without having found a new pair.
 SETTLE = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Eigenpairs:
-    """The lowest eigenvalues and their vectors, as far as the products told.
+    """The lowest eigenvalues that the products have shown, and their vectors.
 
     Attributes
     ----------
@@ -62,18 +53,18 @@ class Eigenpairs:
 
 
 def leftmost_eigenpairs(
-    hessp: Any,
-    x: Any,
+    hessp: Hessian,
+    x: Array,
     k: int = 1,
     *,
-    args: tuple[Any, ...] = (),
-    jac: Callable[..., Any] | None = None,
-    rng: Any = 0,
+    args: tuple[object, ...] = (),
+    jac: Callable[..., Array] | None = None,
+    rng: Seed = 0,
     tol: float = 1e-8,
     max_products: int = 1000,
     max_basis: int | None = None,
     probes: int = 1,
-    precondition: Any = None,
+    precondition: Callable[[Array], Array] | Array | None = None,
 ) -> Eigenpairs:
     """Compute the k lowest (most negative) eigenvalues of a Hessian and their vectors.
 
@@ -103,8 +94,8 @@ def leftmost_eigenpairs(
         Vectors held, twice (with their products).  By default the larger of 40 and
         ``2 k + 20``; all n up to n = 256.
     probes : int, default 1
-        Random vectors that look, once all residuals are small, for what the first start
-        could not show: further copies of a multiple eigenvalue.  0 for none.
+        Random vectors that are added, once all residuals are small, to find further copies of
+        a multiple eigenvalue.  0 for none.
     precondition : callable, matrix or LinearOperator, optional
         ``v -> M v`` with M symmetric and close to ``(H - theta I)^-1`` at the low end, or to
         ``|H|^-1``.  A good one saves most products, a poor one none.
@@ -130,7 +121,7 @@ def leftmost_eigenpairs(
     4. Once ``||r_i|| <= tol max|theta|`` for all i <= k, all but these k vectors are
        dropped and a random one is added.  The Ritz value above the k then comes from the
        complement: when it falls among the k, there was a further copy, and the search
-       goes on; it ends when that value has settled above them.
+       continues; it ends when that value has settled above them.
 
     Memory is bounded by ``2 max_basis`` vectors whatever `max_products` is.
 
@@ -180,40 +171,35 @@ def leftmost_eigenpairs(
     return search.run(probes)
 
 
-def _applied(precondition: Any) -> Callable[[Array], Array] | None:
+def _applied(
+    precondition: Callable[[Array], Array] | Array | None,
+) -> Callable[[Array], Array] | None:
     """Return the preconditioner as a function; a matrix or operator acts by ``@``."""
-    if precondition is None:
-        return None
-    if hasattr(precondition, "shape"):
+    if hasattr(precondition, "shape"):  # N.B. SciPy's operators are callable too
         return lambda v: precondition @ v
-    if callable(precondition):
-        apply: Callable[[Array], Array] = precondition
-        return apply
+    if precondition is None or callable(precondition):
+        return precondition
     raise TypeError(f"precondition={precondition!r}: use a callable, a matrix or None.")
 
 
+@dataclass(eq=False)
 class _Search:
     """The subspace: orthonormal rows, their images, and the projection of H."""
 
-    def __init__(
-        self,
-        product: CountedProducts,
-        rng: Generator,
-        k: int,
-        tol: float,
-        max_products: int,
-        capacity: int,
-        precondition: Callable[[Array], Array] | None,
-    ) -> None:
-        xp = namespace_of(product.x)
-        like = product.x
-        self.product, self.rng, self.k, self.tol = product, rng, k, tol
-        self.max_products, self.capacity, self.precondition = max_products, capacity, precondition
-        self.n = product.n
-        shape = (capacity, self.n)
+    product: CountedProducts
+    rng: Generator
+    k: int
+    tol: float
+    max_products: int
+    capacity: int
+    precondition: Callable[[Array], Array] | None
+
+    def __post_init__(self) -> None:
+        like, self.n = self.product.x, self.product.n
+        xp, shape = namespace_of(like), (self.capacity, self.n)
         self.rows = xp.zeros(shape, dtype=like.dtype, device=device_of(like))
-        self.images = xp.zeros(shape, dtype=like.dtype, device=device_of(like))
-        self.matrix = np.zeros((capacity, capacity))
+        self.images = xp.zeros_like(self.rows)
+        self.matrix = np.zeros((self.capacity, self.capacity))
         self.size = 0
         self.scale = 0.0
         self.values = self.residuals = np.zeros(0)
@@ -222,21 +208,21 @@ class _Search:
     def run(self, probes: int) -> Eigenpairs:
         """Search until all residuals are small and the probes have shown nothing new."""
         left = probes
-        self._grow(None, lambda: self._small(self.k))
+        self._grow(lambda: self._small(self.k))
         while left > 0 and self.size < self.n and self._small(self.k):
             if self.product.count >= self.max_products:
                 break
             known = self.values[: self.k].copy()
             self._compress(self.k)
-            begin = self.product.count
-            self._grow(None, lambda begin=begin: self._settled(begin))  # type: ignore[misc]
+            self._grow(functools.partial(self._settled, self.product.count))
             # A further copy: what had been the k-th is now above them.
             moved = np.abs(self.values[: self.k] - known) > 10.0 * self.tol * self.scale
             left = probes if bool(moved.any()) else left - 1
         return self._result()
 
-    def _grow(self, wanted: Array | None, done: Callable[[], bool]) -> None:
-        """Add directions, beginning with `wanted` (None: random), until `done`."""
+    def _grow(self, done: Callable[[], bool]) -> None:
+        """Add directions, beginning with a random one, until `done`."""
+        wanted: Array | None = None
         check = self.size
         while True:
             self._add(wanted)
@@ -272,6 +258,12 @@ class _Search:
         xp = namespace_of(self.rows)
         rows = self.rows[: self.size, :]
         enough = 1e3 * eps_of(self.rows)
+
+        def projected(v: Array) -> Array:
+            if not self.size:
+                return v
+            return v - xp.matmul(from_host(float64_rows_dot(rows, v), v), rows)
+
         while True:
             fresh = wanted is None
             v = random_direction(self.product.x, self.rng) if wanted is None else wanted
@@ -279,15 +271,13 @@ class _Search:
             if fresh or 0.0 < length < math.inf:
                 v = v / length
                 for _ in range(2):  # the second pass tells what is left from rounding
-                    if self.size:
-                        v = v - xp.matmul(from_host(float64_rows_dot(rows, v), v), rows)
+                    v = projected(v)
                     length = norm(v)
                     if length <= enough:
                         break
                     v = v / length
                 if length > 0.1 or (fresh and length > 0.0):  # of the second pass
-                    if self.size:
-                        v = v - xp.matmul(from_host(float64_rows_dot(rows, v), v), rows)
+                    v = projected(v)
                     return v / norm(v)
             wanted = None
 
@@ -326,11 +316,9 @@ class _Search:
         """Replace the basis by its `keep` lowest Ritz vectors."""
         xp = namespace_of(self.rows)
         keep = min(keep, self.size)
-        turn = from_host(self.vectors[:, :keep].T, self.rows)
-        rows = xp.matmul(turn, self.rows[: self.size, :])
-        images = xp.matmul(turn, self.images[: self.size, :])
-        self.rows[:keep, :] = rows
-        self.images[:keep, :] = images
+        rotation = from_host(self.vectors[:, :keep].T, self.rows)
+        self.rows[:keep, :] = xp.matmul(rotation, self.rows[: self.size, :])
+        self.images[:keep, :] = xp.matmul(rotation, self.images[: self.size, :])
         self.matrix[:keep, :keep] = np.diag(self.values[:keep])
         self.size = keep
         self.values, self.vectors = self.values[:keep], np.eye(keep)
@@ -338,10 +326,10 @@ class _Search:
 
     def _result(self) -> Eigenpairs:
         xp = namespace_of(self.rows)
-        turn = from_host(self.vectors[:, : self.k].T, self.rows)
+        rotation = from_host(self.vectors[:, : self.k].T, self.rows)
         return Eigenpairs(
             values=self.values[: self.k].copy(),
-            vectors=xp.matmul(turn, self.rows[: self.size, :]),
+            vectors=xp.matmul(rotation, self.rows[: self.size, :]),
             residuals=self.residuals[: self.k].copy(),
             products=self.product.count,
             converged=self._small(self.k),

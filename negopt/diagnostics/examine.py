@@ -1,4 +1,4 @@
-"""What is measured of a function: values and gradients along lines through x0."""
+"""Measurements of a function: values and gradients along lines through x0."""
 
 from __future__ import annotations
 
@@ -15,55 +15,25 @@ from negopt.diagnostics.taylor import POINTS, RATIO, Trail, noise_level, order, 
 
 __all__ = ["Examination", "Line"]
 
-#: A step with what was seen there: h, f ahead and behind, g's across and forward, length.
+#: A measured step: h, f ahead and behind, g's across and forward, length.
 Row = tuple[float, float, float, float, float, float]
 
 
 @dataclass(slots=True)
 class Line:
-    """A direction with what is claimed, and the trails of what is measured along it.
+    """A direction, what is claimed along it, and what is measured."""
 
-    Attributes
-    ----------
-    d : array, shape (n,)
-        Unit vector.
-    slope, curvature : float
-        Claimed ``g'd`` and ``d'Hd``.
-    product : array or None
-        Claimed ``H d``.
-    values, products : Trail
-        Mismatch of the slope, and of the product (or the curvature, without a gradient).
-    """
-
-    d: Array
-    slope: float = math.nan
-    curvature: float = math.nan
-    product: Array | None = None
-    values: Trail = field(default_factory=Trail)
+    d: Array  #: a unit vector
+    slope: float = math.nan  #: claimed ``g'd``
+    curvature: float = math.nan  #: claimed ``d'Hd``
+    product: Array | None = None  #: claimed ``H d``
+    values: Trail = field(default_factory=Trail)  #: mismatch of the slope
+    #: Mismatch of the product, or of the curvature where there is no gradient.
     products: Trail = field(default_factory=Trail)
 
 
 class Examination:
-    """Measures a function and its claimed derivatives around x0.
-
-    Parameters
-    ----------
-    given : Given
-    rng : Generator
-    directions, components : int
-        Random directions, and entries of the gradient to check one by one.
-    rtol : float
-        Relative error that is no mistake.
-
-    Attributes
-    ----------
-    problems, notes : list of str
-        What was found.
-    noise : float
-        Standard deviation of f next to x0.
-    gradient_noise : array, shape (n,), or None
-        The same of each entry of the gradient.
-    """
+    """Measures a function and its claimed derivatives around x0."""
 
     def __init__(
         self, given: Given, rng: Generator, directions: int, components: int, rtol: float
@@ -80,31 +50,29 @@ class Examination:
         self.asymmetry = self.nonlinearity = math.nan
         self.gradient_orders: list[float] = []
         self.hessian_orders: list[float] = []
-        self.f0 = self.noise = math.nan
+        self.f0 = self.noise = math.nan  # noise: standard deviation of f next to x0 ...
+        self.gradient_noise: Array | None = None  # ... and of each entry of the gradient
         self.g: Array | None = None
         self.gnorm = 0.0
-        self.gradient_noise: Array | None = None
 
     def _line(self, scaled: bool) -> Line:
         """Return a random direction; a scaled one moves entries in proportion to themselves."""
         d = random_direction(self.x, self.rng)
         if scaled:
-            xp = namespace_of(d)
-            size = xp.abs(self.x)
-            d = d * xp.where(size > 0.0, size, xp.ones_like(size))
+            d = d * self._sizes()
             d = d / norm(d)
         return Line(d)
+
+    def _sizes(self) -> Array:
+        """Return the absolute entries of x0, 1 where they are 0."""
+        xp = namespace_of(self.x)
+        size = xp.abs(self.x)
+        return xp.where(size > 0.0, size, xp.ones_like(size))
 
     # --- at x0 -----------------------------------------------------------------------
 
     def start(self) -> None:
-        """Evaluate everything at x0, twice.
-
-        Raises
-        ------
-        Fault
-            When there is nothing to go on from.
-        """
+        """Evaluate everything at x0, twice; raise a Fault where a value is not finite."""
         given = self.given
         self.f0 = given.value(self.x)
         if not math.isfinite(self.f0):
@@ -126,8 +94,8 @@ class Examination:
             change = norm(given.product(first.d) - first.product)
             what = f"products that are {change:.3g} apart"
             self._twice(given.product_name, change, norm(first.product), what)
-        for line in self.lines:
-            if self.g is not None:
+        if self.g is not None:
+            for line in self.lines:
                 line.slope = scalars(dot(self.g, line.d))[0]
         self._noise()
 
@@ -137,7 +105,7 @@ class Examination:
         return v
 
     def _twice(self, name: str, change: float, size: float, what: str) -> None:
-        """Judge two calls at one point."""
+        """Compare two calls at one point."""
         if change == 0.0:
             return
         if change <= 100.0 * self.eps * size:
@@ -149,10 +117,10 @@ class Examination:
         )
 
     def _noise(self) -> None:
-        """Read the noise of f, and of each entry of g, from points next to x0.
+        """Measure the noise of f, and of each entry of g, at points next to x0.
 
-        Where not even rounding shows there, values may come in steps coarser than their
-        type has, which wider points tell.
+        Where they show none, not even rounding, values may come in steps coarser than those
+        of their type: points farther apart show these.
         """
         self.noise, self.gradient_noise = self._noise_at(16.0 * self.eps)
         blind = self.gradient_noise is not None and norm(self.gradient_noise) == 0.0
@@ -164,26 +132,24 @@ class Examination:
     def _noise_at(self, share: float) -> tuple[float, Array | None]:
         """Move every entry of x0 by this share of itself, `POINTS` times."""
         xp = namespace_of(self.x)
-        size = xp.abs(self.x)
-        move = from_host(self.rng.choice((-share, share), self.n), self.x)
-        move = move * xp.where(size > 0.0, size, xp.ones_like(size))
+        move = from_host(self.rng.choice((-share, share), self.n), self.x) * self._sizes()
         values, gradients = [], []
         for i in range(1, POINTS + 1):
             x = self.x + i * move
-            straight = 0.0 if self.g is None else scalars(dot(self.g, x - self.x))[0]
-            values.append(self.given.value(x) - self.f0 - straight)
+            linear = 0.0 if self.g is None else scalars(dot(self.g, x - self.x))[0]
+            values.append(self.given.value(x) - self.f0 - linear)
             if self.given.gradient is not None and self.g is not None:
                 gradients.append(self.given.gradient(x) - self.g)
         level = float(noise_level(np.array(values)))
+        level = level if math.isfinite(level) else 0.0
         if not gradients:
-            return (level if math.isfinite(level) else 0.0), None
+            return level, None
         found = noise_level(xp.stack(gradients, axis=0))
-        found = xp.where(xp.isfinite(found), found, xp.zeros_like(found))
-        return (level if math.isfinite(level) else 0.0), found
+        return level, xp.where(xp.isfinite(found), found, xp.zeros_like(found))
 
     @property
     def noisy(self) -> bool:
-        """Whether f varies by much more than rounding where it should be straight."""
+        """Whether f varies by much more than rounding where it should be linear."""
         return self.noise > 1e4 * self.eps * max(abs(self.f0), self.spread)
 
     # --- along lines -------------------------------------------------------------------
@@ -193,22 +159,21 @@ class Examination:
         alone = steps is not None
         steps = steps or step_range(self.eps, norm(self.x))
         products = not alone and line.product is not None and self.g is not None
-        seen = [self._seen(line, h, products=products) for h in steps]
-        values = [f for row in seen for f in row[1:3] if math.isfinite(f)]
+        rows = [self._measured(line, h, products=products) for h in steps]
+        values = [f for row in rows for f in row[1:3] if math.isfinite(f)]
         self.spread = max([self.spread, *(abs(f - self.f0) for f in values)])
         noise = self._noise_of(values)
         constant = all(f == self.f0 for f in values)
-        for row in seen:
+        for row in rows:
             self._add_values(line, row, noise, constant)
         if not alone:
-            self._add_orders(line, seen, noise)
-        self._go_on(line, seen[-1][0], noise, products)
+            self._add_orders(line, rows, noise)
+        self._refine(line, rows[-1][0], noise, products)
 
-    def _go_on(self, line: Line, h: float, noise: float, products: bool) -> None:
-        """Add smaller steps as long as a claim seems wrong and rounding leaves room.
+    def _refine(self, line: Line, h: float, noise: float, products: bool) -> None:
+        """Add smaller steps as long as a claim seems wrong and rounding errors are small.
 
-        A function may change within a step that is small for others: then the mismatch
-        goes away further down.
+        The mismatch of a function that changes within the steps so far vanishes there.
         """
         for _ in range(40):
             if not (line.values.open or line.products.open):
@@ -223,9 +188,9 @@ class Examination:
             close = close or norm(s / length - line.d) > 0.05
             if close and line.values.decided and line.products.decided:
                 return
-            self._add_values(line, self._seen(line, h, products=products), noise, constant=False)
+            self._add_values(line, self._measured(line, h, products=products), noise, False)
 
-    def _seen(self, line: Line, h: float, *, products: bool) -> Row:
+    def _measured(self, line: Line, h: float, *, products: bool) -> Row:
         """Evaluate at both ends of a step; gradients go straight into the line's trail."""
         ahead, behind = self.x + h * line.d, self.x - h * line.d
         gradient = self.given.gradient if products else None
@@ -242,10 +207,7 @@ class Examination:
         return h, above, below, across, forward, norm(s)
 
     def _noise_of(self, values: list[float]) -> float:
-        """Return the noise of f, or the step that its values come in.
-
-        They come in steps where the smallest moves of x leave f exactly as it is.
-        """
+        """Return the noise of f, or the step that its values come in, where they do."""
         if self.noise == 0.0 and any(f == self.f0 for f in values):
             changes = [abs(f - self.f0) for f in values if f != self.f0]
             smallest = min(changes, default=0.0)
@@ -261,9 +223,9 @@ class Examination:
         rounding = self._rounding(noise, above, below)
         size = max(abs(self.f0), abs(above - self.f0), abs(below - self.f0))
         if self.g is not None:
-            # Where f is blind to the step, its difference of zero says nothing.
-            blind = above == below == self.f0 and abs(across) < 1e-6 * abs(self.f0)
-            if length > 0.0 and (constant or not blind):
+            # Where f does not resolve the step, a difference of zero says nothing.
+            unresolved = above == below == self.f0 and abs(across) < 1e-6 * abs(self.f0)
+            if length > 0.0 and (constant or not unresolved):
                 quotient = (above - below - across) / length
                 line.values.add(h, quotient, rounding / length + self.eps * self.gnorm, size)
         elif line.product is not None:
@@ -287,13 +249,13 @@ class Examination:
         noise = 3.0 * norm(self.gradient_noise) + self.eps * sizes
         line.products.add(h, quotient, noise / length + self.eps * norm(line.product), sizes)
 
-    def _add_orders(self, line: Line, seen: list[Row], noise: float) -> None:
-        """Note how the Taylor remainders fall."""
+    def _add_orders(self, line: Line, rows: list[Row], noise: float) -> None:
+        """Record the orders of the Taylor remainders."""
         if self.g is None:
             return
-        steps = [row[0] for row in seen]
-        floors = [self._rounding(noise, row[1]) + self.eps * self.gnorm * row[0] for row in seen]
-        first = [row[1] - self.f0 - row[4] for row in seen]
+        steps = [row[0] for row in rows]
+        floors = [self._rounding(noise, row[1]) + self.eps * self.gnorm * row[0] for row in rows]
+        first = [row[1] - self.f0 - row[4] for row in rows]
         self.gradient_orders.append(order(steps, [abs(r) for r in first], floors))
         if line.product is not None:
             second = [r - 0.5 * h * h * line.curvature for r, h in zip(first, steps, strict=True)]

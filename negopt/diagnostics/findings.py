@@ -1,17 +1,18 @@
-"""From measurements to words: which claim is wrong, where, and by what."""
+"""From measurements to messages: which claim is wrong, where, and by what."""
 
 from __future__ import annotations
 
+import itertools
 import math
-from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from negopt._array import Array, dot, from_host, namespace_of, norm, scalars, to_host
 from negopt.diagnostics.examine import Examination, Line
-from negopt.diagnostics.products import random_direction, unit
-from negopt.diagnostics.taylor import Verdict, step_range
-from negopt.diagnostics.words import common_factor, relation, rounded, size_of, times
+from negopt.diagnostics.products import FloatArray, random_direction, unit
+from negopt.diagnostics.taylor import Verdict, size_of, step_range
+from negopt.diagnostics.words import common_factor, relation, rounded, times
 
 __all__ = ["examine"]
 
@@ -76,7 +77,7 @@ def _judge_gradient(e: Examination) -> None:
 
 
 def _doubts(e: Examination, name: str, verdicts: list[Verdict]) -> None:
-    """Say along how many directions the differences did not come to a verdict."""
+    """Note along how many directions the differences were inconclusive."""
     count = sum(v.suspect for v in verdicts)
     if count:
         e.notes.append(
@@ -86,7 +87,7 @@ def _doubts(e: Examination, name: str, verdicts: list[Verdict]) -> None:
 
 
 def _look_at_orders(e: Examination) -> None:
-    """Say that remainders fall as they do at a kink, though the differences agree."""
+    """Note where remainders fall as they do at a kink, though the differences agree."""
     orders = [order for order in e.gradient_orders if not math.isnan(order)]
     if orders and float(np.median(orders)) < 1.5:
         e.notes.append(
@@ -96,13 +97,13 @@ def _look_at_orders(e: Examination) -> None:
 
 
 def _slope_size(e: Examination, line: Line, verdict: Verdict) -> float:
-    """Return how large a slope is along this line, were there no cancellation in it."""
+    """Return the size of the slope along this line without cancellation."""
     assert e.g is not None
     return max(norm(e.g * line.d), abs(line.slope + float(verdict.mismatch)))
 
 
 def _judged(e: Examination, line: Line, size: float) -> Verdict:
-    """Return the verdict on a slope, with what rounding may do to the claim allowed."""
+    """Return the verdict on a slope; the rounding error of the claim is allowed for."""
     own = 0.0 if e.gradient_noise is None else norm(e.gradient_noise * line.d)
     verdict = line.values.verdict(e.rtol * size + 10.0 * own)
     assert verdict is not None
@@ -112,12 +113,8 @@ def _judged(e: Examination, line: Line, size: float) -> Verdict:
 def _scan(e: Examination, wrong: bool) -> dict[int, tuple[float, float]]:
     """Check entries of the gradient; return claimed and measured values of the wrong ones."""
     every = e.n <= e.components
-    chosen = (
-        list(range(e.n))
-        if every
-        else sorted(int(i) for i in e.rng.choice(e.n, e.components, replace=False))
-    )
-    entries = {i: pair for i in chosen if (pair := _entry(e, i)) is not None}
+    chosen = np.arange(e.n) if every else np.sort(e.rng.choice(e.n, e.components, replace=False))
+    entries = {i: pair for i in chosen.tolist() if (pair := _entry(e, i)) is not None}
     if wrong and not every and not entries:
         i = _halve(e)
         pair = _entry(e, i)
@@ -161,7 +158,7 @@ def _halve(e: Examination) -> int:
     return int(suspects[0])
 
 
-def _mismatch(e: Examination, weights: Any, chosen: Any) -> float:
+def _mismatch(e: Examination, weights: FloatArray, chosen: npt.NDArray[np.int64]) -> float:
     """Return measured minus claimed slope along the chosen entries of `weights`."""
     d = np.zeros(e.n)
     d[chosen] = weights[chosen]
@@ -198,18 +195,16 @@ def _judge_products(e: Examination) -> None:
     """Judge what products must be whatever the function: linear and symmetric."""
     product, name = e.given.product, e.given.product_name
     assert product is not None
-    p = e.lines[0]
-    q = e.lines[1] if len(e.lines) > 1 else _further(e)
-    pairs = list(zip(e.lines, [*e.lines[1:], q], strict=True)) if len(e.lines) < 2 else []
-    pairs = pairs or list(zip(e.lines[:-1], e.lines[1:], strict=True))
+    lines = e.lines
+    if len(lines) < 2:
+        d = random_direction(e.x, e.rng)
+        lines = [*lines, Line(d, product=product(d))]
     apart, size, longest = 0.0, 0.0, 0.0
     worst = (0.0, 0.0)
-    for one, other in pairs:
-        assert one.product is not None
-        assert other.product is not None
-        a, b = scalars(dot(one.product, other.d), dot(other.product, one.d))
+    for p, q in itertools.pairwise(lines):
+        a, b = scalars(dot(_product(p), q.d), dot(_product(q), p.d))
         size = max(size, abs(a), abs(b))
-        longest = max(longest, norm(one.product), norm(other.product))
+        longest = max(longest, norm(_product(p)), norm(_product(q)))
         if abs(a - b) > apart:
             apart, worst = abs(a - b), (b, a)
     e.asymmetry = apart / size if size > 0.0 else 0.0
@@ -218,11 +213,10 @@ def _judge_products(e: Examination) -> None:
         e.problems.append(
             f"{name} is not symmetric: p'Hq is {worst[0]:.6g} but q'Hp is {worst[1]:.6g}"
         )
-    assert p.product is not None
-    assert q.product is not None
+    p, q = lines[:2]
     a, b = 1.7, -0.6
-    parts = a * p.product + b * q.product
-    length = abs(a) * norm(p.product) + abs(b) * norm(q.product)
+    parts = a * _product(p) + b * _product(q)
+    length = abs(a) * norm(_product(p)) + abs(b) * norm(_product(q))
     change = norm(product(a * p.d + b * q.d) - parts)
     e.nonlinearity = change / length if length > 0.0 else float(change > 0.0)
     if e.nonlinearity > e.rtol + 30.0 * e.eps and change > tiny:
@@ -239,12 +233,6 @@ def _judge_products(e: Examination) -> None:
                 f"hess and hessp disagree: their products with one vector are {change:.3g} apart, "
                 f"where products are {most:.3g} long"
             )
-
-
-def _further(e: Examination) -> Line:
-    assert e.given.product is not None
-    d = random_direction(e.x, e.rng)
-    return Line(d, product=e.given.product(d))
 
 
 def _product(line: Line) -> Array:
@@ -295,8 +283,9 @@ def _judge_hessian(e: Examination) -> None:
         return
     text = _matrix_entry(e) if e.n <= e.components else None
     if text is None:
-        i = int(np.argmax(np.abs(to_host(verdict.mismatch))))
-        entry, gap = scalars(_product(line)[i], verdict.mismatch[i])
+        gaps = to_host(verdict.mismatch)
+        i = int(np.argmax(np.abs(gaps)))
+        (entry,), gap = scalars(_product(line)[i]), float(gaps[i])
         text = (
             f"{name} is wrong: entry {i} of its product with a random vector is {entry:.6g} "
             f"where {source} say {entry + gap:.6g}"
@@ -310,13 +299,11 @@ def _matrix_entry(e: Examination) -> str | None:
     assert product is not None
     worst: tuple[float, int, int, float, float] | None = None
     count = 0
-    columns = []
     for j in range(e.n):
         d = unit(e.x, j)
-        columns.append(Line(d, product=product(d)))
-        e.follow(columns[-1])
+        line = Line(d, product=product(d))
+        e.follow(line)
         del e.gradient_orders[-1], e.hessian_orders[-1]
-    for j, line in enumerate(columns):
         first = line.products.verdict(0.0)
         if first is None:
             continue
@@ -329,13 +316,8 @@ def _matrix_entry(e: Examination) -> str | None:
         count += int(np.sum(clear))
         i = int(np.argmax(np.abs(off)))
         if worst is None or abs(off[i]) > worst[0]:
-            worst = (
-                float(abs(off[i])),
-                i,
-                j,
-                float(claimed[i]),
-                rounded(float(claimed[i] + off[i]), verdict),
-            )
+            measured = rounded(float(claimed[i] + off[i]), verdict)
+            worst = float(abs(off[i])), i, j, float(claimed[i]), measured
     if worst is None:
         return None
     _, i, j, given, measured = worst

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from negopt._array import namespace_of, scalars
+from negopt._array import Array, namespace_of, scalars
 from negopt._options import check_integer, check_number
-from negopt.diagnostics.products import CountedProducts, generator, unit
+from negopt._random import generator
+from negopt.diagnostics.products import CountedProducts, Hessian, Seed, unit
 
 __all__ = ["DiagonalMass", "diagonal_mass"]
 
@@ -43,47 +43,31 @@ class DiagonalMass:
         return self.columns == self.n
 
     def wigner(self, ratio: float = 1.0) -> float:
-        """Return the share of a random symmetric matrix of this size.
+        """Return ``1 / (1 + (n - 1) ratio)``, the share of a random symmetric matrix.
 
-        Parameters
-        ----------
-        ratio : float, default 1.0
-            Standard deviation of an entry off the diagonal over that of one on it;
-            ``1 / sqrt(2)`` for the Gaussian orthogonal ensemble.
-
-        Returns
-        -------
-        float
-            ``1 / (1 + (n - 1) ratio)``, of the expected absolute matrix.
+        `ratio` is the standard deviation of an entry off the diagonal over that of one on it:
+        ``1 / sqrt(2)`` for the Gaussian orthogonal ensemble.
         """
         check_number("ratio", ratio, open_high=True)
         return 1.0 / (1.0 + (self.n - 1) * ratio)
 
     def least_squares(self, samples: int) -> float:
-        """Return the share for least squares on random inputs.
+        """Return the share for least squares with as many residuals on random inputs.
 
-        Parameters
-        ----------
-        samples : int
-            Number of residuals.
-
-        Returns
-        -------
-        float
-            ``1 / (1 + (n - 1) sqrt(2 / (pi samples)))``, the limit for many samples of
-            independent inputs with mean zero.
+        It is ``1 / (1 + (n - 1) sqrt(2 / (pi samples)))``, the limit for many samples of
+        independent inputs with mean zero.
         """
         check_integer("samples", samples)
         return 1.0 / (1.0 + (self.n - 1) * math.sqrt(2.0 / (math.pi * samples)))
 
 
 def diagonal_mass(
-    hessp: Any,
-    x: Any,
+    hessp: Hessian,
+    x: Array,
     *,
-    args: tuple[Any, ...] = (),
-    jac: Callable[..., Any] | None = None,
-    rng: Any = 0,
+    args: tuple[object, ...] = (),
+    jac: Callable[..., Array] | None = None,
+    rng: Seed = 0,
     max_products: int = 1000,
 ) -> DiagonalMass:
     """Measure how much of the Hessian's absolute mass lies on its diagonal.
@@ -97,10 +81,8 @@ def diagonal_mass(
         As for `negopt.leftmost_eigenpairs`.
     x : array_like, shape (n,)
         The point.
-    args : tuple, optional
-        Extra arguments of `hessp` and `jac`.
-    jac : callable, optional
-        ``jac(x, *args) -> (n,)``, whose central differences are taken with ``hessp=None``.
+    args, jac : tuple, callable, optional
+        As for `negopt.leftmost_eigenpairs`.
     rng : int or numpy Generator, default 0
         Chooses the columns that are sampled (SPEC 7).
     max_products : int, default 1000
@@ -159,10 +141,9 @@ def diagonal_mass(
     whole = float(np.sum(total))
     if whole == 0.0:
         return DiagonalMass(math.nan, math.nan, product.count, n)
-    value = float(np.sum(diagonal)) / whole
+    value, m = float(np.sum(diagonal)) / whole, chosen.shape[0]
     error = 0.0
-    if chosen.shape[0] < n:
-        m = chosen.shape[0]
+    if m < n:
         spread = float(np.std(diagonal - value * total, ddof=1)) if m > 1 else math.nan
         error = math.sqrt((1.0 - m / n) / m) * spread / (whole / m)
     return DiagonalMass(value, error, product.count, n)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeAlias
 
 import numpy as np
-from numpy.random import Generator
+import numpy.typing as npt
+from numpy.random import BitGenerator, Generator, SeedSequence
 
 from negopt._array import (
     Array,
@@ -15,43 +17,56 @@ from negopt._array import (
     device_of,
     eps_of,
     from_host,
-    is_array,
     namespace_of,
     norm,
 )
 from negopt._objective import Objective
 from negopt._types import Iterate
 
-__all__ = ["CountedProducts", "generator", "random_direction", "unit"]
+__all__ = [
+    "CountedProducts",
+    "FloatArray",
+    "Hessian",
+    "ObjectiveLike",
+    "Seed",
+    "random_direction",
+    "unit",
+]
+
+FloatArray = npt.NDArray[np.float64]
+#: What NumPy makes a generator of (SPEC 7).
+Seed: TypeAlias = "int | Sequence[int] | SeedSequence | BitGenerator | Generator | None"
+
+
+class ObjectiveLike(Protocol):
+    """An objective object; it may have ``hessp(x) -> callable`` too."""
+
+    def fun(self, x: Array, /) -> float | Array:
+        """Return the value at `x`."""
+        ...
+
+    def grad(self, x: Array, /) -> Array:
+        """Return the gradient at `x`."""
+        ...
+
+
+#: What products are formed from: ``hessp(x, p)``, an objective, a matrix, or None with `jac`.
+Hessian: TypeAlias = Callable[..., Array] | ObjectiveLike | Array | None
 
 
 class CountedProducts:
-    """The products of the Hessian at one point, counted.
+    """The products of the Hessian at one point, counted; see `negopt.leftmost_eigenpairs`.
 
-    Parameters
-    ----------
-    hessp : callable, object, matrix or None
-        See `negopt.leftmost_eigenpairs`.
-    x : array_like, shape (n,)
-    args : tuple
-    jac : callable or None
-
-    Attributes
-    ----------
-    x : array, shape (n,)
-    count : int
-        Products taken so far.  One by differences takes two gradients.
-    noise : float
-        Relative error that a product may have from where it comes.
-
-    Raises
-    ------
-    ValueError
-        From a call, when the product is not finite; and for a gradient that is not.
+    `noise` is the relative error that a product may have because of its source.
     """
 
-    def __init__(self, hessp: Any, x: Any, args: Any, jac: Any) -> None:
-        self.x = _point(x)
+    def __init__(
+        self, hessp: Hessian, x: Array, args: object, jac: Callable[..., Array] | None
+    ) -> None:
+        try:
+            self.x = as_vector(x)
+        except ValueError as error:  # with the argument's own name
+            raise ValueError(str(error).replace("'x0'", "'x'")) from None
         self.n = int(self.x.shape[0])
         self.count = 0
         objective = self._objective(hessp, args if isinstance(args, tuple) else (args,), jac)
@@ -71,7 +86,7 @@ class CountedProducts:
         self._product = self._difference
 
     def _difference(self, v: Array) -> Array:
-        """Return the central difference of the gradient: twice as dear, and as many digits."""
+        """Return the central difference of the gradient, accurate to eps^(2/3)."""
         length = norm(v)
         if length == 0.0:
             return 0.0 * v
@@ -79,7 +94,9 @@ class CountedProducts:
         ahead, behind = self._gradient(self.x + move), self._gradient(self.x - move)
         return (ahead - behind) * (0.5 * length / self._step)
 
-    def _objective(self, hessp: Any, args: tuple[Any, ...], jac: Any) -> Objective:
+    def _objective(
+        self, hessp: Hessian, args: tuple[object, ...], jac: Callable[..., Array] | None
+    ) -> Objective:
         if hessp is None:
             if not callable(jac):
                 raise ValueError(
@@ -88,8 +105,8 @@ class CountedProducts:
             return Objective(_no_value, self.x, args, jac)
         if hasattr(hessp, "fun") and hasattr(hessp, "grad"):
             return Objective(hessp, self.x, args)
-        if is_array(hessp) or hasattr(hessp, "shape"):  # N.B. SciPy's operators are callable too
-            if is_array(hessp) and hessp.ndim != 2:
+        if hasattr(hessp, "shape"):  # N.B. SciPy's operators are callable too
+            if len(hessp.shape) != 2:
                 raise ValueError(
                     f"hessp is an array of shape {tuple(hessp.shape)}; a matrix must have shape "
                     f"({self.n}, {self.n})."
@@ -114,30 +131,8 @@ class CountedProducts:
         return product
 
 
-def _point(x: Any) -> Array:
-    """Return a copy of the caller's point, with the argument's own name in what is raised."""
-    try:
-        return as_vector(x)
-    except ValueError as error:
-        raise ValueError(str(error).replace("'x0'", "'x'")) from None
-
-
-def _no_value(*_: Any) -> float:
+def _no_value(*_: object) -> float:
     raise AssertionError("products alone are asked for")  # pragma: no cover
-
-
-def generator(rng: Any) -> Generator:
-    """Return a NumPy generator from a seed or a generator (SPEC 7).
-
-    N.B. a seed gives a stream of its own (`Generator.spawn`): probes drawn from
-    ``default_rng(0)`` itself would equal, entry for entry, the data or the starting point
-    that a caller drew from ``default_rng(0)``, and a probe must know nothing of either.
-    """
-    try:
-        random = np.random.default_rng(rng)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"rng={rng!r}: pass a seed or a numpy Generator.") from error
-    return random if isinstance(rng, (Generator, np.random.BitGenerator)) else random.spawn(1)[0]
 
 
 def unit(like: Array, i: int) -> Array:

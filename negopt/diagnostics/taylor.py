@@ -6,13 +6,12 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from negopt._array import Array, is_array, namespace_of, norm
+from negopt._array import Array, namespace_of, norm
 
-__all__ = ["POINTS", "RATIO", "Trail", "Verdict", "noise_level", "order", "step_range"]
+__all__ = ["POINTS", "RATIO", "Trail", "Verdict", "noise_level", "order", "size_of", "step_range"]
 
 #: Each step is this much smaller than the one before.
 RATIO = 4.0
@@ -26,9 +25,8 @@ POINTS = 8
 def step_range(eps: float, length: float) -> list[float]:
     """Return the falling steps along a unit vector from a point of that `length`.
 
-    From a quarter of ``1 + length``, where curvature shows, down to where rounding does;
-    the best step of a central difference, ``eps^(1/3)``, lies inside with room on both
-    sides.
+    From a quarter of ``1 + length``, where truncation errors dominate, down to where rounding
+    errors do; the best step of a central difference, ``eps^(1/3)``, lies well inside.
     """
     top = 0.25 * (1.0 + length)
     count = 1 + int(math.log(0.25 / eps**0.6) / math.log(RATIO))
@@ -37,32 +35,16 @@ def step_range(eps: float, length: float) -> list[float]:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the differences say of one claim.
+    """What the differences say of one claim."""
 
-    Attributes
-    ----------
-    suspect : bool
-        The mismatch exceeds what differences can be off by, at every step from the best
-        one down to where rounding takes over.
-    wrong : bool
-        So it does over a range of steps of at least `REACH`.
-    error, uncertainty : float
-        Size of the mismatch at the best step, and of the quotient's own error.
-    closest : float
-        Least mismatch at the best step or a smaller one.
-    mismatch : float or array
-        Measured minus claimed, at the best step.
-    step : float
-        The best step.
-    """
-
+    #: The mismatch exceeds the error of the differences at every step from the best one down
+    #: to where rounding errors dominate.
     suspect: bool
-    wrong: bool
-    error: float
-    uncertainty: float
-    closest: float
-    mismatch: Any
-    step: float
+    wrong: bool  #: it does so over a range of steps of at least `REACH`
+    error: float  #: size of the mismatch at the best step
+    uncertainty: float  #: error of the quotient there
+    closest: float  #: least mismatch at the best step or a smaller one
+    mismatch: float | Array  #: measured minus claimed, at the best step
 
 
 @dataclass(slots=True)
@@ -70,31 +52,24 @@ class Trail:
     """Mismatch between central differences and a claim, over falling steps.
 
     The quotient at step h is off by ``c h^2`` (truncation), which two steps in a row show,
-    and by ``noise / h`` (rounding); where their sum is least it can be believed.
-
-    Attributes
-    ----------
-    steps, errors, noises : list of float
-        Steps, sizes of the mismatch there, and the quotients' share of noise.
-    sizes : list of float
-        Sizes of the function whose differences are taken.
+    and by ``noise / h`` (rounding); the best step is the one where their sum is least.
     """
 
     steps: list[float] = field(default_factory=list)
-    errors: list[float] = field(default_factory=list)
-    noises: list[float] = field(default_factory=list)
-    sizes: list[float] = field(default_factory=list)
-    _before: Any = None
+    errors: list[float] = field(default_factory=list)  #: sizes of the mismatch
+    noises: list[float] = field(default_factory=list)  #: the quotients' share of noise
+    sizes: list[float] = field(default_factory=list)  #: of the function that is differenced
+    _before: float | Array = 0.0
     _changes: list[float] = field(default_factory=list)
-    _best: tuple[float, int, Any] = (math.inf, -1, 0.0)
+    _best: tuple[float, int, float | Array] = (math.inf, -1, 0.0)
 
-    def add(self, step: float, mismatch: Any, noise: float, value: float) -> None:
-        """Take in the next, smaller, step; one that is not finite is left out."""
-        size = _size(mismatch)
+    def add(self, step: float, mismatch: float | Array, noise: float, value: float) -> None:
+        """Add the next, smaller, step; one that is not finite is left out."""
+        size = size_of(mismatch)
         if not (math.isfinite(size) and math.isfinite(noise)):
             return
         if self.steps:
-            self._changes.append(_size(mismatch - self._before))
+            self._changes.append(size_of(mismatch - self._before))
             self._consider(len(self.steps) - 1)
         self.steps.append(step)
         self.errors.append(size)
@@ -103,7 +78,7 @@ class Trail:
         self._before = mismatch
 
     def _consider(self, j: int) -> None:
-        """Keep step j when its quotient is the most believable so far."""
+        """Keep step j when its quotient is the most accurate so far."""
         near = self._changes[j - 1 : j + 1] if j else self._changes[:1]
         if j:  # the change down to this step, had it only begun to shrink
             near = [near[0] / RATIO, *near[1:]]
@@ -133,10 +108,7 @@ class Trail:
     def verdict(self, allowed: float) -> Verdict | None:
         """Return the verdict; None when fewer than two steps were finite.
 
-        Parameters
-        ----------
-        allowed : float
-            Mismatch that is no mistake: rounding of the claim itself.
+        A mismatch of `allowed`, the rounding error of the claim itself, is accepted.
         """
         if len(self.steps) < 2:
             return None
@@ -148,7 +120,7 @@ class Trail:
         error = self.errors[j]
         wrong = error > 10.0 * uncertainty + allowed
         # A true derivative is approached as steps fall; a wrong one keeps its distance,
-        # over REACH at least: a function may be rough on a scale that large steps skip.
+        # over REACH at least: a function may be rough on a scale below the large steps.
         after = range(j + 1, len(self.steps))
         later = [i for i in after if self.noises[i] <= 0.5 * max(error, self.errors[i])]
         moved = [i for i in later if abs(self.errors[i] - error) > 0.1 * error + self.noises[i]]
@@ -156,16 +128,16 @@ class Trail:
         clear = [self.steps[i] for i in later if self.noises[i] <= 0.1 * error]
         reach = REACH[self._falling(j)]
         reached = bool(clear) and clear[-1] <= 1.01 * self.steps[j] / reach
-        # Nor does a step tell in which f would change by as much as it is large.
+        # A step over which f would change by a tenth of its own size is too long to tell.
         size = float(np.median(self.sizes))
         reached = reached and (size == 0.0 or 10.0 * clear[-1] * error <= size)
         closest = error if wrong else min(self.errors[j:])
-        found = wrong and reached
-        return Verdict(wrong, found, error, uncertainty, closest, mismatch, self.steps[j])
+        return Verdict(wrong, wrong and reached, error, uncertainty, closest, mismatch)
 
 
-def _size(value: Any) -> float:
-    return norm(value) if is_array(value) else abs(float(value))
+def size_of(value: float | Array) -> float:
+    """Return the length of a vector, or the size of a number."""
+    return abs(value) if isinstance(value, float) else norm(value)
 
 
 def order(steps: Sequence[float], remainders: Sequence[float], floors: Sequence[float]) -> float:
@@ -186,16 +158,9 @@ def order(steps: Sequence[float], remainders: Sequence[float], floors: Sequence[
 def noise_level(values: Array) -> Array:
     """Return the noise of a function from its values at equally spaced points, very close.
 
-    Parameters
-    ----------
-    values : array, shape (POINTS,) or (POINTS, n)
-
-    Returns
-    -------
-    array, shape () or (n,)
-        Standard deviation: the largest of ``sqrt(g_k mean(T_k^2))`` for k = 4, 5, 6, where
-        T_k are differences of order k, in which nothing smooth is left, and
-        ``g_k = (k!)^2 / (2k)!``.
+    `values` have shape (POINTS,) or (POINTS, n).  The standard deviation returned, shape () or
+    (n,), is the largest of ``sqrt(g_k mean(T_k^2))`` for k = 4, 5, 6, where T_k are
+    differences of order k, in which nothing smooth is left, and ``g_k = (k!)^2 / (2k)!``.
 
     References
     ----------

@@ -3,32 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from negopt._array import dot, norm, scalars
-from negopt.diagnostics.taylor import Verdict
+from negopt._array import Array, dot, scalars
+from negopt.diagnostics.taylor import Verdict, size_of
 
-__all__ = ["common_factor", "relation", "rounded", "size_of", "times"]
-
-
-def size_of(value: Any) -> float:
-    """Return the length of a vector, or the size of a number."""
-    return abs(value) if isinstance(value, float) else norm(value)
+__all__ = ["common_factor", "relation", "rounded", "times"]
 
 
 def common_factor(
-    claimed: Sequence[Any], mismatches: Sequence[Any], sizes: Sequence[float]
+    claimed: Sequence[float | Array], mismatches: Sequence[float | Array], sizes: Sequence[float]
 ) -> float | None:
-    """Return the number that all claims are times what was measured, if there is one.
+    """Return the common factor of claimed over measured values along all lines, if there is one.
 
-    It must explain the mismatch along every line, but for a hundredth of it.
-
-    Parameters
-    ----------
-    claimed, mismatches : sequence of float, or of arrays
-        Along each line what is claimed, and measured minus claimed.
-    sizes : sequence of float
-        What each line is compared with.
+    It must explain the mismatch (measured minus claimed) along every line to a hundredth.
     """
     rows = [
         (c / size, m / size)
@@ -46,7 +33,7 @@ def common_factor(
     return factor
 
 
-def _inner(a: Any, b: Any) -> float:
+def _inner(a: float | Array, b: float | Array) -> float:
     if isinstance(a, float):
         return a * float(b)
     return scalars(dot(a, b))[0]
@@ -72,12 +59,12 @@ def _number(value: float, close: float) -> str:
 
 
 def rounded(value: float, verdict: Verdict) -> float:
-    """Return what was measured; 0 where it is nothing but the error of measuring."""
+    """Return what was measured; 0 where it is within the error of measurement."""
     return 0.0 if abs(value) <= 10.0 * verdict.uncertainty else value
 
 
 def relation(claimed: float, measured: float) -> str:
-    """Name a relation that tells what may have been forgotten."""
+    """Name a simple ratio of the two, which hints at the mistake."""
     if claimed == 0.0 or measured == 0.0:
         return ""
     ratio = claimed / measured

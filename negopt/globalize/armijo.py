@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from numpy.random import Generator
-
 from negopt._array import dot, scalars
 from negopt._options import check_choice, check_number
-from negopt._types import STALL, Iterate, Oracle, Outcome, Step, StepRule, saved
+from negopt._random import Draws
+from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
+from negopt.decisions.endings import STALL
 from negopt.globalize.fixed import PATIENCE, take_step
 from negopt.globalize.ratio import moves, rounding_of
 
@@ -146,26 +146,30 @@ class ArmijoSearch:
         iterate: Iterate,
         operator: Any,
         step_rule: StepRule,
-        rng: Generator,
+        rng: Draws,
     ) -> Outcome:
         """Search along the proposed step."""
         step = step_rule.propose(iterate, operator, None, rng)
-        out = Outcome()
-        state.lowest = min(state.lowest, iterate.f)
+        out = Outcome(start=iterate, step=step)
+        lowest = min(state.lowest, iterate.f)
         if not (step.slope < 0.0 and 0.0 < step.length < math.inf):
             out.stuck = True
             out.reason = f"the proposed step does not descend (slope {step.slope:.3g})"
             return out
-        if state.first == 0.0:
-            state.first = 1.0 / step.length if self.first_step is None else self.first_step
-        begin = state.factor if self.two_way and state.factor > 0.0 else state.first
+        first = state.first
+        if first == 0.0:
+            first = 1.0 / step.length if self.first_step is None else self.first_step
+        begin = state.factor if self.two_way and state.factor > 0.0 else first
         t = min(max(begin, self.min_step), self.max_step)
         if not self.line_search:
             out.step_size = t
             blame = "line_search=False (use True)"
-            take_step(out, objective, iterate, t * step.s, t * step.length, state.lowest, blame)
+            take_step(out, objective, iterate, t * step.s, t * step.length, lowest, blame)
+            state.first, state.lowest = first, lowest
             return out
-        best, t, shrunk = self._search(state, objective, iterate, step, t, out)
+        best, t, shrunk = self._search(lowest, objective, iterate, step, t, out)
+        # Only now: whatever ends an evaluation leaves the state as it was.
+        state.first, state.lowest = first, lowest
         if best is None:
             out.stuck = True
             out.reason = f"no decrease in {out.trials} evaluations along the step"
@@ -180,7 +184,7 @@ class ArmijoSearch:
 
     def _search(
         self,
-        state: StepFactor,
+        lowest: float,
         objective: Oracle,
         iterate: Iterate,
         step: Step,
@@ -190,7 +194,7 @@ class ArmijoSearch:
         """Return the accepted trial, or None, its factor, and whether any trial failed."""
         noise = rounding_of(iterate)
         # Within rounding of the lowest value, lest f creep up on a wrong gradient's word.
-        ceiling = min(iterate.f, state.lowest) + noise
+        ceiling = min(iterate.f, lowest) + noise
         best: Iterate | None = None
         good, shrunk = t, False
         while True:

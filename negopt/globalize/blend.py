@@ -59,6 +59,7 @@ class Blend:
             float(self.slopes @ weights),
             float(weights @ self.curvature @ weights),
             math.sqrt(max(float(weights @ self.gram @ weights), 0.0)),
+            learnt=self.u.learnt,
         )
 
     def best(self, damping: float | None) -> Step:

@@ -6,10 +6,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from numpy.random import Generator
-
-from negopt._damping import CubicWeight
+from negopt._bounds import CubicWeight
 from negopt._options import check_number
+from negopt._random import Draws
 from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
 from negopt.globalize.ratio import moves, reduction_ratio, rounding_of
 
@@ -108,7 +107,8 @@ class CubicRegularization:
     def escaped(self, state: CubicState, iterate: Iterate, distance: float) -> None:
         """Allow for a step as long as the escape from a saddle that has just been made."""
         if iterate.gnorm > 0.0 and distance > 0.0:
-            self._set(state, min(state.weight, iterate.gnorm / distance / distance))
+            weight = min(state.weight, iterate.gnorm / distance / distance)
+            state.weight = self._within(state, weight)
 
     def advance(
         self,
@@ -117,58 +117,69 @@ class CubicRegularization:
         iterate: Iterate,
         operator: Any,
         step_rule: StepRule,
-        rng: Generator,
+        rng: Draws,
     ) -> Outcome:
         """Try one step; an exact model is asked again, a learning one once."""
-        out = Outcome()
-        state.lowest = min(state.lowest, iterate.f)
+        out = Outcome(start=iterate)
+        weight, free = state.weight, state.free
+        lowest = min(state.lowest, iterate.f)
         bar = math.inf if operator.learns else iterate.f + rounding_of(iterate)
         while True:
-            step = step_rule.propose(iterate, operator, CubicWeight(state.weight), rng)
+            step = step_rule.propose(iterate, operator, CubicWeight(weight), rng)
+            out.step = step
             x = iterate.x + step.s
             s = x - iterate.x
             out.step_norm = step.length
             if not step.predicted_decrease > 0.0 or not moves(iterate, s, step.length):
                 out.stuck = True
                 out.reason = "the model predicts no decrease that x can resolve"
-                return out
+                break
             trial = objective.at(x, bar=bar)
             out.trials += 1
             out.trial, out.s = trial, s
             out.valid = trial.finite or (math.isfinite(trial.f) and trial.f > bar)
-            before = state.weight
+            before = weight
             if not out.valid:
-                self._set(state, 100.0 * state.weight)
-                state.free = False
+                weight, free = self._within(state, 100.0 * weight), False
             else:
-                out.rho = reduction_ratio(iterate, trial, step, state.lowest)
-                self._adapt(state, step, iterate, trial, out.rho)
+                out.rho = reduction_ratio(iterate, trial, step, lowest)
                 out.accepted = out.rho > self.eta
+                weight, free = self._adapted(weight, free, step, iterate, trial, out.rho)
+                weight = self._within(state, weight)
             if out.accepted:
-                return out
-            if state.weight == before:
+                break
+            if weight == before:
                 out.stuck = True
                 out.reason = f"the weight {before:.3g} is as large as it may be"
-                return out
+                break
             if operator.learns:
-                return out
+                break
+        # Only now: whatever ends an evaluation leaves the state as it was.
+        state.weight, state.free, state.lowest = weight, free, lowest
+        return out
 
-    def _adapt(
-        self, state: CubicState, step: Step, iterate: Iterate, trial: Iterate, rho: float
-    ) -> None:
-        """Set the next weight."""
+    def _adapted(
+        self,
+        weight: float,
+        free: bool,
+        step: Step,
+        iterate: Iterate,
+        trial: Iterate,
+        rho: float,
+    ) -> tuple[float, bool]:
+        """Return the next weight, and whether no step has failed yet."""
         cube = step.norm**3
         error = trial.f - iterate.f + step.predicted_decrease
         wanted = 3.0 * error / cube if cube > 0.0 and math.isfinite(error) else 0.0
         if not (rho >= 0.1 and rho > self.eta):  # nan too
-            state.free = False
             # One at which it matters beside the curvature along the step: -g's = s'Hs at its end.
             matters = -step.slope / cube if cube > 0.0 else 0.0
-            least = max(self.raise_weight * state.weight, matters)
-            self._set(state, min(max(wanted, least), 100.0 * max(state.weight, matters)))
-        elif rho > 0.75:
-            divisor = 100.0 if state.free else self.lower_weight
-            self._set(state, min(state.weight, max(wanted, state.weight / divisor)))
+            least = max(self.raise_weight * weight, matters)
+            return min(max(wanted, least), 100.0 * max(weight, matters)), False
+        if rho > 0.75:
+            weight = min(weight, max(wanted, weight / (100.0 if free else self.lower_weight)))
+        return weight, free
 
-    def _set(self, state: CubicState, weight: float) -> None:
-        state.weight = min(max(weight, state.first / RANGE), state.first * RANGE)
+    @staticmethod
+    def _within(state: CubicState, weight: float) -> float:
+        return min(max(weight, state.first / RANGE), state.first * RANGE)

@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from numpy.random import Generator
-
+from negopt import _bounds as bounds
 from negopt._array import Array, eps_of
-from negopt._damping import AbsoluteDamping
 from negopt._options import check_choice, check_number
-from negopt._types import STALL, Iterate, Oracle, Outcome, Step, StepRule, saved
+from negopt._random import Draws
+from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
+from negopt.decisions.endings import STALL
 from negopt.globalize.blend import Blend
 from negopt.globalize.fixed import PATIENCE, take_step
 from negopt.globalize.ratio import moves, reduction_ratio, rounding_of
@@ -160,13 +160,13 @@ class AdaptiveDamping:
         iterate: Iterate,
         operator: Any,
         step_rule: StepRule,
-        rng: Generator,
+        rng: Draws,
     ) -> Outcome:
         """Damp until a step is accepted; the basis is re-used, so trials cost only f."""
         if not self.reject:
             return self._take(state, objective, iterate, operator, step_rule, rng)
-        out = Outcome()
-        state.lowest = min(state.lowest, iterate.f)
+        out = Outcome(start=iterate)
+        lowest, factor = min(state.lowest, iterate.f), state.factor
         damping, least = state.damping, self._least(iterate)
         bar = iterate.f + rounding_of(iterate)
         while True:
@@ -176,31 +176,35 @@ class AdaptiveDamping:
                 joined = self._join(state, iterate, operator, u, damping)
                 if joined.slope < 0.0 < joined.predicted_decrease:
                     step = joined
+            out.step = step
             x = iterate.x + step.s
             s = x - iterate.x
             # The absolute-value model bounds the true one, so g's < 0 is the promise.
             if not step.slope < 0.0 or not moves(iterate, s, step.length):
                 out.stuck = True
                 out.reason = "the damped step no longer changes x"
-                return out
+                break
             out.step_size = out.step_norm = step.length
             trial = objective.at(x, bar=bar)
             out.trials += 1
             out.trial, out.s = trial, s
             out.valid = trial.finite or (math.isfinite(trial.f) and trial.f > bar)
             if out.valid:
-                out.rho = reduction_ratio(iterate, trial, step, state.lowest)
+                out.rho = reduction_ratio(iterate, trial, step, lowest)
                 out.accepted = out.rho > self.eta
             if out.accepted:
-                state.factor = 2.0
+                factor = 2.0
                 self._accept(state, damping, out, least)
-                return out
-            damping = max(damping, least) * (10.0 if not out.valid else state.factor)
-            state.factor = min(2.0 * state.factor, 1e3)
+                break
+            damping = max(damping, least) * (10.0 if not out.valid else factor)
+            factor = min(2.0 * factor, 1e3)
             if damping > MOST[self.damping_unit]:
                 out.stuck = True
                 out.reason = "no damping gives a decrease"
-                return out
+                break
+        # Only now: whatever ends an evaluation leaves the state as it was.
+        state.factor, state.lowest = factor, lowest
+        return out
 
     def _take(
         self,
@@ -209,15 +213,16 @@ class AdaptiveDamping:
         iterate: Iterate,
         operator: Any,
         step_rule: StepRule,
-        rng: Generator,
+        rng: Draws,
     ) -> Outcome:
         """Take the step, up or down."""
-        state.lowest = min(state.lowest, iterate.f)
+        lowest = min(state.lowest, iterate.f)
         u = step_rule.propose(iterate, operator, self._bound(state.damping), rng)
         step = self._join(state, iterate, operator, u, state.damping)
-        out = Outcome(step_size=step.length)
+        out = Outcome(start=iterate, step=step, step_size=step.length)
         blame = "reject=False; reject=True takes only steps that descend"
-        take_step(out, objective, iterate, step.s, step.length, state.lowest, blame)
+        take_step(out, objective, iterate, step.s, step.length, lowest, blame)
+        state.lowest = lowest
         if out.accepted and out.trial is not None:
             predicted = step.predicted_decrease
             out.rho = (iterate.f - out.trial.f) / predicted if predicted != 0.0 else math.nan
@@ -259,12 +264,13 @@ class AdaptiveDamping:
             return self.min_damping
         return math.sqrt(eps_of(iterate.x)) if self.damping_unit == "relative" else 1e-8
 
-    def _bound(self, damping: float) -> float:
-        return damping if self.damping_unit == "relative" else AbsoluteDamping(damping)
+    def _bound(self, damping: float) -> bounds.Damping:
+        return bounds.Damping(damping, absolute=self.damping_unit == "absolute")
 
 
 def _scaled(u: Step, rate: float) -> Step:
     """Return ``rate u``."""
     if rate == 1.0:
         return u
-    return Step(rate * u.s, rate * u.slope, rate**2 * u.quadratic, rate * u.length)
+    size = rate * u.length
+    return Step(rate * u.s, rate * u.slope, rate**2 * u.quadratic, size, learnt=u.learnt)

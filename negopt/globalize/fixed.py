@@ -6,10 +6,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from numpy.random import Generator
-
 from negopt._array import Array, dot, scalars
 from negopt._options import check_choice, check_number
+from negopt._random import Draws
 from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
 from negopt.globalize.ratio import moves
 
@@ -115,16 +114,17 @@ class FixedRate:
         iterate: Iterate,
         operator: Any,
         step_rule: StepRule,
-        rng: Generator,
+        rng: Draws,
     ) -> Outcome:
         """Take one step."""
         step = step_rule.propose(iterate, operator, None, rng)
-        out = Outcome(step_size=self.learning_rate)
+        out = Outcome(start=iterate, step=step, step_size=self.learning_rate)
         velocity, s, length = self._move(state, step)
-        state.lowest = min(state.lowest, iterate.f)
+        lowest = min(state.lowest, iterate.f)
         rate = self.learning_rate
         blame = f"learning_rate={rate:g} (try a tenth of that)"
-        take_step(out, objective, iterate, rate * s, rate * length, state.lowest, blame)
+        take_step(out, objective, iterate, rate * s, rate * length, lowest, blame)
+        state.lowest = lowest
         if out.accepted:
             state.velocity = velocity
         return out

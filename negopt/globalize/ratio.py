@@ -6,13 +6,16 @@ import math
 
 from negopt._array import Array, dot, eps_of, scalars
 from negopt._types import Iterate, Step
+from negopt.decisions.noise import rounding
+from negopt.decisions.pairs import is_unresolved
+from negopt.decisions.region import is_blurred, ratio
 
 __all__ = ["moves", "reduction_ratio", "rounding_of"]
 
 
 def rounding_of(iterate: Iterate) -> float:
     """Return the change of f that is rounding noise at `iterate`, 100 eps |f|."""
-    return 100.0 * eps_of(iterate.x) * abs(iterate.f)
+    return rounding(iterate.f, eps_of(iterate.x))
 
 
 def moves(iterate: Iterate, s: Array, length: float) -> bool:
@@ -20,7 +23,7 @@ def moves(iterate: Iterate, s: Array, length: float) -> bool:
 
     Only a step close to the spacing of x has to be looked at (one device read).
     """
-    return length > 1e-8 * iterate.xnorm or scalars(dot(s, s))[0] > 0.0
+    return not is_unresolved(length, iterate.xnorm) or scalars(dot(s, s))[0] > 0.0
 
 
 def reduction_ratio(
@@ -44,11 +47,7 @@ def reduction_ratio(
     Conn, Gould and Toint (2000), Trust-Region Methods, section 17.4.2,
     doi:10.1137/1.9780898719857.
     """
-    predicted = step.predicted_decrease
-    if not (math.isfinite(predicted) and predicted > 0.0):
-        return math.nan
     actual = iterate.f - trial.f
-    noise = rounding_of(iterate)
-    if abs(actual) <= noise and trial.f <= lowest + noise and math.isfinite(trial.gmax):
+    if trial.gmax < math.inf and is_blurred(iterate.f, trial.f, rounding_of(iterate), lowest):
         actual = -0.5 * (step.slope + scalars(dot(trial.g, step.s))[0])
-    return actual / predicted
+    return ratio(actual, step.predicted_decrease)

@@ -6,18 +6,21 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from numpy.random import Generator
-
+from negopt import _bounds as bounds
 from negopt._array import dot, eps_of, scalars
 from negopt._options import check_choice, check_number
+from negopt._random import Draws
 from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
+from negopt.decisions.region import (
+    NONFINITE_FACTOR,
+    WORTHLESS,
+    grows,
+    is_poor,
+    shrink_factor,
+)
 from negopt.globalize.ratio import moves, reduction_ratio, rounding_of
 
 __all__ = ["Radius", "TrustRegion"]
-
-#: A trial whose ratio is below this lies so far outside the region where f resembles its
-#: model that its pair would only spoil the scaling of the next one.
-WORTHLESS = -30.0
 
 
 @saved
@@ -132,67 +135,69 @@ class TrustRegion:
         iterate: Iterate,
         operator: Any,
         step_rule: StepRule,
-        rng: Generator,
+        rng: Draws,
     ) -> Outcome:
         """Try one step; an exact model is asked again, a learning one once."""
-        out = Outcome(radius=state.radius)
-        state.lowest = min(state.lowest, iterate.f)
+        radius, free, started = state.radius, state.free, state.started
+        lowest = min(state.lowest, iterate.f)
+        out = Outcome(start=iterate, radius=radius)
         # A rejected trial's gradient is worth having only to a model that learns from it.
         bar = math.inf if operator.learns else iterate.f + rounding_of(iterate)
         while True:
-            used = state.radius
-            step = step_rule.propose(iterate, operator, used, rng)
-            out.radius = used
+            step = step_rule.propose(iterate, operator, bounds.Radius(radius), rng)
+            out.step, out.radius = step, radius
             x = iterate.x + step.s
             s = x - iterate.x  # the displacement as it was rounded
             out.step_norm = step.length
             if not step.predicted_decrease > 0.0 or not moves(iterate, s, step.length):
                 out.stuck = True
                 out.reason = self.NO_DECREASE
-                return out
+                break
             trial = objective.at(x, bar=bar)
             out.trials += 1
             out.trial, out.s = trial, s
             out.valid = trial.finite or (math.isfinite(trial.f) and trial.f > bar)
             if not out.valid:
-                state.radius = 0.1 * step.norm
-                state.free = False
+                radius, free = NONFINITE_FACTOR * step.norm, False
             else:
-                out.rho = reduction_ratio(iterate, trial, step, state.lowest)
+                out.rho = reduction_ratio(iterate, trial, step, lowest)
                 out.informative = out.rho > WORTHLESS
-                self._resize(state, step, iterate, trial, out.rho)
                 out.accepted = out.rho > self.eta
+                radius, free = self._resized(radius, free, started, step, iterate, trial, out.rho)
             if out.accepted:
-                state.started = True
-                return out
+                started = True
+                break
             # The radius as a Euclidean length: its own norm may be another one.
-            reach = state.radius * (step.length / step.norm)
+            reach = radius * (step.length / step.norm)
             if reach <= eps_of(iterate.x) * max(iterate.xnorm, 1e-300):
                 out.stuck = True
                 out.reason = self.too_small(reach)
-                return out
+                break
             if operator.learns:
-                return out
+                break
+        # Only now: whatever ends an evaluation leaves the state as it was.
+        state.radius, state.free, state.started, state.lowest = radius, free, started, lowest
+        return out
 
-    def _resize(
-        self, state: Radius, step: Step, iterate: Iterate, trial: Iterate, rho: float
-    ) -> None:
-        """Set the next radius."""
-        if not (rho >= 0.1 and rho > self.eta):  # nan too
-            factor = self.shrink
-            bend = trial.f - iterate.f - step.slope
-            if not state.started and math.isfinite(bend) and bend > 0.0 > step.slope:
-                # At the start the radius is only a guess: jump down to the minimiser of the
-                # parabola through both values and the slope at 0.  Later a model that has
-                # learnt from the failure knows better, and the jump would only cost.
-                factor = min(max(-0.5 * step.slope / bend, 1e-6), self.shrink)
-            elif self.interpolate and not rho > self.eta and math.isfinite(trial.gmax):
+    def _resized(
+        self,
+        radius: float,
+        free: bool,
+        started: bool,
+        step: Step,
+        iterate: Iterate,
+        trial: Iterate,
+        rho: float,
+    ) -> tuple[float, bool]:
+        """Return the next radius, and whether no step has failed yet."""
+        if is_poor(rho, self.eta):
+            factor = shrink_factor(self.shrink, started, step.slope, trial.f - iterate.f)
+            if self.interpolate and started and not rho > self.eta and trial.gmax < math.inf:
                 factor = min(max(_cubic_minimiser(iterate, trial, step), 0.1), self.shrink)
-            state.radius = factor * min(state.radius, step.norm)
-            state.free = False
-        elif rho > 0.75 and step.norm > 0.8 * state.radius:
-            grow = self.first_grow if state.free else self.grow
-            state.radius = min(grow * state.radius, self.max_trust_radius)
+            return factor * min(radius, step.norm), False
+        if grows(rho, step.norm, radius):
+            radius = min((self.first_grow if free else self.grow) * radius, self.max_trust_radius)
+        return radius, free
 
 
 def _cubic_minimiser(iterate: Iterate, trial: Iterate, step: Step) -> float:

@@ -8,55 +8,37 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-import numpy as np
-from numpy.random import Generator
+from scipy.linalg.blas import daxpy, ddot
 
-from negopt import kernels
 from negopt._array import (
+    EPS,
     Array,
     as_vector,
     convert_like,
-    dot,
     eps_of,
+    inner,
+    is_plain,
     namespace_of,
     norm,
     scalars,
 )
 from negopt._options import check_choice, check_integer, check_number
+from negopt._random import Draws
 from negopt._types import Iterate, Oracle, Outcome, StepRule, saved
+from negopt.decisions import pairs
+from negopt.decisions.search import (
+    ALPHA,
+    BEST,
+    EVALUATE,
+    SEARCH_WORK,
+    WOLFE,
+    is_wolfe,
+    search_start,
+    search_step,
+)
 from negopt.globalize.ratio import moves
 
 __all__ = ["SearchLength", "WolfeSearch", "line_search_wolfe_pm"]
-
-
-def signed_search(
-    evaluate: Callable[[float, float], tuple[float, float]],
-    f0: float,
-    slope: float,
-    first: float,
-    *,
-    c1: float,
-    c2: float,
-    strong: bool,
-    noise: float,
-    limit: int,
-    alpha_max: float,
-) -> tuple[int, float]:
-    """Search along ``sign(-slope) d`` and return (task, signed step).
-
-    All conditions mirror exactly, so the kernel only ever sees a descent direction;
-    `evaluate` receives the signed step, and the best one so far (0 for none: all others
-    may be forgotten), and returns ``f(x + a d)`` and ``g(x + a d)'d``.
-    """
-    sign = -1.0 if slope > 0.0 else 1.0
-    work = np.zeros(kernels.SEARCH_WORK)
-    kernels.search_start(work, f0, -abs(slope), first, c1, c2, strong, noise, limit, alpha_max)
-    task = kernels.EVALUATE
-    while task == kernels.EVALUATE:
-        f, d = evaluate(sign * float(work[kernels.ALPHA]), sign * float(work[kernels.BEST]))
-        task = kernels.search_step(work, f, sign * d)
-    at = kernels.ALPHA if task == kernels.WOLFE else kernels.BEST
-    return int(task), sign * float(work[at])
 
 
 @saved
@@ -141,75 +123,76 @@ class WolfeSearch:
         iterate: Iterate,
         operator: Any,
         step_rule: StepRule,
-        rng: Generator,
+        rng: Draws,
     ) -> Outcome:
         """Search along the proposed direction."""
         step = step_rule.propose(iterate, operator, None, rng)
-        d = step.s
-        state.lowest = min(state.lowest, iterate.f)
-        reach = self.expand * state.length if state.length > 0.0 else 1.0
-        first = min(1.0, reach / step.norm)
-        out = Outcome()
-        trials: dict[float, Iterate] = {}
-        known = {0.0: (math.inf, math.nan)}  # x itself is no trial
-        near = 1e-8 * (iterate.xnorm if math.isfinite(iterate.xnorm) else norm(iterate.x))
-        xp = namespace_of(d)
-
-        def evaluate(alpha: float, best: float) -> tuple[float, float]:
-            x = iterate.x + alpha * d
-            for twin, value in known.items():
-                if abs(twin - alpha) * step.length > near or bool(
-                    xp.any(x != iterate.x + twin * d)
-                ):
-                    continue
-                # x cannot resolve the two steps: the value is known already.
-                if twin in trials:
-                    trials[alpha] = trials[twin]
-                return value
-            trial = objective.at(x)
-            out.trials += 1
-            out.trial, out.valid = trial, trial.finite
-            if not trial.finite:
-                known[alpha] = math.inf, math.nan
-                return known[alpha]
-            for old in [a for a in trials if a != best]:
-                del trials[old]
-            trials[alpha] = trial
-            known[alpha] = trial.f, scalars(dot(trial.g, d))[0]
-            return known[alpha]
-
-        task, alpha = signed_search(
-            evaluate,
-            iterate.f,
-            step.slope,
-            first,
-            c1=self.c1,
-            c2=self.c2,
-            strong=self.wolfe == "strong",
-            # Within rounding of the lowest value, lest f creep up on a wrong gradient's word.
-            noise=max(_noise(iterate.x, iterate.f) - (iterate.f - state.lowest), 0.0),
-            limit=self.maxls,
-            alpha_max=1e20,
-        )
-        if task == kernels.FAILED or alpha not in trials:
+        out = Outcome(start=iterate, step=step)
+        x, f, d, length = iterate.x, iterate.f, step.s, step.length
+        plain = is_plain(x)
+        xnorm = iterate.xnorm if iterate.xnorm < math.inf else norm(x)
+        lowest = min(state.lowest, f)
+        # All conditions mirror: the search only ever sees a direction of descent.
+        sign = -1.0 if step.slope > 0.0 else 1.0
+        d0, c1, c2, strong = -abs(step.slope), self.c1, self.c2, self.wolfe == "strong"
+        size = pairs.first_trial(step.norm, state.length, self.expand)
+        noise = pairs.search_noise(f, lowest, EPS if plain else eps_of(x))
+        w: list[float] = []
+        tried = [(0.0, math.inf, math.nan)]  # x itself is no trial
+        points: dict[float, Iterate] = {}  # the best so far and the last
+        task = EVALUATE
+        while task == EVALUATE:
+            alpha = sign * size
+            at = daxpy(d, x.copy(), None, alpha) if plain else x + alpha * d
+            for twin, value, slope in tried:  # noqa: B007 - those of the twin
+                if pairs.is_unresolved(abs(twin - alpha) * length, xnorm) and _is_at(
+                    at, x, twin, d
+                ):  # x cannot resolve the two steps: the value is known already
+                    if twin in points:
+                        points[alpha] = points[twin]
+                    break
+            else:
+                out.trial = trial = objective.at(at)
+                out.trials += 1
+                out.valid = trial.finite
+                value, slope = math.inf, math.nan
+                if out.valid:
+                    value = trial.f
+                    slope = ddot(trial.g, d) if plain else inner(trial.g, d)
+                    if points:
+                        best = sign * w[BEST]
+                        points = {a: p for a, p in points.items() if a == best}
+                    points[alpha] = trial
+                tried.append((alpha, value, slope))
+            if not w:
+                if is_wolfe(value, sign * slope, size, f, d0, c1, c2, strong, noise):
+                    break
+                w = [0.0] * SEARCH_WORK
+                search_start(w, f, d0, size, c1, c2, strong, noise, self.maxls, 1e20)
+            task = search_step(w, value, sign * slope)
+            size = w[ALPHA] if task in (EVALUATE, WOLFE) else w[BEST]
+        state.lowest = lowest
+        found = points.get(sign * size)
+        if found is None:
             out.stuck = True
             out.reason = self.no_decrease(out.trials)
             return out
-        trial = trials[alpha]
-        out.trial, out.s, out.valid, out.accepted = trial, trial.x - iterate.x, True, True
-        out.step_size = alpha
-        state.length = abs(alpha) * step.norm
-        out.step_norm = abs(alpha) * step.length
+        out.trial = found
+        out.s = found.x - x
+        out.valid = out.accepted = True
+        out.step_size = sign * size
+        out.step_norm = size * length
+        state.length = size * step.norm
         if not moves(iterate, out.s, out.step_norm):
             out.accepted, out.stuck = False, True
             out.reason = self.NOT_MOVED
         return out
 
 
-def _noise(x: Array, f: float) -> float:
-    """Return the change of f below which only slopes are trusted (1e-13 |f| in float64)."""
-    eps = eps_of(x)
-    return (450.0 if eps < 1e-10 else 80.0) * eps * abs(f)
+def _is_at(at: Array, x: Array, alpha: float, d: Array) -> bool:
+    """Tell whether ``x + alpha d`` is the point `at`."""
+    other = daxpy(d, x.copy(), None, alpha) if is_plain(x) else x + alpha * d
+    return not bool(namespace_of(x).any(at != other))
 
 
 def line_search_wolfe_pm(
@@ -316,7 +299,7 @@ def line_search_wolfe_pm(
 
     f0 = value(x) if old_fval is None else float(old_fval)
     g0 = gradient(x) if gfk is None else convert_like(gfk, x, "gfk")
-    slope = scalars(dot(g0, p))[0]
+    slope = inner(g0, p)
     if not (math.isfinite(f0) and math.isfinite(slope)):
         raise ValueError(f"f={f0!r} and slope g'p={slope!r} at xk must be finite.")
     if slope == 0.0:
@@ -324,35 +307,21 @@ def line_search_wolfe_pm(
     first = 1.0
     if old_old_fval is not None and old_old_fval > f0:
         first = min(1.0, 1.01 * 2.0 * (float(old_old_fval) - f0) / abs(slope))
-    seen: dict[float, tuple[float, float, Array, Array]] = {}
-
-    def evaluate(alpha: float, _best: float) -> tuple[float, float]:
+    sign = -1.0 if slope > 0.0 else 1.0
+    noise, alpha_max = pairs.search_noise(f0, f0, eps_of(x)), 1e20 if amax is None else float(amax)
+    w = [0.0] * SEARCH_WORK
+    search_start(w, f0, -abs(slope), first, c1, c2, strong, noise, maxiter, alpha_max)
+    task = EVALUATE
+    while task == EVALUATE:
+        alpha = sign * w[ALPHA]
         at = x + alpha * p
-        fa = value(at)
-        if not math.isfinite(fa):
-            return math.inf, math.nan
-        ga = gradient(at)
-        da = scalars(dot(ga, p))[0]
-        seen.clear()
-        seen[alpha] = (fa, da, at, ga)
-        return fa, da
-
-    task, alpha = signed_search(
-        evaluate,
-        f0,
-        slope,
-        first,
-        c1=c1,
-        c2=c2,
-        strong=strong,
-        noise=_noise(x, f0),
-        limit=maxiter,
-        alpha_max=1e20 if amax is None else float(amax),
-    )
-    if task == kernels.WOLFE:
-        fa, da, at, ga = seen[alpha]
-        if extra_condition is None or extra_condition(alpha, at, fa, ga):
-            return alpha, counts[0], counts[1], fa, f0, da
+        fa, da = value(at), math.nan
+        if math.isfinite(fa):
+            ga = gradient(at)
+            da = inner(ga, p)
+        task = search_step(w, fa, sign * da)
+    if task == WOLFE and (extra_condition is None or extra_condition(alpha, at, fa, ga)):
+        return alpha, counts[0], counts[1], fa, f0, da
     warnings.warn(
         f"The Wolfe conditions were not met in {maxiter} trial steps; "
         "raise maxiter or check the gradient.",

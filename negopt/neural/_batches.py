@@ -4,39 +4,28 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
-from negopt._array import Array, scalars
-from negopt.neural._trees import Indices, rows_of
+from negopt._array import Array, convert_like, scalars
+from negopt.diagnostics.products import ObjectiveLike
+from negopt.neural._cache import Indices
+from negopt.neural._trees import rows_of
 
-__all__ = ["Feed", "Plan", "Sampled", "on"]
+__all__ = ["Feed", "Plan", "Sampled", "on", "on_of", "value_and_gradient"]
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Which samples make which batch; a function of a seed, so nothing has to be remembered.
-
-    Attributes
-    ----------
-    samples : int
-    size : int
-        Samples of a batch; the last one of an epoch may have fewer, or one more.
-    shared : int
-        Samples that a batch has in common with the next one of its epoch.
-    hessian : int or None
-        Samples of a batch that Hessian products are formed on; None takes all.
-    seed : int
-    """
+    """Which samples are in which batch: a function of the seed alone, not of earlier batches."""
 
     samples: int
-    size: int
-    shared: int = 0
-    hessian: int | None = None
+    size: int  #: of a batch; the last one of an epoch may have fewer samples, or one more
+    shared: int = 0  #: samples that a batch has in common with the next one of its epoch
+    hessian: int | None = None  #: samples of a batch for Hessian products; None takes all
     seed: int = 0
 
     @property
@@ -61,7 +50,7 @@ class Plan:
         return _order(self.seed, epoch, self.samples)[self.part(index)]
 
     def part(self, index: int) -> slice:
-        """Return which of an order of all samples make a batch."""
+        """Return the positions of a batch in an order of all samples."""
         start = index * (self.size - self.shared)
         return slice(start, None if index + 1 >= self.count else start + self.size)
 
@@ -76,8 +65,17 @@ class Plan:
 
 @lru_cache(maxsize=2)
 def _order(seed: int, epoch: int, samples: int) -> Indices:
-    """Return the order of an epoch: of its own stream, so that it can be had at any time."""
+    """Return the order of an epoch, from a random stream of its own."""
     return np.random.default_rng([seed, epoch]).permutation(samples)
+
+
+def value_and_gradient(objective: ObjectiveLike, x: Array) -> tuple[float, Array]:
+    """Return f and g; g is a copy, in case the objective reuses one buffer."""
+    if hasattr(objective, "fun_and_grad"):
+        f, g = objective.fun_and_grad(x)
+    else:
+        f, g = objective.fun(x), objective.grad(x)
+    return scalars(f)[0], convert_like(g, x, "grad")
 
 
 class Sampled:
@@ -86,7 +84,9 @@ class Sampled:
     It has ``hessp`` and ``fun_and_grad`` where the network's objective has them.
     """
 
-    def __init__(self, values: Any, products: Any, size: int, products_size: int) -> None:
+    def __init__(
+        self, values: ObjectiveLike, products: ObjectiveLike, size: int, products_size: int
+    ) -> None:
         self.values, self.size, self.products_size = values, size, products_size
         self.fun, self.grad = values.fun, values.grad
         if hasattr(values, "fun_and_grad"):
@@ -103,18 +103,17 @@ class Sampled:
 class Feed:
     """Objectives over the batches of a plan.
 
-    Parameters
-    ----------
-    objective : object
-        Over all data; with ``take(indices)``, or with ``on(inputs, targets)``.
-    data : tuple or None
-        Such as ``(inputs, targets)``; needed where the objective has no ``take``.
-    plan : Plan
+    They are made by the objective's ``take(indices)``, or by its ``on(inputs, targets)`` from
+    the data.
     """
 
-    def __init__(self, objective: Any, data: tuple[Any, ...] | None, plan: Plan) -> None:
-        self.objective, self.data, self.plan = objective, data, plan
-        self._seeded = data is not None and "seed" in inspect.signature(objective.on).parameters
+    def __init__(self, objective: ObjectiveLike, data: Sequence[object] | None, plan: Plan) -> None:
+        self.data, self.plan = data, plan
+        self._take: Callable[[Indices], ObjectiveLike] | None = None
+        if hasattr(objective, "take"):
+            self._take = objective.take
+        else:
+            self._on = on_of(objective, "batch_size")
 
     def batch(self, epoch: int, index: int) -> Sampled:
         """Return the objective of a batch."""
@@ -141,40 +140,41 @@ class Feed:
         plan = replace(self.plan, shared=0)
         for index in range(plan.count):
             rows = np.arange(n)[plan.part(index)]
-            part = self._over(rows, 0, int(rows[0]))
-            if hasattr(part, "fun_and_grad"):
-                f, g = part.fun_and_grad(x)
-            else:
-                f, g = part.fun(x), part.grad(x)
+            f, g = value_and_gradient(self._over(rows, 0, int(rows[0])), x)
             share = rows.size / n
-            value += share * scalars(f)[0]
+            value += share * f
             gradient = share * g if gradient is None else gradient + share * g
         return value, gradient
 
-    def _over(self, rows: Indices, *place: int) -> Any:
-        if self.data is None:
-            return self.objective.take(rows)
-        seed = None
-        if self._seeded:  # of dropout: a mask belongs to a batch, also when the run is resumed
-            seed = int(np.random.default_rng([self.plan.seed, *place]).integers(2**62))
-        return on(self.objective, tuple(rows_of(part, rows) for part in self.data), seed=seed)
+    def _over(self, rows: Indices, *place: int) -> ObjectiveLike:
+        if self._take is not None:
+            return self._take(rows)
+        # Of dropout: a mask belongs to a batch, also when the run is resumed.
+        seed = int(np.random.default_rng([self.plan.seed, *place]).integers(2**62))
+        return on(self._on, [rows_of(part, rows) for part in self.data or ()], seed=seed)
 
 
-def on(objective: Any, data: Sequence[Any], **extra: Any) -> Any:
-    """Return the objective over other data, told those of `extra` that it takes.
+def on_of(objective: ObjectiveLike, name: str) -> Callable[..., ObjectiveLike]:
+    """Return the method ``on`` of an objective, which the argument `name` requires."""
+    if hasattr(objective, "on"):
+        method: Callable[..., ObjectiveLike] = objective.on
+        return method
+    raise TypeError(
+        f"{name}= needs an objective with on(inputs, targets); a {type(objective).__name__} "
+        "has none."
+    )
 
-    Raises
-    ------
-    TypeError
-        When it takes more parts of data, or fewer.
-    """
-    signature = inspect.signature(objective.on)
+
+def on(
+    method: Callable[..., ObjectiveLike], data: Sequence[object], **extra: object
+) -> ObjectiveLike:
+    """Return the objective over other data, passed those of `extra` that its method takes."""
+    known = inspect.signature(method)
     try:
-        signature.bind(*data)
+        known.bind(*data)
     except TypeError:
         raise TypeError(
             f"the data have {len(data)} parts, but this objective takes them as "
-            f"on({', '.join(signature.parameters)}): pass a tuple of as many."
+            f"on({', '.join(known.parameters)}): pass a tuple of as many."
         ) from None
-    known = signature.parameters
-    return objective.on(*data, **{k: v for k, v in extra.items() if k in known})
+    return method(*data, **{k: v for k, v in extra.items() if k in known.parameters})

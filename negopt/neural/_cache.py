@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from negopt._array import Array, copy_of, device_of, namespace_of
 
-__all__ = ["LastPoint", "copy_of", "take_rows"]
+__all__ = ["Indices", "LastPoint", "copy_of", "take_rows"]
 
 T = TypeVar("T")
+Indices = npt.NDArray[np.int64]
 
 
-def take_rows(a: Array, indices: np.ndarray[Any, np.dtype[np.int64]]) -> Array:
+def take_rows(a: Array, indices: Indices) -> Array:
     """Return the rows `indices`, given on the host, of the array `a`."""
     if type(a) is np.ndarray:
         return a[indices]
@@ -24,9 +26,9 @@ def take_rows(a: Array, indices: np.ndarray[Any, np.dtype[np.int64]]) -> Array:
 class LastPoint(Generic[T]):
     """Hold the result that belongs to the last point, found again by its content.
 
-    Solvers update vectors in place, so the identity of an array says nothing: the
-    point is copied when it is stored and compared entry by entry when it is looked
-    up (O(n) work and, on a device, one read).  A point with a NaN is never found.
+    Solvers update vectors in place, so the point is copied when it is stored and compared
+    entry by entry when it is looked up (O(n) work and, on a device, one read).  A point with
+    a NaN is never found.
 
     The entry is replaced in one assignment, so threads that share an objective may
     lose a saving but never see a result that belongs to another point.

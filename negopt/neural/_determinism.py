@@ -1,10 +1,10 @@
-"""Find out before a run whether an objective gives the same answer twice."""
+"""Test before a run whether an objective is deterministic."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import TypeVar
 
 import numpy as np
 
@@ -12,31 +12,34 @@ from negopt._array import (
     Array,
     as_vector,
     convert_like,
+    copy_of,
     eps_of,
     from_host,
     namespace_of,
     norm,
-    scalars,
 )
+from negopt.diagnostics.products import ObjectiveLike
+from negopt.neural._batches import value_and_gradient
 
 __all__ = ["check_deterministic"]
 
-#: Relative differences below this many rounding errors are what a sum in another order leaves.
+T = TypeVar("T")
+
+#: Rounding errors by which sums in another order may differ.
 ROUNDINGS = 100.0
-#: Above this many the order of sums is no explanation any more.
+#: Above this many the order of sums does not explain a difference.
 REORDERED = 1e5
-#: Above this relative difference it is not the only one, however coarse the type.
+#: Above this relative difference it is not the only explanation, however coarse the type.
 CHANGED = 1e-4
 
 
 def check_deterministic(
-    objective: Any, x: Any, *, rtol: float | None = None, products: bool = True
+    objective: ObjectiveLike, x: Array, *, rtol: float | None = None, products: bool = True
 ) -> None:
     """Evaluate f, g and one Hessian product twice at a point; raise when they differ.
 
-    A search compares values at different points: an objective that changes by itself
-    makes every comparison meaningless, and the run ends without a reason that could be
-    seen.  This tells before the run.
+    A search compares values at different points: with an objective that is not deterministic
+    every comparison is meaningless, and the run ends without a visible reason.
 
     Parameters
     ----------
@@ -46,9 +49,9 @@ def check_deterministic(
     x : array, shape (n,)
         The point, usually the start; not changed.
     rtol : float, optional
-        Largest relative difference that is let pass, of norms for g and for the product.
+        Largest relative difference that is accepted, of norms for g and for the product.
         By default 100 rounding errors of the type of `x` (2e-14 for float64, 1e-5 for
-        float32), which sums in varying order stay below; 0 asks for equality bit for bit.
+        float32), which sums in varying order stay below; 0 requires equality bit for bit.
     products : bool, default True
         False leaves the Hessian product out, for a method that takes none.
 
@@ -62,7 +65,7 @@ def check_deterministic(
     Between the two evaluations there is one at another point close by, so that neither a
     cache nor a state that moves with every evaluation (running statistics) hides anything:
     f and g are evaluated three times, and three products are formed.  Values that are not
-    finite both times count as equal: they are another fault, which a run reports.
+    finite both times count as equal: a run reports them.
 
     **Guarantee** (``tests/neural/test_determinism.py``): noise in any one of the three is
     found and named, in objectives that cache too, and a pure objective passes.
@@ -80,64 +83,36 @@ def check_deterministic(
     if not allowed >= 0.0:
         raise ValueError(f"rtol={rtol!r}: must be a number of at least 0, or None.")
     xp = namespace_of(x)
-    # N.B. far enough for a cache by content to see another point, close enough to be no harm.
-    elsewhere = x + 1e-3 * (1.0 + xp.abs(x))
+    elsewhere = x + 1e-3 * (1.0 + xp.abs(x))  # another point to a cache, yet close by
 
-    (f, g), (f2, g2) = _twice(lambda at: _value_and_gradient(objective, at), x, elsewhere)
-    _compare("the value f", _apart(f, f2), allowed, eps)
-    _compare("the gradient g", _distance(g, g2), allowed, eps)
+    (f, g), (f2, g2) = _twice(lambda at: value_and_gradient(objective, at), x, elsewhere)
+    _compare("the value f", np.array([f]), np.array([f2]), allowed, eps)
+    _compare("the gradient g", g, g2, allowed, eps)
     if products and hasattr(objective, "hessp"):
         v = from_host(np.random.default_rng(0).standard_normal(int(x.shape[0])), x)
 
         def product(at: Array) -> Array:
             return convert_like(objective.hessp(at)(xp.asarray(v, copy=True)), x, "hessp")
 
-        first, second = _twice(product, x, elsewhere)
-        _compare("the Hessian product H v", _distance(first, second), allowed, eps)
+        _compare("the Hessian product H v", *_twice(product, x, elsewhere), allowed, eps)
 
 
-def _twice(evaluate: Callable[[Array], Any], x: Array, elsewhere: Array) -> tuple[Any, Any]:
-    copy = namespace_of(x).asarray
-    first = evaluate(copy(x, copy=True))
-    evaluate(copy(elsewhere, copy=True))
-    return first, evaluate(copy(x, copy=True))
+def _twice(evaluate: Callable[[Array], T], x: Array, elsewhere: Array) -> tuple[T, T]:
+    first = evaluate(copy_of(x))
+    evaluate(copy_of(elsewhere))
+    return first, evaluate(copy_of(x))
 
 
-def _value_and_gradient(objective: Any, x: Array) -> tuple[Any, Array]:
-    if hasattr(objective, "fun_and_grad"):
-        f, g = objective.fun_and_grad(x)
-    else:
-        f, g = objective.fun(x), objective.grad(x)
-    # Copies, in case the objective hands out one buffer again and again.
-    return scalars(f)[0], convert_like(g, x, "grad")
-
-
-def _distance(first: Array, second: Array) -> float:
-    """Return the distance of two vectors relative to the longer one."""
+def _compare(what: str, first: Array, second: Array, allowed: float, eps: float) -> None:
+    """Raise when two vectors differ by more than `allowed`, relative to the longer one."""
     xp = namespace_of(first, second)
-    same = (first == second) | (xp.isnan(first) & xp.isnan(second))
-    if bool(xp.all(same)):
-        return 0.0
-    return _relative(norm(first - second), norm(first), norm(second))
-
-
-def _apart(first: float, second: float) -> float:
-    """Return the distance of two numbers relative to the larger one."""
-    if first == second or (math.isnan(first) and math.isnan(second)):
-        return 0.0
-    return _relative(abs(first - second), abs(first), abs(second))
-
-
-def _relative(distance: float, *sizes: float) -> float:
-    return distance / max(sizes) if all(map(math.isfinite, sizes)) else math.inf
-
-
-def _compare(what: str, difference: float, allowed: float, eps: float) -> None:
-    if difference > allowed:
-        _differs(what, difference, allowed, eps)
-
-
-def _differs(what: str, difference: float, allowed: float, eps: float) -> NoReturn:
+    if bool(xp.all((first == second) | (xp.isnan(first) & xp.isnan(second)))):
+        return
+    sizes = norm(first), norm(second)
+    finite = all(map(math.isfinite, sizes))
+    difference = norm(first - second) / max(sizes) if finite else math.inf
+    if difference <= allowed:
+        return
     causes = []
     if difference <= REORDERED * eps:
         causes.append(

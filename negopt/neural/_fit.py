@@ -1,88 +1,55 @@
-"""The training loop: which loss the next step is taken on, and what is kept of it.
+"""The training loop: which loss the next step is taken on, and what is recorded of it.
 
-The mathematics is that of `negopt._solver.Solver`; nothing here computes a step.
+The steps are those of `negopt._solver.Solver`.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from typing import Any, Protocol
+from dataclasses import dataclass, field
 
-from negopt._array import Array, namespace_of
+from negopt._array import Array, copy_of
 from negopt._report import Heading, row
 from negopt._solver import Solver
 from negopt._stopping import precision_message
 from negopt._types import BudgetExhausted, Iterate, State, Status
+from negopt.diagnostics.products import ObjectiveLike
 from negopt.globalize.fixed import DIVERGED
 from negopt.neural import _fit_state
 from negopt.neural._batches import Feed
+from negopt.neural._fit_progress import Measures, Watch
 from negopt.neural._fit_state import STEP_FIELDS, FitState
-from negopt.neural._turn import FINAL, BatchObjective, turn
+from negopt.neural._switch import FINAL, BatchObjective, switch_batch
+from negopt.neural._text import PathLike
 
-__all__ = ["Training", "Watch"]
-
-
-class Watch(Protocol):
-    """What is told of every step and epoch."""
-
-    def step(self, run: Training) -> None:
-        """See a step."""
-        ...
-
-    def epoch(self, run: Training) -> None:
-        """See the end of an epoch; may set ``run.state.status``."""
-        ...
+__all__ = ["Training"]
 
 
+@dataclass(eq=False)
 class Training:
-    """A run of `negopt.neural.fit`.
+    """A run of `negopt.neural.fit`."""
 
-    Parameters
-    ----------
-    solver : Solver
-        On batches its objective is a `BatchObjective`.
-    objective : object
-        The network's objective over all data.
-    fit : FitState
-    feed : Feed or None
-        None takes every step on all data: that is `minimize`.
-    epochs : float
-        Epochs after which a run on batches ends.
-    patience : int or None
-    measures : Measures
-        ``x -> {name: value}`` of what is measured at the end of an epoch.
-    watches : list of Watch
-    path : path-like or None
-        File that the run is saved in, every `every` steps, or epochs where that is None.
-    """
+    solver: Solver  #: on batches its objective is a `BatchObjective`
+    objective: ObjectiveLike  #: over all data
+    fit: FitState
+    feed: Feed | None  #: None takes every step on all data: that is `minimize`
+    epochs: float  #: after which a run on batches ends
+    patience: int | None
+    measures: Measures
+    path: PathLike | None  #: file that the run is saved in ...
+    every: int | None  #: ... every so many steps, by default each epoch
+    watches: list[Watch] = field(default_factory=list)
+    latest: dict[str, float] = field(default_factory=dict)  #: figures of the last epoch
 
-    def __init__(
-        self,
-        solver: Solver,
-        objective: Any,
-        fit: FitState,
-        *,
-        feed: Feed | None,
-        epochs: float,
-        patience: int | None,
-        measures: Any,
-        watches: list[Watch],
-        path: Any,
-        every: int | None,
-    ) -> None:
-        self.solver, self.objective, self.fit, self.feed = solver, objective, fit, feed
-        self.epochs, self.patience = epochs, patience
-        self.measures, self.watches, self.path, self.every = measures, watches, path, every
-        self.latest: dict[str, float] = {}
-        self._pair_gradients = 0
-        method = solver.method
+    def __post_init__(self) -> None:
+        method = self.solver.method
         compares = getattr(method.globalize, "compares", True)
         self._secant = getattr(method.curvature, "secant", True)
-        #: Nothing is judged by two values on one batch: the trial of a step may be the first
-        #: point on the next batch, and a step costs one gradient, as in any first-order loop.
-        self.ahead = feed is not None and not compares and not self._secant
-
+        #: No two values on one batch are compared: the trial of a step may be the first point
+        #: on the next batch, and a step costs one gradient, as in any first-order loop.
+        self._ahead = self.feed is not None and not compares and not self._secant
+        self._pair_gradients = 0
         self._heading: Heading | None = None  # of the present step
 
     @property
@@ -91,14 +58,14 @@ class Training:
         return self.fit.solver
 
     def run(self) -> None:
-        """Go on until a status is set."""
+        """Take steps until a status is set."""
         state, fit = self.state, self.fit
         if self.feed is not None:
-            self._settle(state)
+            self._clear_status(state)
         if not fit.steps["nit"]:
             self._record(math.nan)
-        self._over()
-        if self.path is not None and state.status is None:
+        self._check_end()
+        if state.status is None:
             self.save()  # before any work: a run that cannot be saved should not begin
         while state.status is None:
             before = fit.epoch, fit.batch
@@ -108,33 +75,33 @@ class Training:
                 self._step_on_batch(self.feed)
             if (fit.epoch, fit.batch) == before:  # a budget ended the run before the step was done
                 break
-            self._save_now_and_then(ended=fit.epoch != before[0])
-        if self.path is not None:
-            self.save()
+            due = fit.epoch != before[0] if self.every is None else state.k % self.every == 0
+            if due and state.status is None:
+                self.save()
+        self.save()
 
     # --- steps ---------------------------------------------------------------------------
 
     def _step_on_all(self) -> None:
         state, solver = self.state, self.solver
-        begin, work = state.iterate, self._work()
-        before, figures = state.k, (begin.f, begin.gmax)
+        begin, work, before = state.iterate, self._work(), state.k
         self._heading = Heading(state)
         solver.step(state)
         if state.k > before:
-            self._spend(work, 1.0, 1.0)
-            self._done(*figures, 1.0, self.objective)
+            self._count(work, 1.0, 1.0)
+            self._done(begin.f, begin.gmax, 1.0, self.objective)
             self._end_epoch()
 
     def _step_on_batch(self, feed: Feed) -> None:
         state, fit, solver, plan = self.state, self.fit, self.solver, feed.plan
         place = [fit.epoch, fit.batch]
-        batch = feed.batch(*(self._following(feed) if self.ahead else place))
+        batch = feed.batch(*(self._following(feed) if self._ahead else place))
         before, work = state.k, self._work()
         try:
-            if self.ahead:
-                turn(solver, state, batch, evaluate=False)
+            if self._ahead:
+                switch_batch(solver, state, batch, evaluate=False)
             elif fit.at != place:
-                turn(solver, state, batch)
+                switch_batch(solver, state, batch)
                 fit.at = place
         except BudgetExhausted as error:
             solver.exhausted(state, error)
@@ -146,15 +113,15 @@ class Training:
             solver.step(state)
             if state.k == before:
                 return
-            self._settle(state)
-            self._diverged(state)
+            self._clear_status(state)
+            self._check_divergence(state)
         else:
             # The loss of this batch is not defined here, or flat: there is no step to take.
             solver.outcome, solver.step_norm = None, math.nan
-        if self.ahead:
+        if self._ahead:
             fit.at = self._following(feed)
-        self._spend(work, batch.size / plan.samples, batch.products_size / plan.samples)
-        state.counters.njev += self._pair_gradients  # of fewer samples: their share is booked
+        self._count(work, batch.size / plan.samples, batch.products_size / plan.samples)
+        state.counters.njev += self._pair_gradients  # of fewer samples: passes has their share
         self._pair_gradients = 0
         self._done(*figures, plan.batch(*place).size, batch)
         fit.batch += 1
@@ -168,28 +135,28 @@ class Training:
         return [fit.epoch + 1, 0] if last else [fit.epoch, fit.batch + 1]
 
     def _share_pairs(self, feed: Feed, place: list[int]) -> None:
-        """Have the pair of the coming step formed on what two batches share."""
+        """Have the pair of the coming step formed on the samples that two batches share."""
         shared = feed.overlap(*place) if self._secant else None
         if shared is None:
             self.solver.difference = None
             return
-        door = BatchObjective(shared, self.state.iterate.x)
+        objective = BatchObjective(shared, self.state.iterate.x)
 
         def difference(here: Iterate, trial: Iterate) -> Array:
-            first, second = door.gradient(here.x), door.gradient(trial.x)
+            first, second = objective.gradient(here.x), objective.gradient(trial.x)
             self._pair_gradients += 2
             self.fit.passes += 2.0 * shared.size / feed.plan.samples
             return second - first
 
         self.solver.difference = difference
 
-    def _settle(self, state: State) -> None:
-        """Take back a verdict that is about one batch only."""
+    def _clear_status(self, state: State) -> None:
+        """Clear a status that is about one batch only."""
         if state.status is not None and state.status not in FINAL:
             state.status, state.message = None, ""
 
-    def _diverged(self, state: State) -> None:
-        """End a run whose loss has grown beyond all bounds, step by step."""
+    def _check_divergence(self, state: State) -> None:
+        """End a run whose loss has grown beyond all bounds."""
         if state.status is None and state.iterate.f > DIVERGED * max(1.0, abs(state.f0)):
             state.status = Status.NONFINITE
             state.message = (
@@ -202,17 +169,17 @@ class Training:
         counters = self.state.counters
         return max(counters.nfev, counters.njev), counters.nhev
 
-    def _spend(self, since: tuple[int, int], share: float, share_of_products: float) -> None:
-        """Count the work since then, on shares of the samples."""
+    def _count(self, since: tuple[int, int], share: float, share_of_products: float) -> None:
+        """Add the work since then, on shares of the samples, to the passes."""
         values, products = (a - b for a, b in zip(self._work(), since, strict=True))
         self.fit.passes += values * share + 2.0 * products * share_of_products
 
-    # --- what is kept of them --------------------------------------------------------------
+    # --- the record --------------------------------------------------------------------------
 
-    def _done(self, loss: float, gmax: float, size: float, objective: Any) -> None:
-        """Book a step that began at the value `loss`, with the largest derivative `gmax`."""
+    def _done(self, loss: float, gmax: float, size: float, objective: object) -> None:
+        """Record a step that began at the value `loss`, with the largest derivative `gmax`."""
         fit, outcome = self.fit, self.solver.outcome
-        fit.hopeful += outcome is not None and not outcome.stuck
+        fit.viable += outcome is not None and not outcome.stuck
         if outcome is not None and outcome.accepted:
             fit.accepted += 1
             if hasattr(objective, "commit"):
@@ -236,48 +203,37 @@ class Training:
     def _end_epoch(self) -> None:
         fit, state = self.fit, self.state
         weight = fit.weight or math.nan
-        figures = {
-            "epoch": fit.epoch + 1,
-            "loss": fit.loss / weight,
-            "grad_norm": fit.gradient / weight,
-            "accepted": fit.accepted,
-            "nit": state.k,
-            "nfev": state.counters.nfev,
-            "njev": state.counters.njev,
-            "nhev": state.counters.nhev,
-            "passes": fit.passes,
-            "time": state.elapsed,
-            "validation_loss": math.nan,
-        }
+        figures = {name: column[-1] for name, column in fit.steps.items()}
+        figures |= {"loss": fit.loss / weight, "grad_norm": fit.gradient / weight}
+        figures |= {"accepted": float(fit.accepted), "validation_loss": math.nan}
         figures |= self.measures(state.iterate.x)
-        for name, column in fit.epochs.items():
-            column.append(float(figures[name]))
-        hopeless = fit.hopeful == 0  # N.B. a rejected step may only have been too long
+        self.latest = {name: figures[name] for name in fit.epochs}
+        for name, value in self.latest.items():
+            fit.epochs[name].append(value)
+        stuck = fit.viable == 0  # a rejected step may only have been too long
         fit.epoch, fit.batch = fit.epoch + 1, 0
         fit.loss = fit.gradient = fit.weight = 0.0
-        fit.accepted = fit.hopeful = 0
-        self.latest = {name: float(value) for name, value in figures.items()}
-        self._compare(self.latest["validation_loss"])
-        if self.feed is not None and state.status is None and hopeless:
-            self._given_up()
-        self._over()
+        fit.accepted = fit.viable = 0
+        self._keep_best(self.latest["validation_loss"])
+        if self.feed is not None and state.status is None and stuck:
+            self._give_up()
+        self._check_end()
         for watch in self.watches:
             watch.epoch(self)
 
-    def _compare(self, loss: float) -> None:
+    def _keep_best(self, loss: float) -> None:
         """Keep the parameters if they are the best on the validation data."""
         fit = self.fit
         if loss < fit.best_loss:
-            x = self.state.iterate.x
-            fit.best_x = namespace_of(x).asarray(x, copy=True)
+            fit.best_x = copy_of(self.state.iterate.x)
             fit.best_loss, fit.best_epoch, fit.waited = loss, fit.epoch, 0
             if hasattr(self.objective, "buffers"):  # the loss was measured with these
                 fit.best_buffers = copy.deepcopy(self.objective.buffers())
         else:
             fit.waited += 1
 
-    def _over(self) -> None:
-        """End the run when its epochs are done, or validation says so."""
+    def _check_end(self) -> None:
+        """End the run after its epochs, or when the validation loss no longer falls."""
         fit, state = self.fit, self.state
         if state.status is not None:
             return
@@ -297,7 +253,7 @@ class Training:
             state.status = Status.EPOCHS
             state.message = f"All {fit.epoch} epochs have been run."
 
-    def _given_up(self) -> None:
+    def _give_up(self) -> None:
         state, outcome = self.state, self.solver.outcome
         reason = f": {outcome.reason}" if outcome is not None and outcome.reason else ""
         if not state.iterate.finite:
@@ -312,17 +268,10 @@ class Training:
             f"no step could be made on any batch of epoch {self.fit.epoch}{reason}",
         )
 
-    # --- files -------------------------------------------------------------------------------
-
-    def _save_now_and_then(self, *, ended: bool) -> None:
-        if self.path is None or self.state.status is not None:
-            return
-        due = ended if self.every is None else self.state.k % self.every == 0
-        if due:
-            self.save()
-
     def save(self) -> None:
-        """Write the run to its file."""
+        """Write the run to its file, where it has one."""
+        if self.path is None:
+            return
         if hasattr(self.objective, "buffers"):
             self.fit.buffers = self.objective.buffers()
-        _fit_state.save(self.path, self.fit, self.solver.rng)
+        _fit_state.save(self.path, self.fit, self.solver.draws)

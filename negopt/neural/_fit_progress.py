@@ -1,44 +1,80 @@
-"""What is told while a network is trained: a bar, and the user's callback."""
+"""What is measured and shown while a network is trained: metrics, a bar, the user's callback."""
 
 from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
+from negopt._array import Array, copy_of, scalars
 from negopt._result import notifier
 from negopt._types import Status
+from negopt.diagnostics.products import ObjectiveLike
 
 if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
+
     from negopt.neural._fit import Training
 
-__all__ = ["Bar", "Callback"]
+__all__ = ["Bar", "Callback", "Measures", "Metrics", "Watch"]
+
+#: Name -> ``metric(objective, x) -> float``, functions of the user's own objective.
+Metrics = Mapping[str, Callable[[Any, Array], float]]
+
+
+class Measures:
+    """What is measured at the end of an epoch, ``x -> {name: value}``."""
+
+    def __init__(self, objective: ObjectiveLike, metrics: Metrics, *, validates: bool) -> None:
+        self.objective, self.metrics, self.validates = objective, metrics, validates
+
+    def __call__(self, x: Array) -> dict[str, float]:
+        """Return the validation loss, and each metric."""
+        copy = copy_of(x)
+        figures = {}
+        if self.validates:
+            figures["validation_loss"] = scalars(self.objective.fun(copy))[0]
+        for name, metric in self.metrics.items():
+            value = metric(self.objective, copy)
+            try:
+                figures[name] = float(value)
+            except (TypeError, ValueError):
+                raise TypeError(
+                    f"metrics[{name!r}] returned {value!r}; it must return a number."
+                ) from None
+        return figures
+
+
+class Watch(Protocol):
+    """What is called after every step and epoch."""
+
+    def step(self, run: Training) -> None:
+        """See a step."""
+        ...
+
+    def epoch(self, run: Training) -> None:
+        """See the end of an epoch; may set ``run.state.status``."""
+        ...
 
 
 class Bar:
     """A bar of rich's over all steps, with the figures of the last epoch."""
 
     def __init__(self, run: Training) -> None:
-        from rich.progress import (
-            BarColumn,
-            MofNCompleteColumn,
-            Progress,
-            TextColumn,
-            TimeElapsedColumn,
-        )
+        from rich import progress
 
         steps = 1 if run.feed is None else run.feed.plan.count
         limits = run.solver.limits
         self.epochs = run.epochs
         if run.feed is None and limits is not None:
             self.epochs = limits.maxiter
-        self.bar = Progress(
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(bar_width=28),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[text]}"),
-            TimeElapsedColumn(),
+        self.bar = progress.Progress(
+            progress.TextColumn("epoch {task.fields[epoch]}"),
+            progress.BarColumn(bar_width=28),
+            progress.MofNCompleteColumn(),
+            progress.TextColumn("{task.fields[text]}"),
+            progress.TimeElapsedColumn(),
             refresh_per_second=8,
         )
         self.task = self.bar.add_task(
@@ -70,22 +106,16 @@ class Bar:
 
 
 class Callback:
-    """The user's callback, once an epoch.
+    """The user's callback, ``callback(intermediate_result)`` or ``callback(xk)``, once an epoch."""
 
-    Parameters
-    ----------
-    callback : callable
-        ``callback(intermediate_result)`` or ``callback(xk)``, by SciPy's rule.
-    """
-
-    def __init__(self, callback: Callable[..., Any]) -> None:
+    def __init__(self, callback: Callable[..., object]) -> None:
         self.latest: dict[str, float] = {}
         try:
             names = set(inspect.signature(callback).parameters)
         except (TypeError, ValueError):
             names = set()
 
-        def with_figures(intermediate_result: Any) -> None:
+        def with_figures(intermediate_result: OptimizeResult) -> None:
             for name, value in self.latest.items():
                 intermediate_result.setdefault(name, value)
             intermediate_result.epoch = int(self.latest["epoch"])
@@ -95,10 +125,10 @@ class Callback:
         self.notify = notifier(with_figures if wants_result else callback)
 
     def step(self, run: Training) -> None:
-        """Nothing is told of a step."""
+        """Do nothing: a step is not reported."""
 
     def epoch(self, run: Training) -> None:
-        """Call the user's function; it may end the run, as that of `minimize`."""
+        """Call the user's function, which may end the run as in `minimize`."""
         assert self.notify is not None
         self.latest = run.latest
         state = run.state
@@ -109,4 +139,4 @@ class Callback:
             state.message = "`callback` raised `StopIteration`."
         except KeyboardInterrupt:
             state.status = Status.INTERRUPTED
-            state.message = "Interrupted in the callback; resume=True goes on from a checkpoint."
+            state.message = "Interrupted in the callback; resume=True continues from a checkpoint."

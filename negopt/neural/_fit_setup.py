@@ -1,16 +1,16 @@
-"""What `fit` is given, checked and put together; and what it returns."""
+"""The arguments of `fit`, checked and put together, and its result."""
 
 from __future__ import annotations
 
 import dataclasses
 import math
 import os
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from negopt._array import Array, convert_like, namespace_of, norm, scalars
+from negopt._array import Array, copy_of, largest, namespace_of, norm, scalars
 from negopt._hessian import attach
 from negopt._minimize import own_method
 from negopt._objective import Objective
@@ -24,17 +24,22 @@ from negopt._options import (
 )
 from negopt._result import wrap
 from negopt._solver import Solver
-from negopt._types import Iterate, State, Status
+from negopt._types import Iterate, Status
 from negopt._words import Words
+from negopt.diagnostics.products import ObjectiveLike, Seed
 from negopt.methods import METHODS, Method, choose
-from negopt.neural._batches import Feed, Plan, on
+from negopt.neural._batches import Feed, Plan, on, on_of, value_and_gradient
 from negopt.neural._fit import Training
-from negopt.neural._fit_state import EPOCH_FIELDS, STEP_FIELDS, FitState, new_columns
+from negopt.neural._fit_progress import Measures, Metrics
+from negopt.neural._fit_state import EPOCH_FIELDS, STEP_FIELDS, FitState, Settings
+from negopt.neural._switch import BatchObjective
+from negopt.neural._text import PathLike
 from negopt.neural._trees import libraries_in, number_of_samples
-from negopt.neural._turn import BatchObjective
+
+if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
 
 __all__ = [
-    "Measures",
     "begin",
     "check_objective",
     "data_of",
@@ -43,7 +48,6 @@ __all__ = [
     "method_of",
     "over",
     "result_of",
-    "row_settings",
     "settings_of",
     "starting_point",
     "words_of",
@@ -57,18 +61,16 @@ ELSEWHERE = {
     "return_all": "keep the iterates in a callback",
     "disp": "pass progress=True to fit",
 }
-#: Those that judge a run by the loss at its points, which on batches nobody has seen.
-JUDGES = ("gtol", "grtol", "norm", "xrtol", "ftarget", "certify", "certify_products", "max_escapes")
-#: What ``method=None`` takes on batches (docs/training.md): no products, no rate to tune.
+#: Those that test the loss over all data, which is not evaluated on batches.
+TESTS = ("gtol", "grtol", "norm", "xrtol", "ftarget", "certify", "certify_products", "max_escapes")
+#: The default method on batches (docs/training.md): no products, no rate to tune.
 ON_BATCHES = "lqn-tr"
-#: A share of the loss by which that of a checkpoint's point may differ when it is resumed:
-#: what float32 sums in another order leave, on another device for one.
+#: Relative change of the loss at a checkpoint's point that is accepted when it is resumed:
+#: float32 sums in another order, as on another device, differ by as much.
 SAME = 1e-3
 
-Metrics = Mapping[str, Callable[[Any, Array], Any]]
 
-
-def check_objective(objective: Any) -> None:
+def check_objective(objective: object) -> None:
     """Raise unless there are a value and a gradient, and say what there is instead."""
     if hasattr(objective, "fun") and hasattr(objective, "grad"):
         return
@@ -85,16 +87,14 @@ def check_objective(objective: Any) -> None:
     )
 
 
-def over(objective: Any, data: Any, name: str, **extra: Any) -> Any:
+def over(
+    objective: ObjectiveLike, data: Sequence[object], name: str, **extra: object
+) -> ObjectiveLike:
     """Return the objective of the same network over other data, which are checked."""
-    if not hasattr(objective, "on"):
-        raise TypeError(
-            f"{name}= needs an objective with on(inputs, targets); a {type(objective).__name__} "
-            "has none."
-        )
+    method = on_of(objective, name)
     number_of_samples(data, name)
-    other = on(objective, data, **extra)
-    # Asked of the new objective, which may have converted what it was given.
+    other = on(method, data, **extra)
+    # The data of the new objective, which may have converted what it was given.
     for here, there in zip(_libraries(objective), _libraries(other), strict=False):
         if here and there and not here & there:
             raise TypeError(
@@ -104,22 +104,23 @@ def over(objective: Any, data: Any, name: str, **extra: Any) -> Any:
     return other
 
 
-def _libraries(objective: Any) -> list[set[str]]:
-    """Return the array libraries of each part of an objective's data, as far as it tells."""
+def _libraries(objective: object) -> list[set[str]]:
+    """Return the array libraries of each part of an objective's data, where they are known."""
     data = data_of(objective)
     return [libraries_in(part) for part in data] if isinstance(data, (tuple, list)) else []
 
 
-def data_of(objective: Any) -> Any:
-    """Return ``(inputs, targets)`` of an objective, None where it does not say."""
+def data_of(objective: object) -> Sequence[object] | None:
+    """Return ``(inputs, targets)`` of an objective, None where they are not known."""
     if hasattr(objective, "data"):
-        return objective.data
+        data: Sequence[object] = objective.data
+        return data
     if hasattr(objective, "inputs") and hasattr(objective, "targets"):
         return objective.inputs, objective.targets
     return None
 
 
-def starting_point(objective: Any, rng: Any) -> Any:
+def starting_point(objective: object, rng: Seed) -> Array:
     """Return the objective's own start."""
     x0 = getattr(objective, "x0", None)
     if x0 is None:
@@ -127,8 +128,8 @@ def starting_point(objective: Any, rng: Any) -> Any:
     return x0(rng=rng) if callable(x0) else x0
 
 
-def method_of(method: Any, start: Array, objective: Any, *, on_batches: bool) -> Method:
-    """Return the row of the table that is meant."""
+def method_of(method: object, start: Array, objective: object, *, on_batches: bool) -> Method:
+    """Return the row of the table that `method` names."""
     method = ON_BATCHES if method is None and on_batches else method
     found = own_method(method, constrained=False)
     if found is None:
@@ -140,7 +141,7 @@ def method_of(method: Any, start: Array, objective: Any, *, on_batches: bool) ->
 
 
 def settings_of(
-    method: Method, given: Any, epochs: int | None, rng: Any, *, on_batches: bool
+    method: Method, given: object, epochs: int | None, rng: Seed, *, on_batches: bool
 ) -> tuple[Method, RunOptions]:
     """Return the method with its options, and those of the run."""
     options = as_options(given)
@@ -152,7 +153,7 @@ def settings_of(
     if epochs is not None:
         check_integer("epochs", epochs)
     if on_batches:
-        for name in JUDGES:
+        for name in TESTS:
             if name in options:
                 raise ValueError(
                     f"options[{name!r}] would judge the run by the loss of one batch: on batches "
@@ -166,33 +167,25 @@ def settings_of(
     return method.with_options(options), RunOptions(**{**collect(RunOptions, options), "rng": rng})
 
 
-def words_of(path: Any, *, on_batches: bool) -> Words:
-    """Return what messages call the options of `minimize`, and how the run goes on."""
-    go_on = ", or go on from here with x0=res.x"
+def words_of(path: PathLike | None, *, on_batches: bool) -> Words:
+    """Return the names of the options in messages, and how to resume."""
+    resume = ", or continue from here with x0=res.x"
     if path is not None:
-        go_on = f"; resume={os.fspath(path)!r} goes on from here"
-    return Words({} if on_batches else {"maxiter": "epochs"}, go_on)
-
-
-def row_settings(method: Method) -> dict[str, str]:
-    """Return the value of every option of a method, in words: a run is gone on with as it was."""
-    return {f"options[{name!r}]": value for name, value in method.described().items()}
+        resume = f"; resume={os.fspath(path)!r} continues from here"
+    return Words({} if on_batches else {"maxiter": "epochs"}, resume)
 
 
 def feed_of(
-    whole: Any,
-    data: Any,
+    whole: ObjectiveLike,
+    data: Sequence[object] | None,
     batch_size: int | None,
     hessian_batch_size: int | None,
     overlap: float,
-    rng: Any,
+    rng: Seed,
 ) -> Feed:
     """Return the batches."""
-    if not hasattr(whole, "take") and not hasattr(whole, "on"):
-        raise TypeError(
-            f"batch_size= needs an objective with on(inputs, targets); a {type(whole).__name__} "
-            "has none."
-        )
+    if not hasattr(whole, "take"):
+        on_of(whole, "batch_size")
     data = data_of(whole) if data is None else data
     if data is None:
         raise ValueError(
@@ -216,34 +209,15 @@ def feed_of(
         seed = int(rng.integers(2**63))
     else:  # not the stream that a start of this seed is drawn from, nor the solver's
         seed = int(np.random.default_rng(rng).spawn(2)[1].integers(2**63))
-    plan = Plan(samples, size, shared, hessian_batch_size, seed)
-    return Feed(whole, None if hasattr(whole, "take") else data, plan)
+    return Feed(whole, data, Plan(samples, size, shared, hessian_batch_size, seed))
 
 
-class Measures:
-    """What is measured at the end of an epoch, ``x -> {name: value}``."""
-
-    def __init__(self, objective: Any, metrics: Metrics, *, validates: bool) -> None:
-        self.objective, self.metrics, self.validates = objective, metrics, validates
-
-    def __call__(self, x: Array) -> dict[str, float]:
-        """Return the validation loss, and each metric."""
-        copy = namespace_of(x).asarray(x, copy=True)
-        figures = {}
-        if self.validates:
-            figures["validation_loss"] = scalars(self.objective.fun(copy))[0]
-        for name, metric in self.metrics.items():
-            value = metric(self.objective, copy)
-            try:
-                figures[name] = float(value)
-            except (TypeError, ValueError):
-                raise TypeError(
-                    f"metrics[{name!r}] returned {value!r}; it must return a number."
-                ) from None
-        return figures
-
-
-def measures_of(whole: Any, validation: Any, metrics: Metrics, patience: int | None) -> Measures:
+def measures_of(
+    whole: ObjectiveLike,
+    validation: Sequence[object] | None,
+    metrics: Metrics,
+    patience: int | None,
+) -> Measures:
     """Return what is measured, over the validation data where there are any."""
     if patience is not None:
         check_integer("patience", patience)
@@ -258,24 +232,23 @@ def measures_of(whole: Any, validation: Any, metrics: Metrics, patience: int | N
             raise ValueError(f"metrics: {name!r} is a column of the history already; rename it.")
         if not callable(metric):
             raise TypeError(f"metrics[{name!r}] is not callable: metric(objective, x) -> float.")
-    there = whole
     if validation is not None:  # dropout off, batch norm by its running statistics
-        there = over(whole, validation, "validation", training=False)
-    return Measures(there, dict(metrics), validates=validation is not None)
+        whole = over(whole, validation, "validation", training=False)
+    return Measures(whole, dict(metrics), validates=validation is not None)
 
 
 def begin(
-    whole: Any,
+    whole: ObjectiveLike,
     start: Array,
     method: Method,
     run: RunOptions,
     feed: Feed | None,
     kept: FitState | None,
-    settings: dict[str, Any],
+    settings: Settings,
     epochs: int | None,
     words: Words,
 ) -> tuple[Solver, FitState]:
-    """Return the solver and the state of a run, new or gone on with."""
+    """Return the solver and the state of a run, new or resumed."""
     place = [0, 0]
     if kept is not None:
         place = kept.at
@@ -285,7 +258,7 @@ def begin(
             run = dataclasses.replace(run, maxiter=epochs - kept.solver.k)
     first = whole if feed is None else feed.batch(*place)
     kind = Objective if feed is None else BatchObjective
-    door = kind(
+    objective = kind(
         first,
         start,
         maxfun=math.inf if run.maxfun is None else float(run.maxfun),
@@ -294,7 +267,7 @@ def begin(
         absolute_step=run.eps,
         words=words,
     )
-    solver = Solver(method, door, run)
+    solver = Solver(method, objective, run)
     if kept is not None:
         _check_same(first, kept.solver.iterate)
         if kept.buffers is not None and hasattr(whole, "load_buffers"):
@@ -302,24 +275,23 @@ def begin(
         state = solver.resume(kept.solver)
         if feed is None and epochs is not None and solver.limits is not None:
             solver.limits = dataclasses.replace(solver.limits, first=0)
-            if state.status is Status.LIMIT:  # to be said of the whole run
+            if state.status is Status.LIMIT:  # its message is to be about the whole run
                 state.status = None
                 solver.check_stop(state)
         return solver, kept
-    state = solver.init()
-    return solver, FitState(
-        solver=state,
-        settings=settings,
-        seed=0 if feed is None else feed.plan.seed,
-        steps=new_columns(STEP_FIELDS),
-        epochs=new_columns((*EPOCH_FIELDS, *settings["metrics"])),
-        passes=1.0 if feed is None else first.size / feed.plan.samples,
-    )
+    metrics = settings["metrics"]
+    assert isinstance(metrics, list)
+    new = FitState(solver.init(), settings, passes=1.0)
+    if feed is not None:
+        new.seed, new.passes = feed.plan.seed, feed.plan.batch(0, 0).size / feed.plan.samples
+    new.steps = {name: [] for name in STEP_FIELDS}
+    new.epochs = {name: [] for name in (*EPOCH_FIELDS, *metrics)}
+    return solver, new
 
 
-def _check_same(objective: Any, point: Iterate) -> None:
+def _check_same(objective: ObjectiveLike, point: Iterate) -> None:
     """Raise when the loss at the point of a checkpoint is no longer what it was."""
-    f = scalars(objective.fun(namespace_of(point.x).asarray(point.x, copy=True)))[0]
+    f = scalars(objective.fun(copy_of(point.x)))[0]
     if abs(f - point.f) <= SAME * max(abs(f), abs(point.f)) or not math.isfinite(point.f):
         return
     raise ValueError(
@@ -328,8 +300,8 @@ def _check_same(objective: Any, point: Iterate) -> None:
     )
 
 
-def result_of(run: Training) -> Any:
-    """Return what `fit` returns."""
+def result_of(run: Training) -> OptimizeResult:
+    """Return the result of a run."""
     state, fit, solver, feed = run.state, run.fit, run.solver, run.feed
     last = state.iterate.x
     point = solver.finish(state) if feed is None else None
@@ -338,33 +310,19 @@ def result_of(run: Training) -> Any:
         x = fit.best_x
         if fit.best_buffers is not None and hasattr(run.objective, "load_buffers"):
             run.objective.load_buffers(fit.best_buffers)
-    if point is None or not _same(point.x, x):
-        point = _evaluate(run, x)
+    if point is None or not bool(namespace_of(x).all(point.x == x)):
+        # After the run, so not counted.
+        f, g = feed.whole(x) if feed else value_and_gradient(run.objective, copy_of(x))
+        point = Iterate(x, f, g, norm(g), *scalars(largest(g)))
     result = wrap(state, point, solver.objective)
     if feed is None:
         attach(result, solver.method, state, point, solver.objective)
     else:
-        state.rng_state = dict(solver.rng.bit_generator.state)
+        state.rng_state = solver.draws.state
     result.history = {name: np.asarray(column) for name, column in fit.steps.items()}
     result.history["epochs"] = {name: np.asarray(column) for name, column in fit.epochs.items()}
-    result.x_last = namespace_of(last).asarray(last, copy=True)
+    result.x_last = copy_of(last)
     result.best_epoch = fit.best_epoch if fit.best_x is not None else fit.epoch
     result.validation_loss = fit.best_loss if fit.best_x is not None else math.nan
     result.passes = fit.passes
     return result
-
-
-def _same(x: Array, y: Array) -> bool:
-    return bool(namespace_of(x).all(x == y))
-
-
-def _evaluate(run: Training, x: Array) -> Iterate:
-    """Return value and gradient over all data at `x`; counted nowhere, the run being over."""
-    if run.feed is not None:
-        f, g = run.feed.whole(x)
-    else:
-        copy = namespace_of(x).asarray(x, copy=True)
-        f, g = scalars(run.objective.fun(copy))[0], run.objective.grad(copy)
-    g = convert_like(g, x, "grad")
-    (gmax,) = scalars(namespace_of(g).max(namespace_of(g).abs(g)))
-    return Iterate(x, f, g, norm(g), gmax)

@@ -1,4 +1,4 @@
-"""Everything that a training run needs to go on, and its file."""
+"""The state of a training run, and its file."""
 
 from __future__ import annotations
 
@@ -6,18 +6,20 @@ import math
 import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 
 from negopt import checkpoint
 from negopt._array import Array, from_host, library_of, namespace_of, to_host
+from negopt._random import Draws
 from negopt._report import FIELDS
 from negopt._resume import adopt
 from negopt._types import State, saved
 from negopt.methods import Method
+from negopt.neural._text import PathLike
 
-__all__ = ["EPOCH_FIELDS", "STEP_FIELDS", "FitState", "load", "new_columns", "save", "where"]
+__all__ = ["EPOCH_FIELDS", "STEP_FIELDS", "FitState", "Settings", "load", "save", "where"]
 
 #: Columns of the history: one row a step ...
 STEP_FIELDS = (*FIELDS, "loss", "epoch", "passes")
@@ -27,96 +29,51 @@ EPOCH_FIELDS = (
     *("nit", "nfev", "njev", "nhev", "passes", "time"),
 )
 
-Columns = dict[str, Any]
+Columns: TypeAlias = dict[str, list[float]]
+Settings: TypeAlias = dict[str, str | bool | list[str]]
 
 
 @saved
 @dataclass(slots=True)
 class FitState:
-    """A training run between two steps: arrays, numbers and strings.
-
-    Attributes
-    ----------
-    solver : State
-    settings : dict
-        What a run that goes on must have in common with this one.
-    seed : int
-        Of the order of the samples.
-    epoch, batch : int
-        Epochs completed, and batches of the present one.
-    at : list of int
-        Epoch and batch whose loss the value and gradient of ``solver.iterate`` are.
-    steps, epochs : dict of lists
-        The history.
-    best_x : array, shape (n,), or None
-        Parameters of the lowest validation loss.
-    best_loss : float
-    best_buffers : dict or None
-        Buffers that it was measured with.
-    best_epoch, waited : int
-        Epoch of that, from 1, and epochs that have passed since.
-    loss, weight : float
-        Sums over the batches of the present epoch.
-    gradient : float
-        The same of the gradient's norm.
-    accepted, hopeful : int
-        Steps of the present epoch that were accepted, and those after which the method could
-        go on from where it was.
-    passes : float
-        Gradients per sample so far, a Hessian product counted as two.
-    buffers : dict or None
-        Buffers of the network, where its objective hands them out.
-    """
+    """A training run between two steps: arrays, numbers and strings."""
 
     solver: State
-    settings: dict[str, Any]
-    seed: int = 0
-    epoch: int = 0
-    batch: int = 0
+    settings: Settings  #: what a resumed run must have in common with this one
+    seed: int = 0  #: of the order of the samples
+    epoch: int = 0  #: epochs completed
+    batch: int = 0  #: batches of the present epoch completed
+    #: Epoch and batch whose loss the value and gradient of ``solver.iterate`` are.
     at: list[int] = field(default_factory=lambda: [0, 0])
-    steps: Columns = field(default_factory=dict)
-    epochs: Columns = field(default_factory=dict)
-    best_x: Array | None = None
+    steps: Columns = field(default_factory=dict)  #: the history, a row for each step
+    epochs: Columns = field(default_factory=dict)  #: the history, a row for each epoch
+    best_x: Array | None = None  #: parameters of the lowest validation loss
     best_loss: float = math.inf
-    best_buffers: dict[str, Any] | None = None
-    best_epoch: int = 0
-    waited: int = 0
-    loss: float = 0.0
-    gradient: float = 0.0
+    best_buffers: dict[str, Array] | None = None  #: buffers that it was measured with
+    best_epoch: int = 0  #: its epoch, from 1
+    waited: int = 0  #: epochs since then
+    loss: float = 0.0  #: sum over the batches of the present epoch
+    gradient: float = 0.0  #: the same of the gradient's norm
     weight: float = 0.0
-    accepted: int = 0
-    hopeful: int = 0
-    passes: float = 0.0
-    buffers: dict[str, Any] | None = None
+    accepted: int = 0  #: accepted steps of the present epoch
+    viable: int = 0  #: its steps after which the method could continue from where it was
+    passes: float = 0.0  #: gradients per sample so far, a Hessian product counted as two
+    buffers: dict[str, Array] | None = None  #: those of the network, where it has any
 
 
-def new_columns(names: tuple[str, ...]) -> Columns:
-    """Return empty columns."""
-    return {name: [] for name in names}
-
-
-def save(path: str | os.PathLike[str], state: FitState, rng: np.random.Generator) -> None:
+def save(path: PathLike, state: FitState, draws: Draws) -> None:
     """Write the run to `path`, whole or not at all; see `negopt.checkpoint.save`."""
-    state.solver.rng_state = dict(rng.bit_generator.state)
+    state.solver.rng_state = draws.state
     # As arrays: numbers in a JSON text would be slow to write once there are many.
     checkpoint.write(path, replace(state, steps=_packed(state.steps), epochs=_packed(state.epochs)))
 
 
-def _packed(table: Columns) -> Columns:
+def _packed(table: Columns) -> dict[str, Array]:
     return {name: np.asarray(column, dtype=np.float64) for name, column in table.items()}
 
 
-def load(
-    path: str | os.PathLike[str], method: Method, start: Array, settings: dict[str, Any]
-) -> FitState:
-    """Read a run back, in the library of `start`.
-
-    Raises
-    ------
-    ValueError
-        When the file is not that of a training run, is damaged, or is of a run with other
-        settings.
-    """
+def load(path: PathLike, method: Method, start: Array, settings: Settings) -> FitState:
+    """Read a run back, in the library of `start`; raise where its settings are others."""
     state: FitState = checkpoint.read(path, FitState, "a training run")
     name = os.fspath(path)
     then = state.settings
@@ -129,15 +86,15 @@ def load(
         different = different[:1]
     if different:
         raise ValueError(
-            f"{name!r} is the checkpoint of another run: {'; '.join(different)}. Go on with what "
-            "it was begun with, or begin anew with another checkpoint."
+            f"{name!r} is the checkpoint of another run: {'; '.join(different)}. Resume with the "
+            "settings that it was begun with, or begin anew with another checkpoint."
         )
     state.solver = adopt(state.solver, method.name, start, (method.curvature, method.globalize))
     if state.best_x is not None:
         state.best_x = _like(state.best_x, start)
     for table in (state.steps, state.epochs):
         for key, column in table.items():
-            table[key] = column.tolist()
+            table[key] = np.asarray(column).tolist()
     return state
 
 
@@ -148,39 +105,36 @@ def _like(x: Array, start: Array) -> Array:
     return from_host(to_host(x), start)
 
 
-def where(checkpoint_path: Any, resume: Any) -> tuple[Any, Any]:
-    """Return the file to write and the file to go on from, each None where there is none.
+def where(
+    checkpoint_path: PathLike | None, resume: PathLike | bool | None
+) -> tuple[PathLike | None, PathLike | None]:
+    """Return the file to write and the file to resume from, each None where there is none.
 
-    Raises
-    ------
-    ValueError
-        When a file would be overwritten by chance, or resuming makes no sense.
+    No file is overwritten by chance.
     """
-    own = resume not in (None, True, False)
-    if own and not Path(resume).exists():
-        raise FileNotFoundError(f"resume={os.fspath(resume)!r}: there is no such file.")
+    own = None if resume is None or isinstance(resume, bool) else resume
+    if own is not None and not Path(own).exists():
+        raise FileNotFoundError(f"resume={os.fspath(own)!r}: there is no such file.")
     if checkpoint_path is None:
-        if own:
-            return resume, resume
-        if resume:
-            raise ValueError("resume=True goes on from checkpoint=, which is not given.")
-        return None, None
+        if resume is True:
+            raise ValueError("resume=True continues from checkpoint=, which is not given.")
+        return own, own
     path = Path(checkpoint_path)
     if not path.parent.is_dir():
         raise ValueError(f"checkpoint={os.fspath(path)!r}: the folder does not exist.")
-    if own:
-        if path.exists() and not path.samefile(resume):
+    if own is not None:
+        if path.exists() and not path.samefile(own):
             raise ValueError(
                 f"checkpoint={os.fspath(path)!r} exists already, and is not the file that the run "
-                f"goes on from, resume={os.fspath(resume)!r}: resume=True goes on from the former; "
+                f"continues, resume={os.fspath(own)!r}: resume=True continues the former; "
                 "else give another name, or remove it."
             )
-        return checkpoint_path, resume
+        return checkpoint_path, own
     if not path.exists() or resume is False:
         return checkpoint_path, None
     if resume is None:
         raise ValueError(
-            f"checkpoint={os.fspath(path)!r} exists already: resume=True goes on from it, "
+            f"checkpoint={os.fspath(path)!r} exists already: resume=True continues from it, "
             "resume=False overwrites it."
         )
     return checkpoint_path, checkpoint_path

@@ -8,17 +8,19 @@ import math
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, NoReturn
+from typing import IO, NoReturn, TypeAlias
 
-__all__ = ["bad_line", "content_lines", "finite_number"]
+__all__ = ["PathLike", "bad_line", "content_lines", "finite_number"]
+
+PathLike: TypeAlias = "str | os.PathLike[str]"
 
 
-def bad_line(path: str | os.PathLike[str], line: int, problem: str) -> NoReturn:
+def bad_line(path: PathLike, line: int, problem: str) -> NoReturn:
     """Raise the ``ValueError`` of a bad line."""
     raise ValueError(f"{Path(path).name}, line {line}: {problem}")
 
 
-def _open(path: str | os.PathLike[str]) -> IO[str]:
+def _open(path: PathLike) -> IO[str]:
     """Open a text file, unpacking .xz, .gz and .bz2 by their first bytes."""
     with Path(path).open("rb") as file:
         head = file.read(6)
@@ -29,19 +31,12 @@ def _open(path: str | os.PathLike[str]) -> IO[str]:
         opener = importlib.import_module("gzip").open
     elif head[:3] == b"BZh":
         opener = importlib.import_module("bz2").open
-    # N.B. bytes that are not UTF-8 become a replacement sign, so that they are
-    # reported where they stand and not as a codec error without a line.
+    # Bytes that are not UTF-8 become a replacement sign, which is reported with its line.
     return opener(path, "rt", encoding="utf-8-sig", errors="replace")
 
 
-def content_lines(path: str | os.PathLike[str]) -> Iterator[tuple[int, str]]:
-    """Yield ``(line number from 1, text)`` without comments after ``#`` and blank lines.
-
-    Raises
-    ------
-    ValueError
-        When a compressed file is cut off or damaged.
-    """
+def content_lines(path: PathLike) -> Iterator[tuple[int, str]]:
+    """Yield ``(line number from 1, text)`` without comments after ``#`` and blank lines."""
     import lzma
     import zlib
 

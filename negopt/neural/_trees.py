@@ -5,23 +5,21 @@ from __future__ import annotations
 import math
 import zlib
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import numpy as np
 
 from negopt._array import Array, adopt, device_of, is_array, library_of, namespace_of, to_host
-from negopt.neural._cache import take_rows
+from negopt.neural._cache import Indices, take_rows
 
 __all__ = ["fingerprint", "libraries_in", "number_of_samples", "rows_of", "type_of"]
 
-Indices = np.ndarray[Any, np.dtype[np.int64]]
 #: Entries of which a weighted copy is held at a time.
 BLOCK = 2**20
 #: Integers as wide as the entries of an array: what its bits are read as.
 WORDS = {1: "uint8", 2: "int16", 4: "int32", 8: "int64"}
 
 
-def _leaves(tree: Any) -> Iterator[Any]:
+def _leaves(tree: object) -> Iterator[Array]:
     if isinstance(tree, Mapping):
         tree = list(tree.values())
     if isinstance(tree, (list, tuple)):
@@ -31,17 +29,17 @@ def _leaves(tree: Any) -> Iterator[Any]:
         yield tree
 
 
-def _belongs_to_all(leaf: Any) -> bool:
+def _belongs_to_all(leaf: Array) -> bool:
     """Tell whether a leaf is the same for all samples: a number, or a random key of JAX."""
     return isinstance(leaf, (bool, int, float)) or (is_array(leaf) and leaf.ndim == 0)
 
 
-def rows_of(tree: Any, rows: Indices) -> Any:
+def rows_of(tree: object, rows: Indices) -> object:
     """Return the rows of every array; a mapping becomes a dict, and what has no rows stays."""
     if isinstance(tree, Mapping):
         return {key: rows_of(value, rows) for key, value in tree.items()}
     if isinstance(tree, (list, tuple)):
-        values = [rows_of(value, rows) for value in tree]
+        values: list[Array] = [rows_of(value, rows) for value in tree]
         return type(tree)(*values) if hasattr(tree, "_fields") else type(tree)(values)
     return tree if tree is None or _belongs_to_all(tree) else take_rows(tree, rows)
 
@@ -51,21 +49,15 @@ def type_of(x: Array) -> str:
     return str(x.dtype).rpartition(".")[2]
 
 
-def libraries_in(tree: Any) -> set[str]:
+def libraries_in(tree: object) -> set[str]:
     """Return the names of the array libraries of all arrays."""
     return {library_of(leaf) for leaf in _leaves(tree) if is_array(leaf)}
 
 
-def number_of_samples(data: Any, name: str) -> int:
+def number_of_samples(data: object, name: str) -> int:
     """Check data and return the number of samples.
 
-    Raises
-    ------
-    TypeError
-        When `data` is not a pair of arrays, or of tuples, lists or mappings of arrays.
-    ValueError
-        When they have different numbers of samples, or none, or inputs are nan.  (Infinite
-        ones mask attention; of targets, and of which of them are missing, the loss knows.)
+    Inputs must not be nan; infinite ones mask attention, and of targets the loss decides.
     """
     if not isinstance(data, (tuple, list)) or not data:
         raise TypeError(f"{name} is a {type(data).__name__}; pass the pair (inputs, targets).")
@@ -75,7 +67,7 @@ def number_of_samples(data: Any, name: str) -> int:
         counted = [leaf for leaf in leaves if not _belongs_to_all(leaf)]
         odd = [leaf for leaf in counted if not is_array(leaf)]
         if isinstance(part, (tuple, list)) and not counted:
-            odd = leaves  # N.B. a list of numbers is no constant: it is targets, not yet an array
+            odd = leaves  # a list of numbers is targets that are not yet an array
         if odd:
             raise TypeError(
                 f"{name} holds a {type(odd[0]).__name__}; inputs and targets are arrays (or "
@@ -101,7 +93,7 @@ def number_of_samples(data: Any, name: str) -> int:
 # --- the same data as before? ----------------------------------------------------------------
 
 
-def fingerprint(tree: Any) -> str:
+def fingerprint(tree: Array) -> str:
     """Return shapes, types and checksums of all arrays in words, the same in every library."""
     if isinstance(tree, Mapping):
         return f"{{{', '.join(f'{k}: {fingerprint(tree[k])}' for k in sorted(tree, key=str))}}}"
@@ -117,14 +109,14 @@ def fingerprint(tree: Any) -> str:
         return type(tree).__name__
     shape = " x ".join(map(str, tree.shape)) or "one"
     kind = type_of(tree)
-    if kind.startswith("key<"):  # JAX shows its random keys and hands out no bits of them
+    if kind.startswith("key<"):  # JAX prints its random keys but does not give their bits
         return f"{shape} {kind} {zlib.crc32(repr(tree).encode()):08x}"
     if namespace_of(tree).isdtype(tree.dtype, ("bool", "numeric")):
         return f"{shape} {kind} {_checksum(tree):08x}"
     return f"{shape} {kind}"
 
 
-def _dense_parts(x: Any) -> tuple[Any, ...] | None:
+def _dense_parts(x: Array) -> tuple[Array, ...] | None:
     """Return the arrays that a sparse one of SciPy or torch consists of, None for all others."""
     layout = str(getattr(x, "layout", ""))
     if layout == "torch.sparse_coo":
@@ -140,10 +132,8 @@ def _dense_parts(x: Any) -> tuple[Any, ...] | None:
 def _checksum(x: Array) -> int:
     """Return a number that changes with any entry, and where entries change places.
 
-    It is made of sums over the rows and the columns of a square that the entries are laid out
-    in, those over columns with a weight for each row: no more than these leave the device.
-    Bits are summed, as integers: the order in which a device does so, and so the device, does
-    not matter.
+    The entries are laid out in a square; its row sums and weighted column sums alone leave the
+    device.  Bits are summed, as integers: the order of the sums does not matter.
     """
     if library_of(x) == "jax.numpy":  # without 64 bits it cannot sum
         x = adopt(x)
@@ -157,7 +147,7 @@ def _checksum(x: Array) -> int:
         x = x.view(getattr(xp, WORDS[width]))
         if int(x.__dlpack_device__()[0]) == 1:  # the host: NumPy is the fastest, on shared memory
             x = np.asarray(x)
-    else:  # the standard itself knows no bits
+    else:  # the array API standard has no views of bits
         x = to_host(x).view(np.int64)
     xp = namespace_of(x)
     flat = xp.reshape(x, (-1,))
@@ -171,7 +161,7 @@ def _checksum(x: Array) -> int:
         some = slice(start, start + step)
         sums.append(xp.sum(square[some, :] * weights[some, None], axis=0, dtype=xp.int64))
     both = xp.concat(sums)
-    # N.B. float64, in which numbers come to the host, holds integers up to 2^53: in two halves.
+    # In two halves: numbers come to the host as float64, which holds integers up to 2^53.
     halves = xp.stack([both // 2**32, both % 2**32])
     return zlib.crc32(to_host(halves).tobytes())
 

@@ -32,27 +32,14 @@ def softplus(z: Array) -> Array:
 
 
 def log_sum_exp(z: Array) -> tuple[Array, Array]:
-    """Return ``log(sum(exp(z)))`` and ``softmax(z)`` along the rows of `z`.
+    """Return ``log(sum(exp(z)))``, shape (N, 1), and ``softmax(z)`` along the rows of `z`.
 
-    Parameters
-    ----------
-    z : array, shape (N, K)
-
-    Returns
-    -------
-    log_sum : array, shape (N, 1)
-    probabilities : array, shape (N, K)
-
-    Notes
-    -----
-    The largest entry of each row is taken out first, so no exponential overflows
-    and at least one term of the sum is 1 [1]_.
+    The largest entry of each row is subtracted first, so that no exponential overflows.
 
     References
     ----------
-    .. [1] P. Blanchard, D. J. Higham and N. J. Higham, "Accurately computing the
-       log-sum-exp and softmax functions", IMA J. Numer. Anal. 41 (2021) 2311-2330.
-       https://doi.org/10.1093/imanum/draa038
+    Blanchard, Higham and Higham (2021), Accurately computing the log-sum-exp and softmax
+    functions, IMA J. Numer. Anal. 41, 2311-2330, doi:10.1093/imanum/draa038.
     """
     xp = namespace_of(z)
     largest = xp.max(z, axis=1, keepdims=True)
@@ -63,18 +50,12 @@ def log_sum_exp(z: Array) -> tuple[Array, Array]:
 
 @dataclass(frozen=True)
 class Activation:
-    """An activation ``a = phi(z)`` with ``phi'`` and ``phi''`` as functions of ``a``.
+    """An activation ``a = phi(z)`` with ``phi'`` and ``phi''`` as functions of ``a``."""
 
-    Attributes
-    ----------
-    value : callable ``(z) -> a``
-    slope : callable ``(a) -> phi'(z)``
-    bend : callable ``(a, slope) -> phi''(z)``, or None where it is zero
-    """
-
-    value: Callable[[Array], Array]
-    slope: Callable[[Array], Array]
-    bend: Callable[[Array, Array], Array] | None
+    value: Callable[[Array], Array]  #: ``z -> a``
+    slope: Callable[[Array], Array]  #: ``a -> phi'(z)``
+    #: ``(a, slope) -> phi''(z)``; None where it is zero.
+    second: Callable[[Array, Array], Array] | None
 
 
 def _tanh(z: Array) -> Array:
@@ -83,9 +64,7 @@ def _tanh(z: Array) -> Array:
 
 def _relu(z: Array) -> Array:
     xp = namespace_of(z)
-    # N.B. not maximum(z, 0): the standard has no maximum of an array and a number
-    # before 2024, and this keeps NaN as NaN.
-    return xp.where(z < 0, xp.zeros_like(z), z)
+    return xp.where(z < 0, xp.zeros_like(z), z)  # keeps NaN as NaN
 
 
 def _step(a: Array) -> Array:

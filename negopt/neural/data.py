@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
 from array import array
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from negopt.neural._text import bad_line, content_lines, finite_number
+from negopt.diagnostics.products import FloatArray
+from negopt.neural._text import PathLike, bad_line, content_lines, finite_number
 
 __all__ = ["Dataset", "load_ionosphere", "read_csv", "read_libsvm", "read_table"]
-
-PathLike: TypeAlias = "str | os.PathLike[str]"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,8 +38,8 @@ class Dataset:
         From the header of a delimited file; empty when there is none.
     """
 
-    X: np.ndarray[Any, np.dtype[np.float64]]
-    y: np.ndarray[Any, Any]
+    X: FloatArray
+    y: npt.NDArray[np.float64 | np.str_]
     name: str = ""
     feature_names: tuple[str, ...] = ()
 
@@ -55,10 +54,9 @@ def read_libsvm(path: PathLike, n_features: int | None = None) -> Dataset:
     Parameters
     ----------
     path : path
-        A text file, plain or packed as .xz, .gz or .bz2 (told by its content).
+        A text file, plain or packed as .xz, .gz or .bz2 (detected by its content).
     n_features : int, optional
-        Number of columns.  By default the largest index in the file; give it when
-        the file belongs to a family with more features than it shows.
+        Number of columns.  By default the largest index in the file.
 
     Returns
     -------
@@ -68,10 +66,9 @@ def read_libsvm(path: PathLike, n_features: int | None = None) -> Dataset:
     Raises
     ------
     ValueError
-        For a line that does not fit, with file name and line number: a label or
-        value that is not a finite number, an index below 1, not rising along the
-        line, or above `n_features` with a value other than 0.  Also for a file
-        without samples.
+        For a line that does not fit, with file name and line number: a label or value that is
+        not a finite number, an index below 1, not rising along the line, or above `n_features`
+        with a value other than 0; for a file without samples.
 
     Notes
     -----
@@ -79,9 +76,8 @@ def read_libsvm(path: PathLike, n_features: int | None = None) -> Dataset:
 
     References
     ----------
-    .. [1] C.-C. Chang and C.-J. Lin, "LIBSVM: a library for support vector machines",
-       ACM Trans. Intell. Syst. Technol. 2:27 (2011).
-       https://doi.org/10.1145/1961189.1961199
+    .. [1] Chang and Lin (2011), LIBSVM: a library for support vector machines, ACM Trans.
+       Intell. Syst. Technol. 2:27, doi:10.1145/1961189.1961199.
     """
     limit = n_features if n_features is not None else np.iinfo(np.int64).max
     if limit < 1:
@@ -138,7 +134,7 @@ def read_csv(
     Parameters
     ----------
     path : path
-        A text file, plain or packed as .xz, .gz or .bz2 (told by its content).
+        A text file, plain or packed as .xz, .gz or .bz2 (detected by its content).
     target : int, str or sequence of these, default -1
         The column of `y`, by position (negative from the end) or by its name in the
         header; several columns give `y` of shape (N, k).  All others are features.
@@ -157,9 +153,8 @@ def read_csv(
     Raises
     ------
     ValueError
-        For a line with another number of fields or a field that is not a finite
-        number (empty fields, ``?`` and ``NA`` too), with file name and line number;
-        for a target that does not exist; for a file without samples.
+        For a line with another number of fields or a field that is not a finite number, with
+        file name and line number; for a target that does not exist; for a file without samples.
     """
     lines = content_lines(path)
     first = next(lines, None)
@@ -176,8 +171,7 @@ def read_csv(
     features = [i for i in range(len(names)) if i not in targets]
     X = array("d")
     y: list[list[_Field]] = [[] for _ in targets]
-    body: Iterable[tuple[int, str]] = lines if header else _chain(first, lines)
-    for line, text in body:
+    for line, text in lines if header else chain([first], lines):
         fields = split(text)
         if len(fields) != len(names):
             bad_line(path, line, f"{len(fields)} fields; the first line has {len(names)}.")
@@ -205,11 +199,6 @@ def read_csv(
 _Field: TypeAlias = tuple[int, str]
 
 
-def _chain(first: tuple[int, str], rest: Iterator[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    yield first
-    yield from rest
-
-
 def _splitter(delimiter: str) -> Callable[[str], list[str]]:
     if delimiter.isspace() and delimiter != "\t":
         return str.split
@@ -222,10 +211,7 @@ def _splitter(delimiter: str) -> Callable[[str], list[str]]:
 
 
 def _positions(
-    path: PathLike,
-    target: int | str | Sequence[int | str],
-    names: list[str] | None,
-    count: int,
+    path: PathLike, target: int | str | Sequence[int | str], names: list[str] | None, count: int
 ) -> list[int]:
     """Return the positions of the target columns."""
     wanted = [target] if isinstance(target, (int, str)) else list(target)
@@ -245,7 +231,7 @@ def _positions(
     return positions
 
 
-def _target_column(path: PathLike, fields: list[_Field]) -> np.ndarray[Any, Any]:
+def _target_column(path: PathLike, fields: list[_Field]) -> npt.NDArray[np.float64 | np.str_]:
     values = [finite_number(text) for _, text in fields]
     if all(value is None for value in values) and all(text for _, text in fields):
         return np.asarray([text for _, text in fields])
@@ -262,7 +248,7 @@ def read_table(
     n_features: int | None = None,
     target: int | str | Sequence[int | str] = -1,
 ) -> Dataset:
-    """Read a data file whose format is told by its content.
+    """Read a data file whose format is detected from its content.
 
     Parameters
     ----------
@@ -271,15 +257,8 @@ def read_table(
     format : {"libsvm", "csv"}, optional
         By default ``"libsvm"`` when one of the first 100 lines reads
         ``label index:value ...``, else ``"csv"`` (white space too).
-    n_features : int, optional
-        For :func:`read_libsvm`.
-    target : int, str or sequence of these, default -1
-        For :func:`read_csv`.
-
-    Raises
-    ------
-    ValueError
-        For an unknown `format`, and as the readers do.
+    n_features, target : optional
+        For :func:`read_libsvm` and for :func:`read_csv`.
     """
     kind = format
     if kind is None:
@@ -305,8 +284,8 @@ def load_ionosphere() -> Dataset:
 
     References
     ----------
-    .. [1] V. Sigillito, S. Wing, L. Hutton and K. Baker, "Ionosphere", UCI Machine
-       Learning Repository (1989). https://doi.org/10.24432/C5W01B
+    .. [1] Sigillito, Wing, Hutton and Baker (1989), Ionosphere, UCI Machine Learning
+       Repository, doi:10.24432/C5W01B.
     """
     from importlib import resources  # it is slow to import, and only needed here
 

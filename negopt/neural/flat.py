@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Generic, TypeVar, cast
 
 from negopt._array import Array, device_of, is_array, library_of, namespace_of
 
-__all__ = ["Layout", "Tree", "flatten", "layout_of_shapes"]
+__all__ = ["Layout", "flatten", "layout_of_shapes"]
 
-#: Nested dicts, lists, tuples and named tuples with arrays as leaves.
-Tree = Any
+#: A tree: nested dicts, lists, tuples and named tuples with arrays as leaves.
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,11 @@ class _Node:
     """One container of a tree: its type, its keys, its children (None is a leaf)."""
 
     kind: type
-    keys: tuple[Any, ...]
+    keys: tuple[object, ...]
     children: tuple[_Node | None, ...]
 
 
-def _join(path: str, key: Any) -> str:
+def _join(path: str, key: object) -> str:
     return f"{path}.{key}" if path else str(key)
 
 
@@ -33,71 +33,63 @@ def _called(path: str) -> str:
     return f"leaf {path!r}" if path else "the tree"
 
 
-def _keys_of(tree: Tree) -> tuple[Any, ...] | None:
-    """Return the keys of a container, or None when `tree` is not a container."""
+def _items(tree: object) -> dict[object, object] | None:
+    """Return the children of a container by their keys, or None for a leaf."""
     if isinstance(tree, Mapping):
-        return tuple(tree)
+        return dict(tree)
     if isinstance(tree, (list, tuple)):
-        return tuple(getattr(tree, "_fields", range(len(tree))))
+        return dict(zip(getattr(tree, "_fields", range(len(tree))), tree, strict=True))
     return None
 
 
-def _children(tree: Tree, keys: tuple[Any, ...]) -> list[Tree]:
-    return [tree[key] for key in keys] if isinstance(tree, Mapping) else list(tree)
-
-
-def _structure(tree: Tree, path: str, leaves: list[tuple[str, Array]]) -> _Node | None:
-    """Append the (name, array) leaves of `tree` to `leaves` and return its structure."""
-    keys = _keys_of(tree)
-    if keys is None:
+def _structure(tree: object, path: str, leaves: dict[str, Array]) -> _Node | None:
+    """Add the leaves of `tree` to `leaves` and return its structure."""
+    items = _items(tree)
+    if items is None:
         if not is_array(tree):
             raise TypeError(
                 f"{_called(path)} is of type {type(tree).__name__}; every leaf must be an array "
                 "(for a number, pass a zero-dimensional array)."
             )
-        leaves.append((path, tree))
+        if path in leaves:
+            raise ValueError(f"two leaves are both called {path!r}; rename one of the keys.")
+        leaves[path] = tree
         return None
     kind = dict if isinstance(tree, Mapping) else type(tree)
-    children = _children(tree, keys)
-    return _Node(
-        kind,
-        keys,
-        tuple(_structure(c, _join(path, k), leaves) for k, c in zip(keys, children, strict=True)),
-    )
+    children = tuple(_structure(c, _join(path, k), leaves) for k, c in items.items())
+    return _Node(kind, tuple(items), children)
 
 
-def _matching_leaves(node: _Node | None, tree: Tree, path: str, what: str) -> Iterator[Array]:
+def _matching_leaves(node: _Node | None, tree: object, path: str, what: str) -> Iterator[Array]:
     """Yield the leaves of `tree` in the order of the structure `node`."""
     if node is None:
         yield tree
         return
-    keys = _keys_of(tree)
+    items = _items(tree)
     where = f"{what} at {path!r}" if path else what
-    if keys is None or issubclass(node.kind, dict) != isinstance(tree, Mapping):
+    if items is None or issubclass(node.kind, dict) != isinstance(tree, Mapping):
         raise ValueError(f"{where} is a {type(tree).__name__}; expected a {node.kind.__name__}.")
-    if set(keys) != set(node.keys):
-        missing = [k for k in node.keys if k not in keys]
-        extra = [k for k in keys if k not in node.keys]
+    if items.keys() != set(node.keys):
+        missing = [k for k in node.keys if k not in items]
+        extra = [k for k in items if k not in node.keys]
         raise ValueError(
             f"{where} has other keys than the layout: missing {missing}, not known {extra}."
         )
-    for key, child, value in zip(node.keys, node.children, _children(tree, node.keys), strict=True):
-        yield from _matching_leaves(child, value, _join(path, key), what)
+    for key, child in zip(node.keys, node.children, strict=True):
+        yield from _matching_leaves(child, items[key], _join(path, key), what)
 
 
-def _build(node: _Node | None, leaves: Iterator[Array]) -> Tree:
+def _build(node: _Node | None, leaves: Iterator[Array]) -> object:
     if node is None:
         return next(leaves)
     values = [_build(child, leaves) for child in node.children]
     if node.kind is dict:
         return dict(zip(node.keys, values, strict=True))
-    if hasattr(node.kind, "_fields"):
-        return node.kind(*values)
-    return node.kind(values)
+    return node.kind(*values) if hasattr(node.kind, "_fields") else node.kind(values)
 
 
 @dataclass(frozen=True)
-class Layout:
+class Layout(Generic[T]):
     """Where every leaf of a tree of arrays lies in one flat vector.
 
     Made by :func:`flatten`; the attributes are read-only.
@@ -128,10 +120,10 @@ class Layout:
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
     offsets: tuple[int, ...]
-    treedef: Any = field(repr=False)
+    treedef: _Node | None = field(repr=False)
     library: str | None = None
-    dtype: Any = None
-    device: Any = None
+    dtype: object = None
+    device: object = None
 
     @property
     def size(self) -> int:
@@ -146,39 +138,19 @@ class Layout:
         }
 
     def slice(self, name: str) -> slice:
-        """Return the slice of the flat vector that holds the leaf `name`.
-
-        Raises
-        ------
-        KeyError
-            When there is no such leaf; the message lists the names.
-        """
+        """Return the slice of the flat vector that holds the leaf `name`."""
         try:
             return self._slices[name]
         except KeyError:
             raise KeyError(f"no leaf {name!r}; the leaves are {list(self.names)}") from None
 
-    def unflatten(self, vector: Array) -> Tree:
-        """Return the tree whose leaves are views into `vector`.
-
-        Nothing is copied: writing into a leaf writes into the vector, and the other
-        way round.
+    def unflatten(self, vector: Array) -> T:
+        """Return the tree whose leaves are views into `vector`: nothing is copied.
 
         Parameters
         ----------
         vector : array, shape (size,)
-            Of any supported library and floating-point type.
-
-        Returns
-        -------
-        tree
-            The nesting that :func:`flatten` was given; leaves have library, device
-            and type of `vector`.
-
-        Raises
-        ------
-        ValueError
-            When `vector` does not have shape ``(size,)``.
+            Of any supported library and floating-point type, those of the leaves.
         """
         xp = namespace_of(vector)
         if tuple(vector.shape) != (self.size,):
@@ -189,9 +161,9 @@ class Layout:
             xp.reshape(vector[part], shape)
             for part, shape in zip(self._slices.values(), self.shapes, strict=True)
         )
-        return _build(self.treedef, leaves)
+        return cast("T", _build(self.treedef, leaves))
 
-    def flatten(self, tree: Tree, *, what: str = "tree") -> Array:
+    def flatten(self, tree: T, *, what: str = "tree") -> Array:
         """Return the leaves of `tree` as one new vector, in the order of this layout.
 
         Parameters
@@ -200,21 +172,13 @@ class Layout:
             Must have the structure and the shapes of this layout (dicts in any
             order) and its library, type and device.
         what : str, default "tree"
-            How messages call the argument.
+            The name of the argument in messages.
 
         Returns
         -------
         array, shape (size,)
             Always a copy.  Of torch tensors that record gradients, the vector
             records them too.
-
-        Raises
-        ------
-        ValueError
-            When structure, shape, type or device do not fit; the message names the
-            leaf.
-        TypeError
-            When a leaf is not an array or belongs to another library.
         """
         leaves = list(_matching_leaves(self.treedef, tree, "", what))
         library, dtype, device = self.library, self.dtype, self.device
@@ -230,7 +194,9 @@ class Layout:
         return _concat(leaves)
 
 
-def _check_kind(called: str, leaf: Array, library: str, dtype: Any, device: Any) -> None:
+def _check_kind(
+    called: str, leaf: Array, library: str | None, dtype: object, device: object
+) -> None:
     """Raise when `leaf` differs from the other leaves in library, type or device."""
     if library_of(leaf) != library:
         raise TypeError(
@@ -253,29 +219,26 @@ def _concat(leaves: list[Array]) -> Array:
     return xp.concat([xp.reshape(leaf, (-1,)) for leaf in leaves])
 
 
-def _layout_of(leaves: list[tuple[str, Array]], treedef: _Node | None, **kind: Any) -> Layout:
+def _layout_of(tree: T) -> tuple[dict[str, Array], Layout[T]]:
+    """Return the leaves of `tree` and a layout without library, type and device."""
+    leaves: dict[str, Array] = {}
+    treedef = _structure(tree, "", leaves)
     if not leaves:
         raise ValueError("the tree has no leaves; pass at least one array.")
-    names = tuple(name for name, _ in leaves)
-    if len(set(names)) < len(names):
-        twice = next(name for i, name in enumerate(names) if name in names[:i])
-        raise ValueError(f"two leaves are both called {twice!r}; rename one of the keys.")
-    shapes = tuple(tuple(int(d) for d in leaf.shape) for _, leaf in leaves)
+    shapes = tuple(tuple(int(d) for d in leaf.shape) for leaf in leaves.values())
     offsets, start = [], 0
     for shape in shapes:
         offsets.append(start)
         start += math.prod(shape)
-    return Layout(names, shapes, tuple(offsets), treedef, **kind)
+    return leaves, Layout(tuple(leaves), shapes, tuple(offsets), treedef)
 
 
-def layout_of_shapes(tree: Tree) -> Layout:
+def layout_of_shapes(tree: T) -> Layout[T]:
     """Return the layout of a tree of placeholder arrays, for any library and type."""
-    leaves: list[tuple[str, Array]] = []
-    treedef = _structure(tree, "", leaves)
-    return _layout_of(leaves, treedef)
+    return _layout_of(tree)[1]
 
 
-def flatten(tree: Tree) -> tuple[Array, Layout]:
+def flatten(tree: T) -> tuple[Array, Layout[T]]:
     """Copy a tree of arrays into one vector and say where everything lies.
 
     Parameters
@@ -287,7 +250,7 @@ def flatten(tree: Tree) -> tuple[Array, Layout]:
     Returns
     -------
     vector : array, shape (n,)
-        A fresh vector of the leaves' library, type and device.
+        A new vector of the leaves' library, type and device.
     layout : Layout
         Turns vectors back into trees (of views) and trees into vectors.
 
@@ -309,17 +272,15 @@ def flatten(tree: Tree) -> tuple[Array, Layout]:
     >>> layout.unflatten(vector)["weight"].shape
     (2, 3)
     """
-    leaves: list[tuple[str, Array]] = []
-    treedef = _structure(tree, "", leaves)
-    layout = _layout_of(leaves, treedef)
-    first = leaves[0][1]
-    kind = {"library": library_of(first), "dtype": first.dtype, "device": device_of(first)}
-    if not namespace_of(first).isdtype(first.dtype, "real floating"):
+    leaves, layout = _layout_of(tree)
+    first = next(iter(leaves.values()))
+    library, dtype, device = library_of(first), first.dtype, device_of(first)
+    if not namespace_of(first).isdtype(dtype, "real floating"):
         raise ValueError(
-            f"{_called(leaves[0][0])} has type {first.dtype}; parameters must be real "
+            f"{_called(layout.names[0])} has type {dtype}; parameters must be real "
             "floating point (float32 or float64)."
         )
-    for name, leaf in leaves:
-        _check_kind(_called(name), leaf, **kind)
-    arrays = [leaf for _, leaf in leaves]
-    return _concat(arrays), Layout(layout.names, layout.shapes, layout.offsets, treedef, **kind)
+    for name, leaf in leaves.items():
+        _check_kind(_called(name), leaf, library, dtype, device)
+    vector = _concat(list(leaves.values()))
+    return vector, replace(layout, library=library, dtype=dtype, device=device)

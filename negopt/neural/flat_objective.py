@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Generic, TypeVar
 
 from negopt._array import Array, convert_like
 from negopt.neural._cache import LastPoint, copy_of
-from negopt.neural.flat import Tree, flatten
+from negopt.neural.flat import flatten
 
 __all__ = ["FlatObjective"]
 
+T = TypeVar("T")  # the user's tree of parameters
 
-class FlatObjective:
+
+class FlatObjective(Generic[T]):
     """A loss of nested parameters as an objective of one flat vector.
 
-    The way to train parameters that live in dicts, lists or tuples of arrays: the
-    solver sees vectors, the loss sees the caller's own tree.
+    The solver sees vectors, the loss sees the caller's own tree (dicts, lists, tuples).
 
     Parameters
     ----------
@@ -26,8 +27,8 @@ class FlatObjective:
         The loss (a number or a zero-dimensional array) and its gradient as a tree
         of the same structure.  The leaves it gets are views: it must not write.
     hessp : callable ``(params, direction) -> tree``, optional
-        Product of the Hessian at `params` with the tree `direction`.  The object
-        has the method `hessp` only when this is given.
+        Product of the Hessian at `params` with the tree `direction`.  Only with it the object
+        has the method ``hessp(x) -> (p -> H p)``.
 
     Attributes
     ----------
@@ -35,8 +36,6 @@ class FlatObjective:
         `params` as one vector (a copy; torch's gradient recording is dropped).
     layout : Layout
         Names, shapes and offsets of the leaves.
-    hessp : callable ``(x) -> (p -> H p)``
-        Flat Hessian product; present only when `hessp` was given.
 
     Notes
     -----
@@ -61,23 +60,23 @@ class FlatObjective:
 
     def __init__(
         self,
-        params: Tree,
-        fun_and_grad: Callable[[Tree], tuple[Any, Tree]],
-        hessp: Callable[[Tree, Tree], Tree] | None = None,
+        params: T,
+        fun_and_grad: Callable[[T], tuple[float | Array, T]],
+        hessp: Callable[[T, T], T] | None = None,
     ) -> None:
         vector, self.layout = flatten(params)
         self.x0: Array = convert_like(vector, vector, "params")
         self._fun_and_grad = fun_and_grad
-        self._last: LastPoint[tuple[Any, Array]] = LastPoint()
+        self._last: LastPoint[tuple[float | Array, Array]] = LastPoint()
         if hessp is not None:
             self._tree_hessp = hessp
             self.hessp = self._hessp_at
 
-    def unflatten(self, x: Array) -> Tree:
+    def unflatten(self, x: Array) -> T:
         """Return the parameters of the vector `x`, shape (n,), as a tree of views."""
         return self.layout.unflatten(x)
 
-    def _at(self, x: Array) -> tuple[Any, Array]:
+    def _at(self, x: Array) -> tuple[float | Array, Array]:
         found = self._last.find(x)
         if found is None:
             own = copy_of(x)
@@ -85,7 +84,7 @@ class FlatObjective:
             found = self._last.store(own, (f, self.layout.flatten(grads, what="gradient")))
         return found
 
-    def fun(self, x: Array) -> Any:
+    def fun(self, x: Array) -> float | Array:
         """Return the loss at `x`, shape (n,), as the user's function gave it."""
         return self._at(x)[0]
 
@@ -93,7 +92,7 @@ class FlatObjective:
         """Return the gradient at `x` as a new vector of shape (n,)."""
         return copy_of(self._at(x)[1])
 
-    def fun_and_grad(self, x: Array) -> tuple[Any, Array]:
+    def fun_and_grad(self, x: Array) -> tuple[float | Array, Array]:
         """Return the loss and the gradient, shape (n,), at `x`, shape (n,)."""
         f, g = self._at(x)
         return f, copy_of(g)

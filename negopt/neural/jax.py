@@ -9,13 +9,12 @@ import copy
 import math
 from collections.abc import Callable
 from itertools import accumulate
-from typing import Any
+from typing import Generic, Self, TypeVar
 
 import numpy as np
 
 from negopt._array import Array, adopt, is_array, library_of
 from negopt.neural._cache import LastPoint, copy_of
-from negopt.neural.flat import Tree
 
 try:
     import jax
@@ -28,11 +27,13 @@ except ModuleNotFoundError as error:
 
 __all__ = ["JaxModelObjective", "JaxObjective"]
 
+T = TypeVar("T")  # the user's tree of parameters
 
-class _Layout:
+
+class _Layout(Generic[T]):
     """Where the leaves of a parameter tree lie in the vector, and what they must be."""
 
-    def __init__(self, params: Tree) -> None:
+    def __init__(self, params: T) -> None:
         pairs, self.treedef = jax.tree_util.tree_flatten_with_path(params)
         if not pairs:
             raise ValueError("'params' has no leaves; pass at least one array.")
@@ -71,7 +72,7 @@ class _Layout:
             raise ValueError("'params' has no entries: all its leaves are empty.")
 
     def check_precision(self) -> None:
-        """Raise where JAX would make float32 of float64 without a word."""
+        """Raise where JAX would silently convert float64 to float32."""
         if self.dtype == np.float64 and not jax.config.jax_enable_x64:
             raise ValueError(
                 "the parameters are float64 but JAX computes in 32 bits: call "
@@ -79,29 +80,30 @@ class _Layout:
                 "parameters."
             )
 
-    def ravel(self, tree: Tree, what: str = "params") -> Any:
+    def ravel(self, tree: T) -> Array:
         """Return the leaves of `tree` as one JAX vector."""
         leaves, treedef = jax.tree_util.tree_flatten(tree)
         if treedef != self.treedef:
             raise ValueError(
-                f"{what!r} has the structure {treedef}; the parameters have {self.treedef}."
+                f"'params' has the structure {treedef}; the parameters have {self.treedef}."
             )
         for name, shape, leaf in zip(self.names, self.shapes, leaves, strict=True):
             if np.shape(leaf) != shape:
-                raise ValueError(f"{what}{name} has shape {np.shape(leaf)}; expected {shape}.")
+                raise ValueError(f"params{name} has shape {np.shape(leaf)}; expected {shape}.")
         flat = [jax.numpy.ravel(jax.device_put(leaf, self.device)) for leaf in leaves]
         return jax.numpy.concatenate(flat).astype(self.dtype)
 
-    def unravel(self, x: Any) -> Tree:
+    def unravel(self, x: Array) -> T:
         """Return the tree of the JAX vector `x`."""
         bounds = zip(self.offsets[:-1], self.offsets[1:], self.shapes, strict=True)
         leaves = [x[start:end].reshape(shape) for start, end, shape in bounds]
-        return jax.tree_util.tree_unflatten(self.treedef, leaves)
+        tree: T = jax.tree_util.tree_unflatten(self.treedef, leaves)
+        return tree
 
-    def place(self, data: tuple[Any, ...]) -> tuple[Any, ...]:
+    def place(self, data: tuple[object, ...]) -> tuple[object, ...]:
         """Return `data` on the device of the parameters: host arrays are put there, once."""
 
-        def put(leaf: Any) -> Any:
+        def put(leaf: object) -> object:
             if isinstance(leaf, jax.Array):
                 if leaf.devices() != {self.device}:
                     raise ValueError(
@@ -116,7 +118,7 @@ class _Layout:
         return tuple(jax.tree_util.tree_map(put, part) for part in data)
 
 
-class JaxObjective:
+class JaxObjective(Generic[T]):
     """A JAX function of a parameter tree as an objective of one flat vector.
 
     Parameters
@@ -128,8 +130,9 @@ class JaxObjective:
         classes such as those of Flax and Equinox) with leaves of one type, float32 or
         float64, on one device.
     data : tuple, default ()
-        Further arguments of `loss`: trees of arrays; what is no tuple is the only one.  Host
-        arrays are put on the device of the parameters, once, and must not be changed afterwards.
+        Further arguments of `loss`: trees of arrays; a tree that is not a tuple is the only
+        argument.  Host arrays are put on the device of the parameters, once, and must not be
+        changed afterwards.
 
     Attributes
     ----------
@@ -141,28 +144,22 @@ class JaxObjective:
 
     Raises
     ------
-    TypeError
-        When a leaf is not an array.
     ValueError
-        When leaves differ in type or device, are not float32 or float64, or are float64
-        while JAX computes in 32 bits; when `loss` does not return one real number; when
-        data lie on another device.
+        For leaves and data that are not as above, for float64 leaves while JAX computes in 32
+        bits, and when `loss` does not return one real number.
     ImportError
         For parameters on a GPU without CuPy.
 
     Notes
     -----
-    JAX's arrays cannot be written to, and the solver's memories are.  Its vectors are
-    therefore NumPy's on the host and CuPy's on a GPU: each crosses the border by a buffer
-    that both sides share, and never leaves its device.  What `grad` and `hessp` return is
-    read-only.
+    JAX's arrays cannot be written to, but the solver updates its memories in place.  Its
+    vectors are therefore NumPy's on the host and CuPy's on a GPU, which share their buffers
+    with JAX and never leave their device.  What `grad` and `hessp` return is read-only.
 
     Each function is compiled once for each shape of the data, and shared by the objectives
     that :meth:`on` makes: mini-batches of one size cost one compilation.  `fun`, `grad` and
     `fun_and_grad` at the same point evaluate once; the point is recognised by content.
-
-    Hessian products are forward over reverse: the derivative of the gradient along the
-    direction.  No matrix is formed.
+    Hessian products are forward over reverse; no matrix is formed.
 
     **Guarantee** (``tests/neural/test_jax_objective.py``): value, gradient and products
     agree with those of `negopt.neural.MLPObjective` to rounding and with differences;
@@ -170,20 +167,19 @@ class JaxObjective:
 
     References
     ----------
-    B. A. Pearlmutter, "Fast exact multiplication by the Hessian", Neural Computation 6
-    (1994) 147-160, doi:10.1162/neco.1994.6.1.147.
+    Pearlmutter (1994), Neural Computation 6, 147-160, doi:10.1162/neco.1994.6.1.147.
     """
 
-    def __init__(self, loss: Callable[..., Any], params: Tree, *, data: Any = ()) -> None:
+    def __init__(self, loss: Callable[..., Array], params: T, *, data: object = ()) -> None:
         if not callable(loss):
             raise TypeError(f"'loss' is {loss!r}; pass a function (params, *data) -> scalar.")
         self._layout = layout = _Layout(params)
         self.data = layout.place(data if isinstance(data, tuple) else (data,))
 
-        def flat_loss(x: Any, *data: Any) -> Any:
+        def flat_loss(x: Array, *data: object) -> Array:
             return loss(layout.unravel(x), *data)
 
-        def product(x: Any, p: Any, *data: Any) -> Any:
+        def product(x: Array, p: Array, *data: object) -> Array:
             return jax.jvp(lambda at: jax.grad(flat_loss)(at, *data), (x,), (p,))[1]
 
         start = layout.ravel(params)
@@ -191,38 +187,21 @@ class JaxObjective:
         _check_scalar(jax.eval_shape(flat_loss, start, *self.data))
         self._both = jax.jit(jax.value_and_grad(flat_loss))
         self._product = jax.jit(product)
-        self._last: LastPoint[tuple[Any, Array]] = LastPoint()
+        self._last: LastPoint[tuple[float, Array]] = LastPoint()
 
     @staticmethod
     def from_model(
-        apply: Callable[[Tree, Any], Any],
-        loss: Callable[[Any, Any], Any],
-        params: Tree,
-        inputs: Any,
-        targets: Any,
-    ) -> JaxModelObjective:
-        """Return the objective of a network and a loss that are given separately.
-
-        Parameters
-        ----------
-        apply : callable ``(params, inputs) -> outputs``
-            The network, such as ``model.apply`` of Flax.
-        loss : callable ``(outputs, targets) -> scalar``
-        params : tree of arrays
-        inputs, targets : trees of arrays
-
-        Returns
-        -------
-        JaxModelObjective
-            With Gauss-Newton products and outputs besides.
-        """
+        apply: Callable[[T, Array], Array],
+        loss: Callable[[Array, Array], Array],
+        params: T,
+        inputs: object,
+        targets: object,
+    ) -> JaxModelObjective[T]:
+        """Return the `JaxModelObjective` of a network and a loss that are given separately."""
         return JaxModelObjective(apply, loss, params, inputs, targets)
 
-    def on(self, *data: Any) -> Any:
-        """Return the same loss over other `data` (a mini-batch, a validation set).
-
-        It shares the compiled functions; shapes that are new compile when first met.
-        """
+    def on(self, *data: object) -> Self:
+        """Return the same loss, with the same compiled functions, over other `data`."""
         if len(data) != len(self.data):
             raise ValueError(
                 f"on() got {len(data)} arguments; this loss takes {len(self.data)} besides the "
@@ -233,15 +212,15 @@ class JaxObjective:
         other._last = LastPoint()
         return other
 
-    def unflatten(self, x: Array) -> Tree:
+    def unflatten(self, x: Array) -> T:
         """Return the parameters of the vector `x`, shape (n,), as a tree of JAX arrays."""
-        return self._layout.unravel(self._enter(copy_of(self._own(x, "x"))))
+        return self._layout.unravel(self._as_jax(copy_of(self._own(x, "x"))))
 
-    def flatten(self, params: Tree) -> Array:
+    def flatten(self, params: T) -> Array:
         """Return a tree of parameters as a vector, shape (n,), of the kind of `x0`."""
         return copy_of(adopt(self._layout.ravel(params)))
 
-    def fun(self, x: Array) -> Any:
+    def fun(self, x: Array) -> float:
         """Return the loss at `x`, shape (n,), as a number."""
         return self._at(x)[0]
 
@@ -249,7 +228,7 @@ class JaxObjective:
         """Return the gradient at `x`, shape (n,), read-only."""
         return self._at(x)[1]
 
-    def fun_and_grad(self, x: Array) -> tuple[Any, Array]:
+    def fun_and_grad(self, x: Array) -> tuple[float, Array]:
         """Return the loss and the gradient, shape (n,), at `x`, shape (n,)."""
         return self._at(x)
 
@@ -257,40 +236,40 @@ class JaxObjective:
         """Return the callable ``p -> H(x) p``, both of shape (n,)."""
         return self._linear(self._product, x)
 
-    def _linear(self, function: Any, x: Array) -> Callable[[Array], Array]:
+    def _linear(self, function: Callable[..., Array], x: Array) -> Callable[[Array], Array]:
         """Return ``p -> function(x, p)``; later changes of `x` do not matter."""
-        at = self._enter(copy_of(self._own(x, "x")))
+        at = self._as_jax(copy_of(self._own(x, "x")))
 
         def product(p: Array) -> Array:
             """Return the matrix times `p`, shape (n,)."""
-            # N.B. a copy: where the matrix is the identity JAX hands its argument back.
-            return adopt(function(at, self._enter(copy_of(self._own(p, "p"))), *self.data))
+            # N.B. a copy: where the matrix is the identity JAX returns its argument.
+            return adopt(function(at, self._as_jax(copy_of(self._own(p, "p"))), *self.data))
 
         return product
 
-    def _at(self, x: Array) -> tuple[Any, Array]:
+    def _at(self, x: Array) -> tuple[float, Array]:
         x = self._own(x, "x")
         found = self._last.find(x)
         if found is None:
             own = copy_of(x)
-            f, g = self._both(self._enter(own), *self.data)
+            f, g = self._both(self._as_jax(own), *self.data)
             found = self._last.store(own, (adopt(f)[()], adopt(g)))
         return found
 
-    def _enter(self, own: Array) -> Any:
-        """Hand a vector to JAX, which may share its memory: nobody may write into it."""
+    def _as_jax(self, own: Array) -> Array:
+        """Return a vector as JAX's, which may share its memory: it must not be changed."""
         self._layout.check_precision()
         if isinstance(own, np.ndarray):
             return jax.device_put(own, self._layout.device)
         return jax.dlpack.from_dlpack(own)
 
-    def _own(self, x: Any, name: str) -> Array:
+    def _own(self, x: Array, name: str) -> Array:
         """Check a vector; one of JAX's becomes one of the solver's kind."""
         if isinstance(x, jax.Array):
             x = adopt(x)
         layout = self._layout
-        if not is_array(x) or library_of(x) != library_of(self.x0):
-            kind = library_of(x) if is_array(x) else type(x).__name__
+        kind = library_of(x) if is_array(x) else type(x).__name__
+        if kind != library_of(self.x0):
             raise TypeError(f"{name!r} is a {kind}; expected a {library_of(self.x0)} array.")
         if tuple(x.shape) != (layout.size,):
             raise ValueError(
@@ -305,39 +284,36 @@ class JaxObjective:
         return x
 
 
-class JaxModelObjective(JaxObjective):
+class JaxModelObjective(JaxObjective[T]):
     """A JAX network, a loss and data as an objective of one flat vector.
 
-    Made by :meth:`JaxObjective.from_model`.
+    Made by :meth:`JaxObjective.from_model`; it has Gauss-Newton products and outputs too.
 
     Parameters
     ----------
     apply : callable ``(params, inputs) -> outputs``
-        The network.
+        The network, such as ``model.apply`` of Flax.
     loss : callable ``(outputs, targets) -> scalar``
-    params : tree of arrays
-    inputs, targets : trees of arrays
+    params, inputs, targets : trees of arrays
 
     Notes
     -----
     The generalised Gauss-Newton matrix is ``J' L J`` with J the derivative of the outputs
     and L the Hessian of the loss in the outputs; it is positive semidefinite when the loss
-    is convex in the outputs.  A product is one forward and one reverse derivative of the
-    network.
+    is convex in the outputs.
 
     References
     ----------
-    N. N. Schraudolph, "Fast curvature matrix-vector products for second-order gradient
-    descent", Neural Computation 14 (2002) 1723-1738, doi:10.1162/08997660260028683.
+    Schraudolph (2002), Neural Computation 14, 1723-1738, doi:10.1162/08997660260028683.
     """
 
     def __init__(
         self,
-        apply: Callable[[Tree, Any], Any],
-        loss: Callable[[Any, Any], Any],
-        params: Tree,
-        inputs: Any,
-        targets: Any,
+        apply: Callable[[T, Array], Array],
+        loss: Callable[[Array, Array], Array],
+        params: T,
+        inputs: object,
+        targets: object,
     ) -> None:
         super().__init__(
             lambda params, inputs, targets: loss(apply(params, inputs), targets),
@@ -346,9 +322,12 @@ class JaxModelObjective(JaxObjective):
         )
         layout = self._layout
 
-        def gauss_newton(x: Any, p: Any, inputs: Any, targets: Any) -> Any:
-            outputs, back = jax.vjp(lambda at: apply(layout.unravel(at), inputs), x)
-            along = jax.jvp(lambda at: apply(layout.unravel(at), inputs), (x,), (p,))[1]
+        def gauss_newton(x: Array, p: Array, inputs: Array, targets: Array) -> Array:
+            def network(at: Array) -> Array:
+                return apply(layout.unravel(at), inputs)
+
+            outputs, back = jax.vjp(network, x)
+            along = jax.jvp(network, (x,), (p,))[1]
             slope = jax.grad(lambda z: loss(z, targets))
             return back(jax.jvp(slope, (outputs,), (along,))[1])[0]
 
@@ -359,13 +338,13 @@ class JaxModelObjective(JaxObjective):
         """Return the callable ``p -> G(x) p`` of generalised Gauss-Newton products."""
         return self._linear(self._gauss_newton, x)
 
-    def outputs(self, x: Array, inputs: Any = None) -> Any:
+    def outputs(self, x: Array, inputs: object = None) -> Array:
         """Return the network's outputs for `inputs` (the own ones by default), JAX arrays."""
         given = self.data[0] if inputs is None else self._layout.place((inputs,))[0]
-        return self._apply(self._enter(copy_of(self._own(x, "x"))), given)
+        return self._apply(self._as_jax(copy_of(self._own(x, "x"))), given)
 
 
-def _check_scalar(value: Any) -> None:
+def _check_scalar(value: Array) -> None:
     """Raise when a loss does not return one real number."""
     shape = getattr(value, "shape", None)
     if shape != ():

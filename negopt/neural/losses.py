@@ -7,53 +7,33 @@ the type of the arrays; the derivatives keep that type.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from negopt._array import (
-    Array,
-    device_of,
-    from_host,
-    is_array,
-    library_of,
-    namespace_of,
-    to_host,
-)
+from negopt._array import Array, device_of, from_host, is_array, library_of, namespace_of, to_host
+from negopt.diagnostics.products import FloatArray
 from negopt.neural.activations import log_sum_exp, sigmoid, softplus
 
 __all__ = ["LOSSES", "Logistic", "Loss", "LossAt", "SoftmaxCrossEntropy", "Squared"]
 
 
 class LossAt(NamedTuple):
-    """A loss at one set of outputs.
+    """A loss at one set of outputs, shape (N, K)."""
 
-    Attributes
-    ----------
-    value : array, shape ()
-        The loss, in float64.
-    gradient : array, shape (N, K)
-        Its derivative with respect to the outputs.
-    hessian_product : callable ``(Rz) -> array``, both of shape (N, K)
-        Product of its second derivative with a change `Rz` of the outputs.
-    """
-
-    value: Array
-    gradient: Array
+    value: Array  #: the loss, a scalar in float64
+    gradient: Array  #: its derivative with respect to the outputs, shape (N, K)
+    #: Product of its second derivative with a change of the outputs, shape (N, K).
     hessian_product: Callable[[Array], Array]
 
 
 class Loss(Protocol):
-    """What :class:`negopt.neural.MLPObjective` needs of a loss; write your own so.
-
-    Attributes
-    ----------
-    name : str
-    """
+    """A loss of :class:`negopt.neural.MLPObjective`; your own has these members."""
 
     name: str
 
-    def target(self, y: Any, like: Array, outputs: int) -> Array:
+    def target(self, y: ArrayLike, like: Array, outputs: int) -> Array:
         """Check the labels or values `y` and return the array that `at` takes.
 
         `like`, shape (N, d), gives the number of samples, library, type and device;
@@ -74,26 +54,24 @@ class Squared:
 
     Notes
     -----
-    N.B. the half: it makes the derivative ``(z - y)/N``.  Libraries that leave it
-    out, or that average over outputs too, report another number for the same fit:
-    their "MSE" is ``2 * value / K``.
+    The half makes the derivative ``(z - y)/N``.  Libraries that leave it out and average
+    over outputs too report ``2 * value / K``.
     """
 
     name = "squared"
 
-    def target(self, y: Any, like: Array, outputs: int) -> Array:
+    def target(self, y: ArrayLike, like: Array, outputs: int) -> Array:
         """Return `y`, shape (N,) for one output or (N, K), in the type of `like`."""
-        y = _array_like(y, like)
-        wanted = (like.shape[0], outputs)
-        if tuple(y.shape) != wanted and (outputs > 1 or tuple(y.shape) != wanted[:1]):
+        values = _array_like(y, like)
+        shape, wanted = tuple(values.shape), (like.shape[0], outputs)
+        if shape != wanted and (outputs > 1 or shape != wanted[:1]):
             raise ValueError(
-                f"'y' has shape {tuple(y.shape)}; {wanted[0]} samples and {outputs} "
-                f"output(s) need {wanted}."
+                f"'y' has shape {shape}; {wanted[0]} samples and {outputs} output(s) need {wanted}."
             )
-        y = namespace_of(y).reshape(y, wanted)
-        if not np.all(np.isfinite(to_host(y))):
+        if not np.all(np.isfinite(to_host(values))):
             raise ValueError("'y' has entries that are not finite; drop those samples.")
-        return namespace_of(y).astype(y, like.dtype)
+        xp = namespace_of(values)
+        return xp.astype(xp.reshape(values, wanted), like.dtype)
 
     def at(self, z: Array, target: Array) -> LossAt:
         """Return value, derivative and second-order product at `z`, shape (N, K)."""
@@ -115,20 +93,21 @@ class Logistic:
 
     name = "logistic"
 
-    def target(self, y: Any, like: Array, outputs: int) -> Array:
+    def target(self, y: ArrayLike, like: Array, outputs: int) -> Array:
         """Return the signs of the labels `y`, shape (N,) or (N, 1), as (N, 1)."""
         if outputs != 1:
             raise ValueError(
                 f"the logistic loss takes a network with one output, this one has {outputs}; "
                 "use loss='softmax' for several classes."
             )
-        y = _labels(y, like)
-        if not (set(np.unique(y)) <= {-1.0, 1.0} or set(np.unique(y)) <= {0.0, 1.0}):
+        labels = _labels(y, like)
+        different = set(np.unique(labels))
+        if not (different <= {-1.0, 1.0} or different <= {0.0, 1.0}):
             raise ValueError(
-                f"'y' holds the labels {_few(y)}; the logistic loss takes -1 and 1, or 0 and 1 "
-                "(see negopt.neural.binary_labels)."
+                f"'y' holds the labels {_few(labels)}; the logistic loss takes -1 and 1, or 0 and "
+                "1 (see negopt.neural.binary_labels)."
             )
-        return from_host(np.where(y > 0, 1.0, -1.0)[:, None], like)
+        return from_host(np.where(labels > 0, 1.0, -1.0)[:, None], like)
 
     def at(self, z: Array, target: Array) -> LossAt:
         """Return value, derivative and second-order product at `z`, shape (N, 1)."""
@@ -163,20 +142,20 @@ class SoftmaxCrossEntropy:
 
     name = "softmax"
 
-    def target(self, y: Any, like: Array, outputs: int) -> Array:
+    def target(self, y: ArrayLike, like: Array, outputs: int) -> Array:
         """Return the labels `y`, shape (N,), as one-hot rows, shape (N, K)."""
         if outputs < 2:
             raise ValueError(
                 "the softmax loss takes a network with one output per class, this one has 1; "
                 "use loss='logistic' for two classes and one output."
             )
-        y = _labels(y, like)
-        if np.any(y != np.floor(y)) or np.min(y) < 0 or np.max(y) >= outputs:
+        labels = _labels(y, like)
+        if np.any(labels != np.floor(labels)) or np.min(labels) < 0 or np.max(labels) >= outputs:
             raise ValueError(
-                f"'y' holds the labels {_few(y)}; a network with {outputs} outputs takes whole "
-                f"numbers from 0 to {outputs - 1} (see negopt.neural.class_labels)."
+                f"'y' holds the labels {_few(labels)}; a network with {outputs} outputs takes "
+                f"whole numbers from 0 to {outputs - 1} (see negopt.neural.class_labels)."
             )
-        return from_host(y[:, None] == np.arange(outputs)[None, :], like)
+        return from_host(labels[:, None] == np.arange(outputs)[None, :], like)
 
     def at(self, z: Array, target: Array) -> LossAt:
         """Return value, derivative and second-order product at `z`, shape (N, K)."""
@@ -204,10 +183,10 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def _array_like(y: Any, like: Array) -> Array:
+def _array_like(y: ArrayLike, like: Array) -> Array:
     """Return `y` as an array of the library and device of `like` (lists are converted)."""
     if not is_array(y):
-        return from_host(y, like)
+        return from_host(np.asarray(y), like)
     if library_of(y) != library_of(like) or device_of(y) != device_of(like):
         raise TypeError(
             f"'y' is a {library_of(y)} array on {device_of(y)} but 'X' is a {library_of(like)} "
@@ -216,7 +195,7 @@ def _array_like(y: Any, like: Array) -> Array:
     return y
 
 
-def _labels(y: Any, like: Array) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _labels(y: ArrayLike, like: Array) -> FloatArray:
     """Return one label per sample on the host: read once, when the objective is made."""
     labels = to_host(_array_like(y, like))
     if labels.shape == (like.shape[0], 1):
@@ -229,7 +208,7 @@ def _labels(y: Any, like: Array) -> np.ndarray[Any, np.dtype[np.float64]]:
     return labels
 
 
-def _few(y: np.ndarray[Any, Any]) -> str:
-    """Write out the first distinct labels."""
+def _few(y: FloatArray) -> str:
+    """Return the first distinct labels as text."""
     values = np.unique(y)
     return ", ".join(f"{v:g}" for v in values[:6]) + (", ..." if values.size > 6 else "")

@@ -7,55 +7,50 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
-from typing import Any
+from types import ModuleType
+from typing import NotRequired, TypedDict
 
 import numpy as np
 
 from negopt._array import Array, device_of, namespace_of
+from negopt.diagnostics.products import Seed
 from negopt.neural.activations import ACTIVATIONS
-from negopt.neural.flat import Layout, Tree, layout_of_shapes
+from negopt.neural.flat import Layout, layout_of_shapes
 
-__all__ = ["MLP", "Adjoint", "Trace"]
+__all__ = ["MLP", "Adjoint", "Layer", "Parameters", "Trace"]
+
+
+class Layer(TypedDict):
+    """Parameters of one layer."""
+
+    weight: Array
+    bias: NotRequired[Array]
+
+
+class Parameters(TypedDict):
+    """Parameters of a network."""
+
+    layers: list[Layer]
 
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """One forward pass, kept for the passes that follow it.
+    """One forward pass, kept for the passes that follow it."""
 
-    Attributes
-    ----------
-    weights : list of array, shapes (n_out, n_in)
-        Views into the parameter vector of the pass.
-    inputs : list of array, shapes (N, n_in)
-        What each layer was fed; the first is the data.
-    outputs : array, shape (N, K)
-        Outputs of the last layer.
-    slopes : list of array, shapes (N, n_in)
-        Derivative of the activation behind ``inputs[l]``, for l = 1, 2, ...
-    """
-
-    weights: list[Array]
-    inputs: list[Array]
-    outputs: Array
-    slopes: list[Array]
+    weights: list[Array]  #: (n_out, n_in), views into the parameter vector of the pass
+    inputs: list[Array]  #: (N, n_in), the inputs of each layer; the first are the data
+    outputs: Array  #: (N, K), of the last layer
+    slopes: list[Array]  #: (N, n_in), ``phi'`` of the activation that gave ``inputs[1:]``
 
 
 @dataclass(frozen=True, eq=False)
 class Adjoint:
-    """One backward pass, kept for Hessian products.
-
-    Attributes
-    ----------
-    gradient : array, shape (n,)
-    deltas : list of array, shapes (N, n_out)
-        Derivative of the loss with respect to each layer's sums.
-    bends : list of (array or None), shapes (N, n_in)
-        ``phi''`` times the derivative with respect to ``inputs[l]``, for l = 1, 2, ...
-    """
+    """One backward pass, kept for Hessian products."""
 
     gradient: Array
-    deltas: list[Array]
-    bends: list[Array | None]
+    deltas: list[Array]  #: (N, n_out), derivatives of the loss in each layer's sums
+    #: (N, n_in), ``phi''`` times the derivative of the loss in ``inputs[1:]``
+    seconds: list[Array | None]
 
 
 @dataclass(frozen=True)
@@ -63,7 +58,7 @@ class MLP:
     """A fully connected network, ``a_l = phi(W_l a_{l-1} + b_l)``, the last layer linear.
 
     It works on the arrays of every supported library and holds no parameters: they
-    are one vector `x`, shape ``(size,)``, that is handed to each call.
+    are one vector `x`, shape ``(size,)``, that is passed to each call.
 
     Parameters
     ----------
@@ -91,16 +86,15 @@ class MLP:
     The Hessian product is exact, by the R-operator [1]_: the derivative of the
     forward and of the backward pass along a direction.  It costs about two gradients
     and forms no matrix.  N.B. relu has no second derivative at 0: its product is
-    the Hessian almost everywhere, that of the linear piece, and sees nothing of
-    the kinks.
+    that of the linear pieces.
 
     **Guarantee** (``tests/neural/test_mlp.py``): gradient and Hessian product agree
     with central differences and with torch's automatic differentiation.
 
     References
     ----------
-    .. [1] B. A. Pearlmutter, "Fast exact multiplication by the Hessian", Neural
-       Computation 6 (1994) 147-160. https://doi.org/10.1162/neco.1994.6.1.147
+    .. [1] Pearlmutter (1994), Fast exact multiplication by the Hessian, Neural
+       Computation 6, 147-160, doi:10.1162/neco.1994.6.1.147.
 
     Examples
     --------
@@ -132,16 +126,16 @@ class MLP:
             )
 
     @cached_property
-    def layout(self) -> Layout:
+    def layout(self) -> Layout[Parameters]:
         """Names, shapes and offsets of the parameters in the vector."""
-        layers = []
+        layers: list[Layer] = []
         for n_in, n_out in pairwise(self.sizes):
             # Stride-zero placeholders: only their shapes are read.
-            layer = {"weight": np.broadcast_to(np.float64(0), (n_out, n_in))}
+            layer: Layer = {"weight": np.broadcast_to(np.float64(0), (n_out, n_in))}
             if self.bias:
                 layer["bias"] = np.broadcast_to(np.float64(0), (n_out,))
             layers.append(layer)
-        return layout_of_shapes({"layers": layers})
+        return layout_of_shapes(Parameters(layers=layers))
 
     @property
     def size(self) -> int:
@@ -151,17 +145,17 @@ class MLP:
     def init(
         self,
         *,
-        rng: Any = None,
-        dtype: Any = "float64",
-        xp: Any = None,
-        device: Any = None,
+        rng: Seed = None,
+        dtype: object = "float64",
+        xp: ModuleType | None = None,
+        device: object = None,
     ) -> Array:
         """Return random starting parameters, shape ``(size,)``.
 
         Parameters
         ----------
         rng : None, int or numpy.random.Generator, default None
-            Passed to ``numpy.random.default_rng``; None draws fresh entropy.
+            Passed to ``numpy.random.default_rng``.
         dtype : str or type, default "float64"
             ``"float32"``, ``"float64"``, or a type of the library `xp`.
         xp : module, optional
@@ -178,16 +172,14 @@ class MLP:
         Notes
         -----
         Weights are uniform on ``(-r, r)``, biases zero.  Layers in front of a relu
-        have ``r = sqrt(6/n_in)`` (He et al. [2]_), all others
-        ``r = sqrt(6/(n_in + n_out))`` (Glorot and Bengio [1]_, equation 16).
+        have ``r = sqrt(6/n_in)`` [2]_, all others ``r = sqrt(6/(n_in + n_out))`` [1]_.
 
         References
         ----------
-        .. [1] X. Glorot and Y. Bengio, "Understanding the difficulty of training deep
-           feedforward neural networks", AISTATS, PMLR 9 (2010) 249-256.
-           https://proceedings.mlr.press/v9/glorot10a.html
-        .. [2] K. He, X. Zhang, S. Ren and J. Sun, "Delving deep into rectifiers",
-           ICCV (2015) 1026-1034. https://doi.org/10.1109/ICCV.2015.123
+        .. [1] Glorot and Bengio (2010), Understanding the difficulty of training deep
+           feedforward neural networks, AISTATS, PMLR 9, 249-256, equation 16.
+        .. [2] He, Zhang, Ren and Sun (2015), Delving deep into rectifiers, ICCV,
+           1026-1034, doi:10.1109/ICCV.2015.123.
         """
         generator = np.random.default_rng(rng)
         values = np.zeros(self.size)
@@ -201,18 +193,14 @@ class MLP:
         dtype = getattr(xp, dtype) if isinstance(dtype, str) else dtype
         return xp.asarray(values, dtype=dtype, device=device)
 
-    def unflatten(self, x: Array) -> Tree:
+    def unflatten(self, x: Array) -> Parameters:
         """Return ``{"layers": [{"weight": ..., "bias": ...}, ...]}``: views into `x`."""
         return self.layout.unflatten(x)
 
     def forward(self, x: Array, X: Array) -> Array:
         """Return the outputs, shape (N, K), at the parameters `x` for the data `X`.
 
-        Parameters
-        ----------
-        x : array, shape (size,)
-        X : array, shape (N, n_inputs)
-            Of the same library, device and type as `x`.
+        `X`, shape (N, n_inputs), has the library, device and type of `x`, shape (size,).
         """
         phi, a = ACTIVATIONS[self.activation].value, X
         layers = self.unflatten(x)["layers"]
@@ -224,8 +212,7 @@ class MLP:
     def trace(self, x: Array, X: Array) -> Trace:
         """Do the forward pass and keep what the backward pass and products need.
 
-        Parameters are those of :meth:`forward`.  N.B. the trace holds views into
-        `x`, which must not change while it is used.
+        `x` must not change while the trace is used.
         """
         phi = ACTIVATIONS[self.activation]
         layers = self.unflatten(x)["layers"]
@@ -237,19 +224,11 @@ class MLP:
         return Trace([layer["weight"] for layer in layers], inputs, outputs, slopes)
 
     def backward(self, trace: Trace, dz: Array) -> Adjoint:
-        """Do the backward pass: the gradient of a loss with output derivative `dz`.
-
-        Parameters
-        ----------
-        trace : Trace
-            From :meth:`trace`.
-        dz : array, shape (N, K)
-            Derivative of the loss with respect to the outputs.
-        """
-        bend = ACTIVATIONS[self.activation].bend
+        """Do the backward pass; `dz`, shape (N, K), is the loss's derivative in the outputs."""
+        second = ACTIVATIONS[self.activation].second
         gradient, layers = self._new_vector(trace)
         deltas = [dz]
-        bends: list[Array | None] = []
+        seconds: list[Array | None] = []
         for index in range(len(layers) - 1, -1, -1):
             delta, a = deltas[-1], trace.inputs[index]
             self._add_layer(layers[index], delta.T @ a, delta)
@@ -257,42 +236,32 @@ class MLP:
                 slope = trace.slopes[index - 1]
                 back = delta @ trace.weights[index]
                 deltas.append(slope * back)
-                bends.append(None if bend is None else bend(a, slope) * back)
-        return Adjoint(gradient, deltas[::-1], bends[::-1])
+                seconds.append(None if second is None else second(a, slope) * back)
+        return Adjoint(gradient, deltas[::-1], seconds[::-1])
 
     def hessian_product(
-        self,
-        trace: Trace,
-        adjoint: Adjoint,
-        loss_product: Callable[[Array], Array],
-        p: Array,
+        self, trace: Trace, adjoint: Adjoint, loss_product: Callable[[Array], Array], p: Array
     ) -> Array:
         """Return the Hessian of the loss times `p`, shape ``(size,)``.
 
         Parameters
         ----------
         trace, adjoint : Trace, Adjoint
-            The passes at the point; they are shared by all products there.
+            The passes at the point.
         loss_product : callable ``(Rz) -> array``, shapes (N, K)
-            Product of the loss's second derivative in the outputs; see
-            :class:`negopt.neural.losses.LossAt`.
+            Product of the loss's second derivative in the outputs.
         p : array, shape (size,)
 
         Notes
         -----
         With ``R`` the derivative along `p`, ``V, c`` the weights and biases in `p`,
         ``z`` a layer's sums, ``a`` its inputs and ``d`` the derivative of the loss
-        with respect to ``z`` [1]_:
+        with respect to ``z`` (Pearlmutter 1994, see the class):
 
         1. forward, ``Rz = W Ra + V a + c`` and ``Ra <- phi'(z) Rz``, from ``Ra = 0``;
         2. at the outputs, ``Rd`` is the loss's own second-order product of ``Rz``;
         3. backward, the result's weights are ``Rd a' + d Ra'``, its biases ``Rd``,
            and ``Rd <- phi'(z) (W' Rd + V' d) + phi''(z) Rz (W' d)``.
-
-        References
-        ----------
-        .. [1] B. A. Pearlmutter, "Fast exact multiplication by the Hessian", Neural
-           Computation 6 (1994) 147-160. https://doi.org/10.1162/neco.1994.6.1.147
         """
         directions = self.unflatten(p)["layers"]
         r_sums: list[Array] = []
@@ -317,25 +286,25 @@ class MLP:
             if index > 0:
                 back = r_delta @ trace.weights[index] + delta @ directions[index]["weight"]
                 r_delta = trace.slopes[index - 1] * back
-                bend = adjoint.bends[index - 1]
-                if bend is not None:
-                    r_delta = r_delta + bend * r_sums[index - 1]
+                second = adjoint.seconds[index - 1]
+                if second is not None:
+                    r_delta = r_delta + second * r_sums[index - 1]
         return product
 
-    def _new_vector(self, trace: Trace) -> tuple[Array, list[dict[str, Array]]]:
+    def _new_vector(self, trace: Trace) -> tuple[Array, list[Layer]]:
         """Return a vector to fill and its layers, views into it."""
         like = trace.outputs
         xp = namespace_of(like)
         vector = xp.empty((self.size,), dtype=like.dtype, device=device_of(like))
         return vector, self.unflatten(vector)["layers"]
 
-    def _add_layer(self, layer: dict[str, Array], weight: Array, delta: Array) -> None:
+    def _add_layer(self, layer: Layer, weight: Array, delta: Array) -> None:
         layer["weight"][...] = weight
         if self.bias:
             layer["bias"][...] = namespace_of(delta).sum(delta, axis=0)
 
 
-def _sums(a: Array, layer: dict[str, Array]) -> Array:
+def _sums(a: Array, layer: Layer) -> Array:
     """Return ``a W' + b``, shape (N, n_out)."""
     z = a @ layer["weight"].T
     return z + layer["bias"] if "bias" in layer else z

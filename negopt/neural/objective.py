@@ -6,9 +6,9 @@ import copy
 import math
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from negopt._array import (
     Array,
@@ -20,7 +20,8 @@ from negopt._array import (
     namespace_of,
     to_host,
 )
-from negopt.neural._cache import LastPoint, copy_of, take_rows
+from negopt.diagnostics.products import Seed
+from negopt.neural._cache import Indices, LastPoint, copy_of, take_rows
 from negopt.neural.losses import LOSSES, Loss, LossAt
 from negopt.neural.mlp import MLP, Adjoint, Trace
 
@@ -59,8 +60,8 @@ class MLPObjective:
     network : MLP
         The network.
     X : array, shape (N, n_inputs)
-        Data, float32 or float64; library, type and device of `x` must be the same.
-        A list becomes NumPy float64.
+        Data, float32 or float64, in the library, type and device of `x`.  A list becomes
+        NumPy float64.
     y : array or list, shape (N,) or (N, K)
         Values (``"squared"``), labels -1/+1 or 0/1 (``"logistic"``), or classes
         0 .. K-1 (``"softmax"``), for K outputs.
@@ -87,10 +88,9 @@ class MLPObjective:
 
     Notes
     -----
-    Work is shared: at one point there is one forward and one backward pass, whatever
-    is asked for and in whatever order, and all Hessian products of ``hessp(x)`` use
-    them.  The last point is recognised by content, not by identity.  A callable from
-    ``hessp(x)`` keeps its own copy of `x` and stays right when `x` is changed.
+    At one point there is one forward and one backward pass, which `fun`, `grad` and all
+    Hessian products share.  The last point is recognised by content, not by identity.  A
+    callable from ``hessp(x)`` keeps its own copy of `x`.
 
     Memory: the inputs, slopes and backward arrays of every layer, about four times
     N times the number of hidden units, while the last point is kept.
@@ -118,8 +118,8 @@ class MLPObjective:
     def __init__(
         self,
         network: MLP,
-        X: Any,
-        y: Any,
+        X: ArrayLike,
+        y: ArrayLike,
         *,
         loss: str | Loss = "squared",
         l2: float = 0.0,
@@ -131,12 +131,15 @@ class MLPObjective:
         self.network = network
         self.loss: Loss = LOSSES[loss] if isinstance(loss, str) else loss
         self.l2 = float(l2)
+        self._set_data(X, y)
+
+    def _set_data(self, X: ArrayLike, y: ArrayLike) -> None:
         self.X = self._data(X)
-        self.target = self.loss.target(y, self.X, network.sizes[-1])
-        self._y = y if is_array(y) else np.asarray(y)
+        self.target = self.loss.target(y, self.X, self.network.sizes[-1])
+        self._y: Array = y if is_array(y) else np.asarray(y)
         self._last: LastPoint[_Passes] = LastPoint()
 
-    def x0(self, *, rng: Any = None) -> Array:
+    def x0(self, *, rng: Seed = None) -> Array:
         """Return random parameters, shape (n,), in the data's library, type and device.
 
         `rng` (None, int or Generator) is that of :meth:`negopt.neural.MLP.init`.
@@ -146,23 +149,20 @@ class MLPObjective:
         )
 
     @property
-    def data(self) -> tuple[Array, Any]:
+    def data(self) -> tuple[Array, Array]:
         """The data, X of shape (N, n_inputs) and y as it was given."""
         return self.X, self._y
 
-    def on(self, X: Any, y: Any) -> MLPObjective:
+    def on(self, X: ArrayLike, y: ArrayLike) -> MLPObjective:
         """Return the objective of the same network, loss and penalty over other data.
 
         `X`, shape (N, n_inputs), and `y` are checked as those of a new objective.
         """
         other = copy.copy(self)
-        other.X = self._data(X)
-        other.target = self.loss.target(y, other.X, self.network.sizes[-1])
-        other._y = y if is_array(y) else np.asarray(y)
-        other._last = LastPoint()
+        other._set_data(X, y)
         return other
 
-    def take(self, indices: np.ndarray[Any, np.dtype[np.int64]]) -> MLPObjective:
+    def take(self, indices: Indices) -> MLPObjective:
         """Return the objective over some of its own rows, which are not checked again.
 
         `indices`, shape (k,), are whole numbers on the host, such as those of a mini-batch.
@@ -188,11 +188,7 @@ class MLPObjective:
         return self._value(passes), self._gradient(passes)
 
     def hessp(self, x: Array) -> Callable[[Array], Array]:
-        """Return the callable ``p -> H(x) p``, both of shape (n,).
-
-        The forward and the backward pass at `x` are done at most once, and not at
-        all after `fun_and_grad` at the same point.
-        """
+        """Return the callable ``p -> H(x) p``, both of shape (n,)."""
         passes = self._at(x)
 
         def product(p: Array) -> Array:
@@ -205,48 +201,35 @@ class MLPObjective:
 
         return product
 
-    def outputs(self, x: Array, X: Any = None) -> Array:
+    def outputs(self, x: Array, X: ArrayLike | None = None) -> Array:
         """Return the network's outputs, shape (N, K), for `X` (the own data by default)."""
         self._check(x, "x")
         if X is None:
             return copy_of(self._at(x).trace.outputs)
         return self.network.forward(x, self._data(X))
 
-    def predict(self, x: Array, X: Any = None) -> Array:
+    def predict(self, x: Array, X: ArrayLike | None = None) -> Array:
         """Return predictions for `X`, shape (N, n_inputs) (the own data by default).
 
-        Returns
-        -------
-        array, shape (N,) or (N, K)
-            Values for the squared loss; labels in the coding of `y` for the logistic
-            loss; classes 0 .. K-1 (integers) for softmax.
+        Values, shape (N,) or (N, K), for the squared loss; labels in the coding of `y` for the
+        logistic loss; classes 0 .. K-1 (integers) for softmax.
         """
         return self.loss.predict(self.outputs(x, X), self._y)
 
-    def accuracy(self, x: Array, X: Any = None, y: Any = None) -> float:
+    def accuracy(self, x: Array, X: ArrayLike | None = None, y: ArrayLike | None = None) -> float:
         """Return the share of samples whose label is predicted, between 0 and 1.
 
-        Parameters
-        ----------
-        x : array, shape (n,)
-        X : array, shape (N, n_inputs), optional
-        y : array, shape (N,), optional
-            Labels in the coding of the training labels.  Both default to the own
-            data; give both or neither.
-
-        Raises
-        ------
-        ValueError
-            For the squared loss, when only one of `X` and `y` is given, or when
-            their lengths differ.
+        `X`, shape (N, n_inputs), and the labels `y`, shape (N,), in the coding of the training
+        labels, are the own data by default; give both or neither.  Raises a ValueError for the
+        squared loss, or when their lengths differ.
         """
         if self.loss.name == "squared":
             raise ValueError("accuracy needs labels; the squared loss fits values. Use fun(x).")
         if (X is None) != (y is None):
             raise ValueError("give both 'X' and 'y', or neither.")
-        labels = self._y if y is None else y
         predicted = to_host(self.predict(x, X)).reshape(-1)
-        labels = to_host(labels if is_array(labels) else np.asarray(labels)).reshape(-1)
+        given = self._y if y is None else y
+        labels = to_host(given if is_array(given) else np.asarray(given)).reshape(-1)
         if labels.shape != predicted.shape:
             raise ValueError(f"'y' has {labels.size} labels for {predicted.size} rows of 'X'.")
         return float(np.mean(predicted == labels))
@@ -257,7 +240,7 @@ class MLPObjective:
 
     def _gradient(self, passes: _Passes) -> Array:
         gradient = passes.adjoint.gradient
-        # The cached gradient is never handed out: the caller may write into it.
+        # A copy of the cached gradient: the caller may write into it.
         return gradient + self.l2 * passes.x if self.l2 else copy_of(gradient)
 
     def _at(self, x: Array) -> _Passes:
@@ -270,8 +253,8 @@ class MLPObjective:
 
     def _check(self, x: Array, name: str) -> None:
         """Raise when the vector `x` does not fit the network or the data."""
-        if not is_array(x) or library_of(x) != library_of(self.X):
-            kind = library_of(x) if is_array(x) else type(x).__name__
+        kind = library_of(x) if is_array(x) else type(x).__name__
+        if kind != library_of(self.X):
             raise TypeError(f"{name!r} is a {kind} but the data are {library_of(self.X)} arrays.")
         if tuple(x.shape) != (self.network.size,):
             raise ValueError(
@@ -288,9 +271,9 @@ class MLPObjective:
                 f"{name!r} is on device {device_of(x)} but the data are on {device_of(self.X)}."
             )
 
-    def _data(self, X: Any) -> Array:
+    def _data(self, given: ArrayLike) -> Array:
         """Check data and return it as an array, shape (N, n_inputs)."""
-        X = X if is_array(X) else np.asarray(X, dtype=np.float64)
+        X: Array = given if is_array(given) else np.asarray(given, dtype=np.float64)
         n_inputs = self.network.sizes[0]
         if X.ndim != 2 or X.shape[1] != n_inputs or X.shape[0] == 0:
             raise ValueError(

@@ -1,17 +1,17 @@
-"""Labels to the numbers that losses take, and features to one scale."""
+"""Convert labels to the numbers that losses take, and scale features."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
+import numpy.typing as npt
 
 from negopt._array import Array, namespace_of
+from negopt.diagnostics.products import FloatArray
 
 __all__ = ["binary_labels", "class_labels", "standardize"]
 
 
-def binary_labels(y: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
+def binary_labels(y: npt.ArrayLike) -> FloatArray:
     """Map two-valued labels to -1 and +1; the larger one becomes +1.
 
     Parameters
@@ -23,11 +23,6 @@ def binary_labels(y: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
     -------
     ndarray, shape (N,)
         Of float64.
-
-    Raises
-    ------
-    ValueError
-        When `y` does not hold exactly two different labels.
     """
     indices, classes = class_labels(y)
     if classes.size != 2:
@@ -39,7 +34,7 @@ def binary_labels(y: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.where(indices == 1, 1.0, -1.0)
 
 
-def class_labels(y: Any) -> tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarray[Any, Any]]:
+def class_labels(y: npt.ArrayLike) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.generic]]:
     """Map labels to the whole numbers 0 .. K-1, in rising order.
 
     Parameters
@@ -59,12 +54,12 @@ def class_labels(y: Any) -> tuple[np.ndarray[Any, np.dtype[np.int64]], np.ndarra
     ValueError
         When `y` has more than one dimension, is empty, or holds NaN.
     """
-    y = np.asarray(y)
-    if y.ndim != 1 or y.size == 0:
-        raise ValueError(f"'y' has shape {y.shape}; expected (N,) with N > 0.")
-    if y.dtype.kind == "f" and np.isnan(y).any():
+    labels = np.asarray(y)
+    if labels.ndim != 1 or labels.size == 0:
+        raise ValueError(f"'y' has shape {labels.shape}; expected (N,) with N > 0.")
+    if labels.dtype.kind == "f" and np.isnan(labels).any():
         raise ValueError("'y' holds NaN; drop those samples.")
-    classes, indices = np.unique(y, return_inverse=True)
+    classes, indices = np.unique(labels, return_inverse=True)
     return indices.astype(np.int64), classes
 
 
@@ -100,7 +95,7 @@ def standardize(
     if mean is None:
         mean = xp.mean(X, axis=0)
     if std is None:
-        # Constant columns are told exactly: their computed deviation may be 1e-17.
+        # Not by the deviation, which rounding may make 1e-17 for a constant column.
         constant = xp.max(X, axis=0) == xp.min(X, axis=0)
         deviation = xp.std(X, axis=0)
         std = xp.where(constant, xp.ones_like(deviation), deviation)

@@ -4,29 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
+import numpy.typing as npt
 
-__all__ = [
-    "NEGATIVE",
-    "POSITIVE",
-    "STYLES",
-    "axes_of",
-    "dots",
-    "file_formats",
-    "finish",
-    "history_of",
-    "linear_range",
-    "new_figure",
-    "panels",
-]
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from scipy.optimize import OptimizeResult
 
 POSITIVE, NEGATIVE = "#1f77b4", "#d62728"
 STYLES = ("-", "--", "-.", ":")
 
+Vector = npt.NDArray[np.float64]
 
-def new_figure(width: float, height: float) -> Any:
+
+def new_figure(width: float, height: float) -> Figure:
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -43,16 +37,11 @@ def file_formats() -> list[str]:
     -------
     list of str
         Such as ``"png"``, without the dot.
-
-    Raises
-    ------
-    ImportError
-        When matplotlib is not installed.
     """
     return sorted(new_figure(1.0, 1.0).canvas.get_supported_filetypes())
 
 
-def panels(titles: Sequence[str]) -> tuple[Any, list[Any]]:
+def panels(titles: Sequence[str]) -> tuple[Figure, list[Axes]]:
     """Return a figure with one panel for each title.
 
     Parameters
@@ -68,8 +57,6 @@ def panels(titles: Sequence[str]) -> tuple[Any, list[Any]]:
     ------
     ValueError
         When there is no title.
-    ImportError
-        When matplotlib is not installed.
     """
     if not titles:
         raise ValueError("'titles' is empty; give one for each panel.")
@@ -82,20 +69,20 @@ def panels(titles: Sequence[str]) -> tuple[Any, list[Any]]:
     return figure, axes
 
 
-def axes_of(ax: Any, width: float = 6.4, height: float = 4.4) -> Any:
+def axes_of(ax: Axes | None, width: float = 6.4, height: float = 4.4) -> Axes:
     return new_figure(width, height).add_subplot() if ax is None else ax
 
 
-def finish(ax: Any, xlabel: str, ylabel: str) -> Any:
+def finish(ax: Axes, xlabel: str, ylabel: str) -> Figure:
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
     ax.grid(visible=True, alpha=0.3, linewidth=0.6)
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
-    return ax.figure
+    return cast("Figure", ax.figure)
 
 
-def history_of(result: Any, name: str) -> np.ndarray[Any, Any]:
+def history_of(result: OptimizeResult, name: str) -> Vector:
     """Return one column of ``res.history``, or say how to get it."""
     history = getattr(result, "history", None)
     if history is None:
@@ -103,16 +90,16 @@ def history_of(result: Any, name: str) -> np.ndarray[Any, Any]:
     return np.asarray(history[name], dtype=np.float64)
 
 
-def dots(ax: Any, x: Any, y: Any, colour: str, label: str, size: float) -> None:
+def dots(ax: Axes, x: Vector, y: Vector, colour: str, label: str, size: float) -> None:
     """Draw one group of points; the legend says how many there are."""
     ax.plot(x, y, "o", color=colour, markersize=size, label=f"{label} ({len(x)})")
 
 
-def linear_range(values: np.ndarray[Any, Any]) -> float:
+def linear_range(values: Vector) -> float:
     """Return where a symmetric log axis turns linear: a power of ten near the smallest sizes."""
     sizes = np.abs(values[values != 0.0])
     if not sizes.size:
         return 1.0
     small = max(float(np.percentile(sizes, 5)), 1e-12 * float(np.max(sizes)))
-    # N.B. at another place the axis has ticks inside the linear part, one over the other.
+    # Elsewhere the axis has ticks inside the linear part, one over the other.
     return float(10.0 ** math.floor(math.log10(small)))

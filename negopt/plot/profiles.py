@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from negopt.plot._base import STYLES, axes_of, finish
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["performance_profile"]
 
 
 def performance_profile(
-    costs: Any, labels: Sequence[str], *, xmax: float | None = None, ax: Any = None
-) -> Any:
+    costs: npt.ArrayLike,
+    labels: Sequence[str],
+    *,
+    xmax: float | None = None,
+    ax: Axes | None = None,
+) -> Figure:
     """Draw the performance profile of several solvers over a set of problems.
 
     Parameters
@@ -38,14 +47,12 @@ def performance_profile(
     ------
     ValueError
         When `costs` is not a table of positive numbers, or labels do not fit.
-    ImportError
-        When matplotlib is not installed.
 
     Notes
     -----
     1. ``r[p, s] = costs[p, s] / min_s costs[p, s]``, infinite for a failure.
-    2. ``rho_s(tau)`` is the share of *all* problems with ``r[p, s] <= tau``: problems
-       that nobody solved count against everyone.
+    2. ``rho_s(tau)`` is the share of *all* problems with ``r[p, s] <= tau``: a problem
+       that no solver solved counts against all.
 
     References
     ----------

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from negopt.plot._base import (
     NEGATIVE,
     POSITIVE,
     STYLES,
+    Vector,
     axes_of,
     dots,
     finish,
     history_of,
     linear_range,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from scipy.optimize import OptimizeResult
+
+    Run: TypeAlias = OptimizeResult | tuple[npt.ArrayLike, npt.ArrayLike]
+    Runs: TypeAlias = Run | Mapping[str, Run] | Sequence[Run]
 
 __all__ = ["convergence", "cosines", "loss", "step_sizes", "trust_radius"]
 
@@ -25,14 +35,14 @@ AGAINST = {"nit": "iteration", "nfev": "evaluations of f", "time": "seconds"}
 
 
 def convergence(
-    results: Any,
+    results: Runs,
     *,
     labels: Sequence[str] | None = None,
     best: float | None = None,
     xlabel: str = "evaluations of f",
     emphasise: Iterable[str] = (),
-    ax: Any = None,
-) -> Any:
+    ax: Axes | None = None,
+) -> Figure:
     """Draw how far f is above the best value known, against evaluations.
 
     Parameters
@@ -62,13 +72,11 @@ def convergence(
     ------
     ValueError
         When there is no run, a result has no history, or labels do not fit.
-    ImportError
-        When matplotlib is not installed.
 
     Notes
     -----
     The value axis is logarithmic.  Where f reaches the best value itself the curve ends
-    at the smallest positive distance seen, since zero has no place on it.
+    at the smallest positive distance seen, since a logarithmic axis has no zero.
     """
     curves = _curves(results, labels, "nfev", "fun")
     lowest = min(float(np.min(values)) for _, _, values in curves)
@@ -103,8 +111,8 @@ def convergence(
 
 
 def _curves(
-    results: Any, labels: Sequence[str] | None, x: str, y: str
-) -> list[tuple[str, np.ndarray[Any, Any], np.ndarray[Any, Any]]]:
+    results: Runs, labels: Sequence[str] | None, x: str, y: str
+) -> list[tuple[str, Vector, Vector]]:
     """Return (label, places, values) of every run, finite values only."""
     names, runs = _named(results, labels)
     curves = []
@@ -124,11 +132,11 @@ def _curves(
     return curves
 
 
-def _is_result(run: Any) -> bool:
+def _is_result(run: object) -> bool:
     return hasattr(run, "history") or hasattr(run, "nfev")
 
 
-def _named(results: Any, labels: Sequence[str] | None) -> tuple[list[str], list[Any]]:
+def _named(results: Runs, labels: Sequence[str] | None) -> tuple[list[str], list[Run]]:
     """Return the labels and the runs of one result, a mapping or a sequence."""
     if _is_result(results):
         results = [results]
@@ -147,13 +155,13 @@ def _named(results: Any, labels: Sequence[str] | None) -> tuple[list[str], list[
 
 
 def loss(
-    results: Any,
+    results: Runs,
     *,
     labels: Sequence[str] | None = None,
     x: str = "nit",
     xlabel: str | None = None,
-    ax: Any = None,
-) -> Any:
+    ax: Axes | None = None,
+) -> Figure:
     """Draw the values of f as they are, up and down, against iterations, evaluations or seconds.
 
     Parameters
@@ -178,8 +186,6 @@ def loss(
     ------
     ValueError
         When there is no run, a result has no history, labels do not fit, or `x` is unknown.
-    ImportError
-        When matplotlib is not installed.
     """
     if x not in AGAINST:
         raise ValueError(f"'x' is {x!r}; choose from {sorted(AGAINST)}.")
@@ -194,7 +200,7 @@ def loss(
     return finish(ax, AGAINST[x] if xlabel is None else xlabel, "f")
 
 
-def step_sizes(result: Any, *, ax: Any = None) -> Any:
+def step_sizes(result: OptimizeResult, *, ax: Axes | None = None) -> Figure:
     """Draw the signed step size of every iteration of a line-search method.
 
     Parameters
@@ -213,8 +219,6 @@ def step_sizes(result: Any, *, ax: Any = None) -> Any:
     ------
     ValueError
         When the result has no history, or its method takes no signed steps.
-    ImportError
-        When matplotlib is not installed.
 
     References
     ----------
@@ -235,7 +239,7 @@ def step_sizes(result: Any, *, ax: Any = None) -> Any:
     return finish(ax, "iteration", "step size")
 
 
-def cosines(result: Any, *, ax: Any = None) -> Any:
+def cosines(result: OptimizeResult, *, ax: Axes | None = None) -> Figure:
     """Draw the cosine between each searched direction and steepest descent.
 
     Parameters
@@ -254,8 +258,6 @@ def cosines(result: Any, *, ax: Any = None) -> Any:
     ------
     ValueError
         When the result has no history, or not one step was taken.
-    ImportError
-        When matplotlib is not installed.
 
     Notes
     -----
@@ -276,7 +278,9 @@ def cosines(result: Any, *, ax: Any = None) -> Any:
     return finish(ax, "iteration", "cosine with steepest descent")
 
 
-def trust_radius(results: Any, *, labels: Sequence[str] | None = None, ax: Any = None) -> Any:
+def trust_radius(
+    results: Runs, *, labels: Sequence[str] | None = None, ax: Axes | None = None
+) -> Figure:
     """Draw the trust radius of every iteration, with the trials that were rejected.
 
     Parameters
@@ -299,8 +303,6 @@ def trust_radius(results: Any, *, labels: Sequence[str] | None = None, ax: Any =
     ValueError
         When there is no run, a result has no history, its method has no trust radius, or
         labels do not fit.
-    ImportError
-        When matplotlib is not installed.
     """
     names, runs = _named(results, labels)
     ax = axes_of(ax, 7.2, 3.8)
@@ -325,7 +327,7 @@ def trust_radius(results: Any, *, labels: Sequence[str] | None = None, ax: Any =
     return finish(ax, "iteration", "trust radius")
 
 
-def _stems(ax: Any, places: Any, values: Any, words: tuple[str, str]) -> None:
+def _stems(ax: Axes, places: Vector, values: Vector, words: tuple[str, str]) -> None:
     """Draw values as stems from zero: blue above, red below."""
     for negative, colour, label in zip((False, True), (POSITIVE, NEGATIVE), words, strict=True):
         chosen = (values < 0.0) == negative

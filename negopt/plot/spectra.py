@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
+from negopt.diagnostics.density import Spectrum
 from negopt.plot._base import NEGATIVE, POSITIVE, axes_of, dots, finish, linear_range
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["spectrum"]
 
 
-def spectrum(values: Any, *, ax: Any = None) -> Any:
+def spectrum(values: npt.ArrayLike | Spectrum, *, ax: Axes | None = None) -> Figure:
     """Draw eigenvalues (or Ritz values) of a Hessian in rising order, or their density.
 
     Parameters
@@ -32,10 +38,8 @@ def spectrum(values: Any, *, ax: Any = None) -> Any:
     ------
     ValueError
         When `values` is empty, not a vector, or not finite.
-    ImportError
-        When matplotlib is not installed.
     """
-    if hasattr(values, "density"):
+    if isinstance(values, Spectrum):
         if not values.exact:
             return _density(values, axes_of(ax))
         values = values.nodes
@@ -45,7 +49,7 @@ def spectrum(values: Any, *, ax: Any = None) -> Any:
             f"'values' has shape {ordered.shape}; give a vector of finite eigenvalues."
         )
     ax = axes_of(ax)
-    index = np.arange(1, ordered.size + 1)
+    index = np.arange(1.0, ordered.size + 1.0)
     scale = float(np.max(np.abs(ordered)))
     for chosen, colour, label in (
         (ordered < 0.0, NEGATIVE, "negative"),
@@ -61,7 +65,7 @@ def spectrum(values: Any, *, ax: Any = None) -> Any:
     return finish(ax, "index", "eigenvalue")
 
 
-def _density(found: Any, ax: Any) -> Any:
+def _density(found: Spectrum, ax: Axes) -> Figure:
     """Draw a sampled spectrum; the axis ends at a tenth of the peak of one eigenvalue."""
     width = found.default_width
     grid = np.linspace(found.min - 4.0 * width, found.max + 4.0 * width, 2000)

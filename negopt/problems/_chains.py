@@ -6,18 +6,16 @@ one shared variable (arrowheads); value, gradient and Hessian product cost O(n).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
 
 from negopt.problems._jet import Value, cos, exp, sin, tan
-from negopt.problems._maps import Slice, Window
-from negopt.problems._models import Elements, Nested, Sum
-from negopt.problems._problem import Vector
+from negopt.problems._maps import ALL, FIRST, FOURS, LAST, PAIR, TRIPLE, Slice, Window, every
+from negopt.problems._mgh_fixed import freudenstein_roth, rosenbrock, wood
+from negopt.problems._models import Elements, Nested, Sum, squares
+from negopt.problems._problem import steps
 from negopt.problems._registry import Builder, Setup, problem
-
-__all__ = ["CHAINED", "CUTEST", "chain"]
 
 CUTEST = (
     "N. I. M. Gould, D. Orban and Ph. L. Toint, CUTEst: a constrained and unconstrained testing "
@@ -36,11 +34,6 @@ _DIXON = (
     "doi:10.1007/BF00940007"
 )
 
-_ALL = Slice()
-_PAIR = (Slice(None, -1), Slice(1, None))
-_TRIPLE = (Slice(None, -2), Slice(1, -1), Slice(2, None))
-_FIRST, _LAST = Slice(0, 1), Slice(-1, None)
-
 
 def chain(
     name: str,
@@ -57,25 +50,18 @@ def chain(
     return problem(name, n, least=least, multiple=multiple, tags=tags, reference=reference)
 
 
-def _index(n: int) -> Vector:
-    return np.arange(1.0, n + 1.0)
-
-
-def _near(a: Value) -> Value:
-    """Return a residual of an equation a = 1."""
+def near(a: Value) -> Value:
+    """Return the residual of an equation a = 1."""
     return a - 1.0
 
 
 @chain("arwhead", "ARWHEAD")
 def _arwhead(n: int) -> Setup:
     """sum_{i<n} (x_i^2 + x_n^2)^2 - 4 x_i + 3; the minimiser has x_n = 0."""
-
-    def phi(a: Value, last: Value) -> Value:
-        return (a**2 + last**2) ** 2 - 4.0 * a + 3.0
-
     best = np.ones(n)
     best[-1] = 0.0
-    return Setup(Sum(Elements(phi, [Slice(None, -1), _LAST])), np.ones(n), 0.0, best)
+    model = Elements(lambda a, last: (a**2 + last**2) ** 2 - 4.0 * a + 3.0, [Slice(None, -1), LAST])
+    return Setup(model, np.ones(n), 0.0, best)
 
 
 @chain("bdqrtic", "BDQRTIC", least=5)
@@ -85,130 +71,92 @@ def _bdqrtic(n: int) -> Setup:
     def phi(a: Value, b: Value, c: Value, d: Value, last: Value) -> Value:
         return 3.0 - 4.0 * a, a**2 + 2.0 * b**2 + 3.0 * c**2 + 4.0 * d**2 + 5.0 * last**2
 
-    inputs = [Slice(0, -4), Slice(1, -3), Slice(2, -2), Slice(3, -1), _LAST]
-    return Setup(Sum(Elements(phi, inputs, square=True)), np.ones(n))
-
-
-def _wood(a: Value, b: Value, c: Value, d: Value) -> Value:
-    return (
-        10.0 * (b - a**2),
-        1.0 - a,
-        math.sqrt(90.0) * (d - c**2),
-        1.0 - c,
-        math.sqrt(10.0) * (b + d - 2.0),
-        (b - d) / math.sqrt(10.0),
-    )
+    inputs = [Slice(0, -4), Slice(1, -3), Slice(2, -2), Slice(3, -1), LAST]
+    return Setup(squares(phi, inputs), np.ones(n))
 
 
 @chain("chained_wood", "CHAINWOO", least=4, multiple=2)
 def _chained_wood(n: int) -> Setup:
     """1 + Wood functions of x_i, ..., x_{i+3} for i = 1, 3, ..., n - 3; many local minima."""
-    inputs = [Slice(0, -3, 2), Slice(1, -2, 2), Slice(2, -1, 2), Slice(3, None, 2)]
     start = np.tile([-2.0, 0.0], n // 2)
     start[:4] = [-3.0, -1.0, -3.0, -1.0]
-    model = Sum(Elements(_wood, inputs, square=True), constant=1.0)
+    model = Sum(squares(wood, FOURS), constant=1.0)
     return Setup(model, start, 1.0, np.ones(n))
 
 
 @chain("extended_wood", "WOODS", least=4, multiple=4, tags="chain separable")
 def _extended_wood(n: int) -> Setup:
     """Wood functions, n / 4 of them, independent."""
-    model = Sum(Elements(_wood, [Slice(j, None, 4) for j in range(4)], square=True))
+    model = squares(wood, every(4))
     return Setup(model, np.tile([-3.0, -1.0], n // 2), 0.0, np.ones(n))
-
-
-def _valley(a: Value, b: Value) -> Value:
-    return 10.0 * (b - a**2), 1.0 - a
 
 
 @chain("chained_rosenbrock", CHAINED, cutest=False)
 def _chained_rosenbrock(n: int) -> Setup:
     """sum_{i<n} 100 (x_{i+1} - x_i^2)^2 + (1 - x_i)^2; from n = 4 a local minimum exists."""
     start = np.tile([-1.2, 1.0], (n + 1) // 2)[:n]
-    return Setup(Sum(Elements(_valley, _PAIR, square=True)), start, 0.0, np.ones(n))
+    return Setup(squares(rosenbrock, PAIR), start, 0.0, np.ones(n))
 
 
 @chain("genrose", "GENROSE")
 def _genrose(n: int) -> Setup:
     """1 + sum_{i>1} 100 (x_i - x_{i-1}^2)^2 + (x_i - 1)^2; needs many iterations."""
-
-    def phi(a: Value, b: Value) -> Value:
-        return 10.0 * (b - a**2), b - 1.0
-
-    model = Sum(Elements(phi, _PAIR, square=True), constant=1.0)
-    return Setup(model, _index(n) / (n + 1.0), 1.0, np.ones(n))
+    model = Sum(squares(lambda a, b: (10.0 * (b - a**2), b - 1.0), PAIR), constant=1.0)
+    return Setup(model, steps(n) / (n + 1.0), 1.0, np.ones(n))
 
 
 @chain("dixon_price", _DIXON, cutest=False)
 def _dixon_price(n: int) -> Setup:
     """(x_1 - 1)^2 + sum_{i>1} i (2 x_i^2 - x_{i-1})^2."""
-
-    def phi(a: Value, b: Value, root: Value) -> Value:
-        return root * (2.0 * b**2 - a)
-
-    root = np.sqrt(_index(n)[1:])
-    model = Sum(Elements(_near, [_FIRST], square=True), Elements(phi, _PAIR, [root], square=True))
-    best = 2.0 ** (2.0 ** (1.0 - _index(n)) - 1.0)
+    root = np.sqrt(steps(n)[1:])
+    model = Sum(
+        squares(near, [FIRST]), squares(lambda a, b, root: root * (2.0 * b**2 - a), PAIR, [root])
+    )
+    best = 2.0 ** (2.0 ** (1.0 - steps(n)) - 1.0)
     return Setup(model, np.ones(n), 0.0, best)
 
 
 @chain("tridia", "TRIDIA")
 def _tridia(n: int) -> Setup:
     """(x_1 - 1)^2 + sum_{i>1} i (2 x_i - x_{i-1})^2; quadratic, condition grows with n."""
-
-    def phi(a: Value, b: Value, root: Value) -> Value:
-        return root * (2.0 * b - a)
-
-    root = np.sqrt(_index(n)[1:])
-    model = Sum(Elements(_near, [_FIRST], square=True), Elements(phi, _PAIR, [root], square=True))
-    return Setup(model, np.ones(n), 0.0, 2.0 ** (1.0 - _index(n)))
+    root = np.sqrt(steps(n)[1:])
+    model = Sum(
+        squares(near, [FIRST]), squares(lambda a, b, root: root * (2.0 * b - a), PAIR, [root])
+    )
+    return Setup(model, np.ones(n), 0.0, 2.0 ** (1.0 - steps(n)))
 
 
 @chain("dqdrtic", "DQDRTIC", least=3)
 def _dqdrtic(n: int) -> Setup:
     """sum_{i<=n-2} x_i^2 + 100 x_{i+1}^2 + 100 x_{i+2}^2."""
-
-    def phi(a: Value, b: Value, c: Value) -> Value:
-        return a**2 + 100.0 * (b**2 + c**2)
-
-    return Setup(Sum(Elements(phi, _TRIPLE)), np.full(n, 3.0), 0.0, np.zeros(n))
+    model = Elements(lambda a, b, c: a**2 + 100.0 * (b**2 + c**2), TRIPLE)
+    return Setup(model, np.full(n, 3.0), 0.0, np.zeros(n))
 
 
 @chain("nondia", "NONDIA")
 def _nondia(n: int) -> Setup:
     """(x_1 - 1)^2 + sum_{i>1} 100 (x_1 - x_{i-1}^2)^2."""
-
-    def phi(first: Value, a: Value) -> Value:
-        return 10.0 * (first - a**2)
-
     model = Sum(
-        Elements(_near, [_FIRST], square=True),
-        Elements(phi, [_FIRST, Slice(None, -1)], square=True),
+        squares(near, [FIRST]),
+        squares(lambda first, a: 10.0 * (first - a**2), [FIRST, Slice(None, -1)]),
     )
-    # N.B. x_n does not occur in the objective.
+    # The objective does not depend on x_n.
     return Setup(model, np.full(n, -1.0), 0.0, np.ones(n))
 
 
 @chain("engval1", "ENGVAL1")
 def _engval1(n: int) -> Setup:
     """sum_{i<n} (x_i^2 + x_{i+1}^2)^2 - 4 x_i + 3."""
-
-    def phi(a: Value, b: Value) -> Value:
-        return (a**2 + b**2) ** 2 - 4.0 * a + 3.0
-
-    return Setup(Sum(Elements(phi, _PAIR)), np.full(n, 2.0))
+    model = Elements(lambda a, b: (a**2 + b**2) ** 2 - 4.0 * a + 3.0, PAIR)
+    return Setup(model, np.full(n, 2.0))
 
 
 @chain("freuroth", "FREUROTH")
 def _freuroth(n: int) -> Setup:
     """Freudenstein and Roth functions of neighbours x_i, x_{i+1}."""
-
-    def phi(a: Value, b: Value) -> Value:
-        return a - 13.0 + ((5.0 - b) * b - 2.0) * b, a - 29.0 + ((b + 1.0) * b - 14.0) * b
-
     start = np.zeros(n)
     start[:2] = [0.5, -2.0]
-    return Setup(Sum(Elements(phi, _PAIR, square=True)), start)
+    return Setup(squares(freudenstein_roth, PAIR), start)
 
 
 _CRAGGLVY = {10: 1.8865658966631105, 50: 15.372509465428696, 1000: 336.4231479}
@@ -227,20 +175,15 @@ def _cragglvy(n: int) -> Setup:
             d - 1.0,
         )
 
-    inputs = [Slice(0, -3, 2), Slice(1, -2, 2), Slice(2, -1, 2), Slice(3, None, 2)]
     start = np.full(n, 2.0)
     start[0] = 1.0
-    return Setup(Sum(Elements(phi, inputs, square=True)), start, _CRAGGLVY.get(n))
+    return Setup(squares(phi, FOURS), start, _CRAGGLVY.get(n))
 
 
 @chain("liarwhd", "LIARWHD")
 def _liarwhd(n: int) -> Setup:
     """sum_i 4 (x_i^2 - x_1)^2 + (x_i - 1)^2."""
-
-    def phi(a: Value, first: Value) -> Value:
-        return 2.0 * (a**2 - first)
-
-    model = Sum(Elements(phi, [_ALL, _FIRST], square=True), Elements(_near, [_ALL], square=True))
+    model = Sum(squares(lambda a, first: 2.0 * (a**2 - first), [ALL, FIRST]), squares(near, [ALL]))
     return Setup(model, np.full(n, 4.0), 0.0, np.ones(n))
 
 
@@ -250,26 +193,16 @@ _EDENSCH = {36: 219.28459202076465, 2000: 12003.284592020762}
 @chain("edensch", "EDENSCH")
 def _edensch(n: int) -> Setup:
     """16 + sum_{i<n} (x_i - 2)^4 + (x_i x_{i+1} - 2 x_{i+1})^2 + (x_{i+1} + 1)^2."""
-
-    def phi(a: Value, b: Value) -> Value:
-        return (a - 2.0) ** 2, (a - 2.0) * b, b + 1.0
-
-    model = Sum(Elements(phi, _PAIR, square=True), constant=16.0)
+    model = Sum(squares(lambda a, b: ((a - 2.0) ** 2, (a - 2.0) * b, b + 1.0), PAIR), constant=16.0)
     return Setup(model, np.full(n, 8.0), _EDENSCH.get(n))
 
 
 @chain("power", "POWER", least=1, tags="chain degenerate")
 def _power(n: int) -> Setup:
     """(sum_i i x_i^2)^2; the Hessian vanishes at the minimiser."""
-
-    def weighted(a: Value, i: Value) -> Value:
-        return i * a**2
-
-    def square(s: Value) -> Value:
-        return s**2
-
     model = Nested(
-        Sum(Elements(square, [Slice(n, n + 1)])), Sum(Elements(weighted, [_ALL], [_index(n)]))
+        Elements(lambda s: s**2, [Slice(n, n + 1)]),
+        Elements(lambda a, i: i * a**2, [ALL], [steps(n)]),
     )
     return Setup(model, np.ones(n), 0.0, np.zeros(n))
 
@@ -277,26 +210,18 @@ def _power(n: int) -> Setup:
 @chain("cosine", "COSINE")
 def _cosine(n: int) -> Setup:
     """sum_{i<n} cos(x_i^2 - x_{i+1} / 2)."""
-
-    def phi(a: Value, b: Value) -> Value:
-        return cos(a**2 - 0.5 * b)
-
-    return Setup(Sum(Elements(phi, _PAIR)), np.ones(n), -(n - 1.0))
+    model = Elements(lambda a, b: cos(a**2 - 0.5 * b), PAIR)
+    return Setup(model, np.ones(n), -(n - 1.0))
 
 
 @chain("sinquad", "SINQUAD", least=3)
 def _sinquad(n: int) -> Setup:
     """(x_1 - 1)^4 + sum_{1<i<n} (sin(x_i - x_n) - x_1^2 + x_i^2)^2 + (x_n^2 - x_1^2)^2."""
-
-    def inner(first: Value, a: Value, last: Value) -> Value:
-        return sin(a - last) - first**2 + a**2
-
-    def ends(first: Value, last: Value) -> Value:
-        return (first - 1.0) ** 2, last**2 - first**2
-
     model = Sum(
-        Elements(inner, [_FIRST, Slice(1, -1), _LAST], square=True),
-        Elements(ends, [_FIRST, _LAST], square=True),
+        squares(
+            lambda first, a, last: sin(a - last) - first**2 + a**2, [FIRST, Slice(1, -1), LAST]
+        ),
+        squares(lambda first, last: ((first - 1.0) ** 2, last**2 - first**2), [FIRST, LAST]),
     )
     return Setup(model, np.full(n, 0.1), 0.0, np.ones(n))
 
@@ -304,22 +229,15 @@ def _sinquad(n: int) -> Setup:
 @chain("fletchcr", "FLETCHCR")
 def _fletchcr(n: int) -> Setup:
     """sum_{i<n} 100 (x_{i+1} - x_i + 1 - x_i^2)^2."""
-
-    def phi(a: Value, b: Value) -> Value:
-        return 10.0 * (b - a + 1.0 - a**2)
-
-    return Setup(Sum(Elements(phi, _PAIR, square=True)), np.zeros(n), 0.0, np.ones(n))
+    model = squares(lambda a, b: 10.0 * (b - a + 1.0 - a**2), PAIR)
+    return Setup(model, np.zeros(n), 0.0, np.ones(n))
 
 
 @chain("quartc", "QUARTC", least=1, tags="chain separable degenerate")
 def _quartc(n: int) -> Setup:
     """sum_i (x_i - i)^4; the Hessian vanishes at the minimiser."""
-
-    def phi(a: Value, i: Value) -> Value:
-        return (a - i) ** 2
-
-    model = Sum(Elements(phi, [_ALL], [_index(n)], square=True))
-    return Setup(model, np.full(n, 2.0), 0.0, _index(n))
+    model = squares(lambda a, i: (a - i) ** 2, [ALL], [steps(n)])
+    return Setup(model, np.full(n, 2.0), 0.0, steps(n))
 
 
 _CURLY = {(1000, 10): -1.0031629024e5}
@@ -328,9 +246,5 @@ _CURLY = {(1000, 10): -1.0031629024e5}
 @chain("curly", "CURLY10, CURLY20, CURLY30")
 def _curly(n: int, width: int = 10) -> Setup:
     """sum_i q_i^4 - 20 q_i^2 - q_i / 10, q_i = x_i + ... + x_{i+width}; a saddle at the start."""
-
-    def phi(q: Value) -> Value:
-        return q * (q * (q**2 - 20.0) - 0.1)
-
-    model = Sum(Elements(phi, [Window(0, width)]))
-    return Setup(model, 1e-4 * _index(n) / (n + 1.0), _CURLY.get((n, width)))
+    model = Elements(lambda q: q * (q * (q**2 - 20.0) - 0.1), [Window(0, width)])
+    return Setup(model, 1e-4 * steps(n) / (n + 1.0), _CURLY.get((n, width)))

@@ -6,27 +6,18 @@ import math
 
 import numpy as np
 
-from negopt.problems._chains import CHAINED, chain
+from negopt.problems._chains import CHAINED, chain, near
 from negopt.problems._jet import Value, exp, sin
-from negopt.problems._maps import Slice
-from negopt.problems._models import Elements, Sum
+from negopt.problems._maps import ALL, FIRST, FOURS, LAST, PAIR, TRIPLE, Slice
+from negopt.problems._mgh_fixed import powell_singular
+from negopt.problems._models import Elements, Sum, squares
+from negopt.problems._problem import steps
 from negopt.problems._registry import Setup
-
-__all__: list[str] = []
 
 _ANDREI = (
     "N. Andrei, An unconstrained optimization test functions collection, "
     "Adv. Model. Optim. 10 (2008) 147-161, problem 'Hager'"
 )
-
-_ALL = Slice()
-_PAIR = (Slice(None, -1), Slice(1, None))
-_TRIPLE = (Slice(None, -2), Slice(1, -1), Slice(2, None))
-_FIRST, _LAST = Slice(0, 1), Slice(-1, None)
-
-
-def _near(a: Value) -> Value:
-    return a - 1.0
 
 
 @chain("nondquar", "NONDQUAR", least=4, tags="chain degenerate")
@@ -36,13 +27,10 @@ def _nondquar(n: int) -> Setup:
     def difference(a: Value, b: Value) -> Value:
         return a - b
 
-    def phi(a: Value, b: Value, last: Value) -> Value:
-        return (a + b + last) ** 2
-
     model = Sum(
-        Elements(difference, [_FIRST, Slice(1, 2)], square=True),
-        Elements(difference, [Slice(-2, -1), _LAST], square=True),
-        Elements(phi, [Slice(None, -2), Slice(1, -1), _LAST], square=True),
+        squares(difference, [FIRST, Slice(1, 2)]),
+        squares(difference, [Slice(-2, -1), LAST]),
+        squares(lambda a, b, last: (a + b + last) ** 2, [Slice(None, -2), Slice(1, -1), LAST]),
     )
     start = np.where(np.arange(n) % 2 == 0, 1.0, -1.0)
     return Setup(model, start, 0.0, np.zeros(n))
@@ -51,24 +39,16 @@ def _nondquar(n: int) -> Setup:
 @chain("nonscomp", "NONSCOMP (without bounds)")
 def _nonscomp(n: int) -> Setup:
     """(x_1 - 1)^2 + sum_{i>1} 4 (x_i - x_{i-1}^2)^2."""
-
-    def phi(a: Value, b: Value) -> Value:
-        return 2.0 * (b - a**2)
-
-    model = Sum(Elements(_near, [_FIRST], square=True), Elements(phi, _PAIR, square=True))
+    model = Sum(squares(near, [FIRST]), squares(lambda a, b: 2.0 * (b - a**2), PAIR))
     return Setup(model, np.full(n, 3.0), 0.0, np.ones(n))
 
 
 @chain("tquartic", "TQUARTIC")
 def _tquartic(n: int) -> Setup:
     """(x_1 - 1)^2 + sum_{i>1} (x_1^2 - x_i^2)^2."""
-
-    def phi(first: Value, a: Value) -> Value:
-        return first**2 - a**2
-
     model = Sum(
-        Elements(_near, [_FIRST], square=True),
-        Elements(phi, [_FIRST, Slice(1, None)], square=True),
+        squares(near, [FIRST]),
+        squares(lambda first, a: first**2 - a**2, [FIRST, Slice(1, None)]),
     )
     return Setup(model, np.full(n, 0.1), 0.0, np.ones(n))
 
@@ -76,18 +56,10 @@ def _tquartic(n: int) -> Setup:
 @chain("eg2", "EG2")
 def _eg2(n: int) -> Setup:
     """sum_{i<n} sin(x_1 + x_i^2 - 1) + sin(x_n^2) / 2."""
-
-    def head(first: Value) -> Value:
-        return sin(first + first**2 - 1.0)
-
-    def phi(first: Value, a: Value) -> Value:
-        return sin(first + a**2 - 1.0)
-
-    def tail(last: Value) -> Value:
-        return 0.5 * sin(last**2)
-
     model = Sum(
-        Elements(head, [_FIRST]), Elements(phi, [_FIRST, Slice(1, -1)]), Elements(tail, [_LAST])
+        Elements(lambda first: sin(first + first**2 - 1.0), [FIRST]),
+        Elements(lambda first, a: sin(first + a**2 - 1.0), [FIRST, Slice(1, -1)]),
+        Elements(lambda last: 0.5 * sin(last**2), [LAST]),
     )
     return Setup(model, np.zeros(n), -(n - 0.5))
 
@@ -104,49 +76,35 @@ def _schmvett(n: int) -> Setup:
         )
 
     best = np.full(n, math.pi / (math.pi + 1.0))
-    return Setup(Sum(Elements(phi, _TRIPLE)), np.full(n, 0.5), -3.0 * (n - 2.0), best)
+    return Setup(Elements(phi, TRIPLE), np.full(n, 0.5), -3.0 * (n - 2.0), best)
 
 
 @chain("hager", _ANDREI, least=1, tags="chain separable convex", cutest=False)
 def _hager(n: int) -> Setup:
     """sum_i exp(x_i) - sqrt(i) x_i."""
-    root = np.sqrt(np.arange(1.0, n + 1.0))
-
-    def phi(a: Value, root: Value) -> Value:
-        return exp(a) - root * a
+    root = np.sqrt(steps(n))
 
     best = np.log(root)
     minimum = float(np.sum(root - root * best))
-    return Setup(Sum(Elements(phi, [_ALL], [root])), np.ones(n), minimum, best)
+    model = Elements(lambda a, root: exp(a) - root * a, [ALL], [root])
+    return Setup(model, np.ones(n), minimum, best)
 
 
 @chain("genhumps", "GENHUMPS")
 def _genhumps(n: int) -> Setup:
     """sum_{i<n} sin(2 x_i)^2 sin(2 x_{i+1})^2 + (x_i^2 + x_{i+1}^2) / 20; many local minima."""
-
-    def phi(a: Value, b: Value) -> Value:
-        return (sin(2.0 * a) * sin(2.0 * b)) ** 2 + 0.05 * (a**2 + b**2)
-
     start = np.full(n, 506.2)
     start[0] = -506.0
-    return Setup(Sum(Elements(phi, _PAIR)), start, 0.0, np.zeros(n))
+    model = Elements(lambda a, b: (sin(2.0 * a) * sin(2.0 * b)) ** 2 + 0.05 * (a**2 + b**2), PAIR)
+    return Setup(model, start, 0.0, np.zeros(n))
 
 
 @chain("chained_singular", CHAINED, least=4, multiple=2, tags="chain degenerate", cutest=False)
 def _chained_singular(n: int) -> Setup:
     """Powell singular functions of x_i, ..., x_{i+3} for i = 1, 3, ..., n - 3."""
-
-    def phi(a: Value, b: Value, c: Value, d: Value) -> Value:
-        return (
-            a + 10.0 * b,
-            math.sqrt(5.0) * (c - d),
-            (b - 2.0 * c) ** 2,
-            math.sqrt(10.0) * (a - 10.0 * d) ** 2,
-        )
-
-    inputs = [Slice(0, -3, 2), Slice(1, -2, 2), Slice(2, -1, 2), Slice(3, None, 2)]
     start = np.tile([3.0, -1.0, 0.0, 1.0], n // 4 + 1)[:n]
-    return Setup(Sum(Elements(phi, inputs, square=True)), start, 0.0, np.zeros(n))
+    model = squares(lambda a, b, c, d: powell_singular(a, b, c, d, 10.0), FOURS)
+    return Setup(model, start, 0.0, np.zeros(n))
 
 
 _DIXMAAN_WEIGHTS = {
@@ -166,28 +124,20 @@ def _dixmaan(n: int, variant: str = "a") -> Setup:
         raise ValueError(f"'variant' must be one of the letters {kinds}; got {variant!r}.")
     row, column = divmod(kinds.index(variant), 4)
     weights = _DIXMAAN_WEIGHTS[kinds[column]]
-    i, m = np.arange(1.0, n + 1.0) / n, n // 3
+    i, m = steps(n) / n, n // 3
     alpha, beta, gamma, delta = (
         w * i**k for w, k in zip(weights, _DIXMAAN_POWERS[row], strict=True)
     )
 
-    def own(a: Value, w: Value) -> Value:
-        return w * a**2
-
-    def next_(a: Value, b: Value, w: Value) -> Value:
-        return w * a**2 * (b + b**2) ** 2
-
-    def quartic(a: Value, b: Value, w: Value) -> Value:
-        return w * a**2 * (b**2) ** 2
-
-    def far(a: Value, b: Value, w: Value) -> Value:
-        return w * a * b
-
     model = Sum(
-        Elements(own, [_ALL], [alpha]),
-        Elements(next_, _PAIR, [beta[:-1]]),
-        Elements(quartic, [Slice(0, 2 * m), Slice(m, None)], [gamma[: 2 * m]]),
-        Elements(far, [Slice(0, m), Slice(2 * m, None)], [delta[:m]]),
+        Elements(lambda a, w: w * a**2, [ALL], [alpha]),
+        Elements(lambda a, b, w: w * a**2 * (b + b**2) ** 2, PAIR, [beta[:-1]]),
+        Elements(
+            lambda a, b, w: w * a**2 * (b**2) ** 2,
+            [Slice(0, 2 * m), Slice(m, None)],
+            [gamma[: 2 * m]],
+        ),
+        Elements(lambda a, b, w: w * a * b, [Slice(0, m), Slice(2 * m, None)], [delta[:m]]),
         constant=1.0,
     )
     return Setup(model, np.full(n, 2.0), 1.0, np.zeros(n))

@@ -6,15 +6,14 @@ that of its formula (see each class).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Sequence
+
+import numpy.typing as npt
 
 from negopt._array import Array, device_of, namespace_of
-from negopt.problems._jet import Jet
+from negopt.problems._jet import Jet, Value
 from negopt.problems._maps import Constant, Map
-from negopt.problems._models import Operator
-
-__all__ = ["Chebyshev", "Factorisation", "Mixed", "Product"]
+from negopt.problems._models import Operator, Phi
 
 
 class Mixed:
@@ -32,30 +31,30 @@ class Mixed:
 
     def __init__(
         self,
-        a: Callable[..., Any],
-        c: Callable[..., Any],
+        a: Phi,
+        c: Phi,
         coupling: Map,
-        constants: tuple[Any, ...] = (),
+        constants: Sequence[npt.ArrayLike] = (),
     ) -> None:
         self._a, self._c, self._coupling = a, c, coupling
         self._constants = tuple(Constant(v) for v in constants)
 
-    def value(self, x: Array) -> Any:
+    def value(self, x: Array) -> Array:
         """Return r'r."""
         constants = [v.like(x) for v in self._constants]
         r = self._a(x, *constants) + self._coupling.apply(self._c(x, *constants))
         return namespace_of(x).sum(r * r)
 
-    def value_and_gradient(self, x: Array) -> tuple[Any, Array]:
+    def value_and_gradient(self, x: Array) -> tuple[Array, Array]:
         """Return r'r and 2 (a' r + c' K'r)."""
         a, c, r, back = self._parts(x, 1)
-        return namespace_of(x).sum(r * r), 2.0 * (a.first[0, :] * r + c.first[0, :] * back)
+        return namespace_of(x).sum(r * r), 2.0 * (_slope(a) * r + _slope(c) * back)
 
     def hessian_product(self, x: Array) -> Operator:
         """Return p -> 2 J'J p + 2 (a'' r + c'' K'r) p."""
         xp = namespace_of(x)
         a, c, r, back = self._parts(x, 2)
-        slope_a, slope_c = a.first[0, :], c.first[0, :]
+        slope_a, slope_c = _slope(a), _slope(c)
         bend = xp.zeros_like(x)
         if a.second is not None:
             bend = bend + a.second[0, 0, :] * r
@@ -69,7 +68,7 @@ class Mixed:
 
         return product
 
-    def _parts(self, x: Array, order: int) -> tuple[Any, Any, Array, Array]:
+    def _parts(self, x: Array, order: int) -> tuple[Value, Value, Array, Array]:
         xp = namespace_of(x)
         seed = xp.ones((1, 1), dtype=x.dtype, device=device_of(x))
         constants = [Jet(v.like(x)) for v in self._constants]
@@ -77,6 +76,11 @@ class Mixed:
         c = self._c(Jet(x, seed, None, order), *constants)
         r = a.value + self._coupling.apply(c.value)
         return a, c, r, self._coupling.add_adjoint(r, xp.zeros_like(x))
+
+
+def _slope(jet: Value) -> Array:
+    first: Array = jet.first
+    return first[0, :]
 
 
 class Chebyshev:
@@ -97,12 +101,12 @@ class Chebyshev:
         )
         self._m = m
 
-    def value(self, x: Array) -> Any:
+    def value(self, x: Array) -> Array:
         """Return the sum of squares."""
         r = self._residual(x, self._tables(x, 0)[0])
         return namespace_of(x).sum(r * r)
 
-    def value_and_gradient(self, x: Array) -> tuple[Any, Array]:
+    def value_and_gradient(self, x: Array) -> tuple[Array, Array]:
         """Return the sum of squares and its gradient."""
         t, slope = self._tables(x, 1)
         r = self._residual(x, t)
@@ -148,16 +152,16 @@ class Factorisation:
         The number of columns k.
     """
 
-    def __init__(self, target: Any, rank: int) -> None:
+    def __init__(self, target: npt.ArrayLike, rank: int) -> None:
         self._target, self._rank = Constant(target), rank
 
-    def value(self, x: Array) -> Any:
+    def value(self, x: Array) -> Array:
         """Return the objective."""
         u, v, target = self._split(x)
         error = u @ v.T - target
         return 0.5 * namespace_of(x).sum(error * error)
 
-    def value_and_gradient(self, x: Array) -> tuple[Any, Array]:
+    def value_and_gradient(self, x: Array) -> tuple[Array, Array]:
         """Return the objective and its gradient (E V, E'U)."""
         u, v, target = self._split(x)
         error = u @ v.T - target
@@ -190,11 +194,11 @@ def _join(u: Array, v: Array) -> Array:
 class Product:
     """The product of all variables, in O(n log n), exact where variables vanish."""
 
-    def value(self, x: Array) -> Any:
+    def value(self, x: Array) -> Array:
         """Return the product."""
         return namespace_of(x).prod(x)
 
-    def value_and_gradient(self, x: Array) -> tuple[Any, Array]:
+    def value_and_gradient(self, x: Array) -> tuple[Array, Array]:
         """Return the product and its gradient, the products of all other variables."""
         zeros = namespace_of(x).zeros_like(x)
         return self.value(x), _others(x, zeros)[0]

@@ -14,14 +14,9 @@ doi:10.1137/1.9780898717761 (chapters 3 and 13).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from types import ModuleType
 
 from negopt._array import Array, namespace_of
-
-__all__ = ["Jet", "arctan", "arctan2", "cos", "exp", "log", "sin", "sqrt", "tan"]
-
-#: What an element function computes with: arrays, or jets over arrays.
-Value = Any
 
 
 def _plus(a: Array | None, b: Array | None) -> Array | None:
@@ -31,7 +26,7 @@ def _plus(a: Array | None, b: Array | None) -> Array | None:
     return a + b
 
 
-def _times(factor: Any, a: Array | None) -> Array | None:
+def _times(factor: Array, a: Array | None) -> Array | None:
     return None if a is None else factor * a
 
 
@@ -63,7 +58,7 @@ class Jet:
     ) -> None:
         self.value, self.first, self.second, self.order = value, first, second, order
 
-    def _chain(self, value: Array, slope: Any, curvature: Callable[[], Any]) -> Jet:
+    def chain(self, value: Array, slope: Array, curvature: Callable[[], Array]) -> Jet:
         """Return phi(self) from phi, phi' and (when needed) phi''."""
         if self.first is None:
             return Jet(value)
@@ -96,12 +91,8 @@ class Jet:
 
     def __mul__(self, other: Jet | float) -> Jet:
         if not isinstance(other, Jet):
-            return Jet(
-                self.value * other,
-                _times(other, self.first),
-                _times(other, self.second),
-                self.order,
-            )
+            first, second = _times(other, self.first), _times(other, self.second)
+            return Jet(self.value * other, first, second, self.order)
         order = max(self.order, other.order)
         first = _plus(_times(other.value, self.first), _times(self.value, other.first))
         second = None
@@ -115,82 +106,53 @@ class Jet:
     __rmul__ = __mul__
 
     def __truediv__(self, other: Jet | float) -> Jet:
-        if not isinstance(other, Jet):
-            return self * (1.0 / other)
         return self * (1.0 / other)
 
     def __rtruediv__(self, other: float) -> Jet:
         inverse = 1.0 / self.value
-        reciprocal = self._chain(inverse, -inverse * inverse, lambda: 2.0 * inverse**3)
+        reciprocal = self.chain(inverse, -inverse * inverse, lambda: 2.0 * inverse**3)
         return reciprocal * other
 
     def __pow__(self, power: Jet | float) -> Jet:
         if isinstance(power, Jet):
-            exponential: Jet = exp(power * log(self))
-            return exponential
+            return exp(power * log(self))
         v, p = self.value, power
         if p == 2:
-            return self._chain(v * v, 2.0 * v, lambda: 2.0)
-        return self._chain(v**p, p * v ** (p - 1), lambda: p * (p - 1) * v ** (p - 2))
+            return self.chain(v * v, 2.0 * v, lambda: 2.0)
+        return self.chain(v**p, p * v ** (p - 1), lambda: p * (p - 1) * v ** (p - 2))
 
 
-def exp(z: Value) -> Value:
-    """Return the exponential of an array or jet."""
-    if not isinstance(z, Jet):
-        return namespace_of(z).exp(z)
-    e = namespace_of(z.value).exp(z.value)
-    return z._chain(e, e, lambda: e)
+#: What an element function computes with: arrays, or jets over arrays.
+Value = Jet | Array
 
 
-def log(z: Value) -> Value:
-    """Return the natural logarithm of an array or jet."""
-    if not isinstance(z, Jet):
-        return namespace_of(z).log(z)
-    inverse = 1.0 / z.value
-    return z._chain(namespace_of(z.value).log(z.value), inverse, lambda: -inverse * inverse)
+def _elementary(
+    name: str, slopes: Callable[[ModuleType, Array, Array], tuple[Array, Callable[[], Array]]]
+) -> Callable[[Value], Value]:
+    """Return the array API's function `name`, of arrays or jets.
+
+    `slopes` takes the namespace, x and f(x), and returns f'(x) and a function that returns f''(x).
+    """
+
+    def function(z: Value) -> Value:
+        if not isinstance(z, Jet):
+            return getattr(namespace_of(z), name)(z)
+        xp, x = namespace_of(z.value), z.value
+        f = getattr(xp, name)(x)
+        return z.chain(f, *slopes(xp, x, f))
+
+    return function
 
 
-def sqrt(z: Value) -> Value:
-    """Return the square root of an array or jet."""
-    if not isinstance(z, Jet):
-        return namespace_of(z).sqrt(z)
-    root = namespace_of(z.value).sqrt(z.value)
-    return z._chain(root, 0.5 / root, lambda: -0.25 / (root * z.value))
-
-
-def sin(z: Value) -> Value:
-    """Return the sine of an array or jet."""
-    if not isinstance(z, Jet):
-        return namespace_of(z).sin(z)
-    xp = namespace_of(z.value)
-    s = xp.sin(z.value)
-    return z._chain(s, xp.cos(z.value), lambda: -s)
-
-
-def cos(z: Value) -> Value:
-    """Return the cosine of an array or jet."""
-    if not isinstance(z, Jet):
-        return namespace_of(z).cos(z)
-    xp = namespace_of(z.value)
-    c = xp.cos(z.value)
-    return z._chain(c, -xp.sin(z.value), lambda: -c)
-
-
-def tan(z: Value) -> Value:
-    """Return the tangent of an array or jet."""
-    if not isinstance(z, Jet):
-        return namespace_of(z).tan(z)
-    t = namespace_of(z.value).tan(z.value)
-    return z._chain(t, 1.0 + t * t, lambda: 2.0 * t * (1.0 + t * t))
-
-
-def arctan(z: Value) -> Value:
-    """Return the arc tangent of an array or jet."""
-    if not isinstance(z, Jet):
-        return namespace_of(z).atan(z)
-    slope = 1.0 / (1.0 + z.value * z.value)
-    value = namespace_of(z.value).atan(z.value)
-    return z._chain(value, slope, lambda: -2.0 * z.value * slope * slope)
+exp = _elementary("exp", lambda _xp, _x, f: (f, lambda: f))
+log = _elementary("log", lambda _xp, x, _f: (1.0 / x, lambda: -(1.0 / x) * (1.0 / x)))
+sqrt = _elementary("sqrt", lambda _xp, x, f: (0.5 / f, lambda: -0.25 / (f * x)))
+sin = _elementary("sin", lambda xp, x, f: (xp.cos(x), lambda: -f))
+cos = _elementary("cos", lambda xp, x, f: (-xp.sin(x), lambda: -f))
+tan = _elementary("tan", lambda _xp, _x, f: (1.0 + f * f, lambda: 2.0 * f * (1.0 + f * f)))
+arctan = _elementary(
+    "atan", lambda _xp, x, _f: (1.0 / (1.0 + x * x), lambda: -2.0 * x / (1.0 + x * x) ** 2)
+)
 
 
 def arctan2(y: Value, x: Value) -> Value:

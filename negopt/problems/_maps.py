@@ -14,8 +14,6 @@ import numpy.typing as npt
 
 from negopt._array import Array, device_of, from_host, namespace_of
 
-__all__ = ["Constant", "Dense", "Functional", "Map", "Shift", "Slice", "Window"]
-
 
 class Map(Protocol):
     """What an element function needs of a linear map."""
@@ -48,8 +46,8 @@ class Constant:
         key = (type(x), x.dtype, str(device_of(x)))
         found = self._copies.get(key)
         if found is None:
-            # N.B. some libraries refuse read-only host memory, hence the copy.
-            found = self._copies[key] = from_host(self.values.copy(), x)
+            host = self.values.copy()  # some libraries refuse read-only memory
+            found = self._copies[key] = from_host(host, x)
         return found
 
 
@@ -70,6 +68,18 @@ class Slice:
         key = slice(self.start, self.stop, self.step)
         out[key] = out[key] + u
         return out
+
+
+def every(k: int) -> tuple[Slice, ...]:
+    """Return the k maps to the members of groups of k variables."""
+    return tuple(Slice(j, None, k) for j in range(k))
+
+
+ALL, FIRST, LAST = Slice(), Slice(0, 1), Slice(-1, None)
+#: Neighbours: two, three, and groups of four that share two with the next group.
+PAIR = (Slice(None, -1), Slice(1, None))
+TRIPLE = (Slice(None, -2), Slice(1, -1), Slice(2, None))
+FOURS = (Slice(0, -3, 2), Slice(1, -2, 2), Slice(2, -1, 2), Slice(3, None, 2))
 
 
 @dataclass(frozen=True)

@@ -6,72 +6,30 @@ Every objective is a sum of squares and costs O(n), except Chebyquad, O(m n).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
 from negopt._array import Array, namespace_of
 from negopt.problems._coupled import Chebyshev, Mixed, Product
 from negopt.problems._jet import Value, cos, exp, sin
-from negopt.problems._maps import Constant, Functional, Shift, Slice, Window
-from negopt.problems._mgh_fixed import MGH
-from negopt.problems._models import Elements, Nested, Sum
-from negopt.problems._problem import Vector
-from negopt.problems._registry import Builder, Setup, problem
-
-__all__: list[str] = []
-
-_ALL = Slice()
+from negopt.problems._maps import ALL, Constant, Functional, Shift, Slice, Window, every
+from negopt.problems._mgh_fixed import mgh, powell_singular, rosenbrock
+from negopt.problems._models import Elements, Nested, Sum, squares
+from negopt.problems._problem import steps
+from negopt.problems._registry import Setup
 
 
-def _mgh(
-    number: int,
-    name: str,
-    n: int = 10,
-    least: int = 1,
-    most: int | None = None,
-    multiple: int = 1,
-) -> Callable[[Builder], Builder]:
-    return problem(
-        name,
-        n,
-        least=least,
-        most=most,
-        multiple=multiple,
-        tags="mgh least-squares",
-        reference=f"{MGH}{number}",
-    )
-
-
-def _index(n: int) -> Vector:
-    return np.arange(1.0, n + 1.0)
-
-
-@_mgh(21, "extended_rosenbrock", least=2, multiple=2)
+@mgh(21, "extended_rosenbrock", least=2, multiple=2)
 def _extended_rosenbrock(n: int) -> Setup:
     """Rosenbrock, extended: n / 2 independent Rosenbrock functions."""
-
-    def phi(a: Value, b: Value) -> Value:
-        return 10.0 * (b - a**2), 1.0 - a
-
-    model = Sum(Elements(phi, [Slice(0, None, 2), Slice(1, None, 2)], square=True))
+    model = squares(rosenbrock, every(2))
     return Setup(model, np.tile([-1.2, 1.0], n // 2), 0.0, np.ones(n))
 
 
-@_mgh(22, "extended_powell_singular", n=12, least=4, multiple=4)
+@mgh(22, "extended_powell_singular", n=12, least=4, multiple=4)
 def _extended_powell_singular(n: int) -> Setup:
     """Powell singular, extended: n / 4 independent Powell singular functions."""
-
-    def phi(a: Value, b: Value, c: Value, d: Value) -> Value:
-        return (
-            a + 10.0 * b,
-            math.sqrt(5.0) * (c - d),
-            (b - 2.0 * c) ** 2,
-            math.sqrt(10.0) * (a - d) ** 2,
-        )
-
-    inputs = [Slice(j, None, 4) for j in range(4)]
-    model = Sum(Elements(phi, inputs, square=True))
+    model = squares(powell_singular, every(4))
     return Setup(model, np.tile([3.0, -1.0, 0.0, 1.0], n // 4), 0.0, np.zeros(n))
 
 
@@ -82,99 +40,74 @@ def _square(a: Value, *weight: Value) -> Value:
 _PENALTY_1 = {4: 2.2499775008999375e-5, 10: 7.087651467090369e-5}
 
 
-@_mgh(23, "penalty_1")
+@mgh(23, "penalty_1")
 def _penalty_1(n: int) -> Setup:
     """Penalty I: 1e-5 sum (x_i - 1)^2 + (x'x - 1/4)^2."""
-
-    def near(a: Value) -> Value:
-        return math.sqrt(1e-5) * (a - 1.0)
-
-    def sphere(s: Value) -> Value:
-        return s - 0.25
-
     outer = Sum(
-        Elements(near, [Slice(0, n)], square=True),
-        Elements(sphere, [Slice(n, n + 1)], square=True),
+        squares(lambda a: math.sqrt(1e-5) * (a - 1.0), [Slice(0, n)]),
+        squares(lambda s: s - 0.25, [Slice(n, n + 1)]),
     )
-    model = Nested(outer, Sum(Elements(_square, [_ALL])))
-    return Setup(model, _index(n), _PENALTY_1.get(n))
+    model = Nested(outer, Elements(_square, [ALL]))
+    return Setup(model, steps(n), _PENALTY_1.get(n))
 
 
 _PENALTY_2 = {4: 9.376293007355442e-6, 10: 2.93660537456746e-4}
 
 
-@_mgh(24, "penalty_2", least=2, most=1000)  # exp(n / 10) overflows when squared
+@mgh(24, "penalty_2", least=2, most=1000)  # exp(n / 10) overflows when squared
 def _penalty_2(n: int) -> Setup:
     """Penalty II: exponentials of neighbours, and (sum_j (n - j + 1) x_j^2 - 1)^2."""
-    i = _index(n)[1:]
+    i = steps(n)[1:]
     root = math.sqrt(1e-5)
-
-    def pair(a: Value, b: Value, y: Value) -> Value:
-        return root * (exp(0.1 * b) + exp(0.1 * a) - y)
-
-    def single(b: Value) -> Value:
-        return root * (exp(0.1 * b) - math.exp(-0.1))
-
-    def first(a: Value) -> Value:
-        return a - 0.2
-
-    def sphere(s: Value) -> Value:
-        return s - 1.0
 
     y = np.exp(0.1 * i) + np.exp(0.1 * (i - 1.0))
     outer = Sum(
-        Elements(first, [Slice(0, 1)], square=True),
-        Elements(pair, [Slice(0, n - 1), Slice(1, n)], [y], square=True),
-        Elements(single, [Slice(1, n)], square=True),
-        Elements(sphere, [Slice(n, n + 1)], square=True),
+        squares(lambda a: a - 0.2, [Slice(0, 1)]),
+        squares(
+            lambda a, b, y: root * (exp(0.1 * b) + exp(0.1 * a) - y),
+            [Slice(0, n - 1), Slice(1, n)],
+            [y],
+        ),
+        squares(lambda b: root * (exp(0.1 * b) - math.exp(-0.1)), [Slice(1, n)]),
+        squares(lambda s: s - 1.0, [Slice(n, n + 1)]),
     )
-    weights = n + 1.0 - _index(n)
-    model = Nested(outer, Sum(Elements(_square, [_ALL], [weights])))
+    weights = n + 1.0 - steps(n)
+    model = Nested(outer, Elements(_square, [ALL], [weights]))
     return Setup(model, np.full(n, 0.5), _PENALTY_2.get(n))
 
 
-@_mgh(25, "variably_dimensioned")
+@mgh(25, "variably_dimensioned")
 def _variably_dimensioned(n: int) -> Setup:
     """Variably dimensioned: sum (x_i - 1)^2 + s^2 + s^4, s = sum_j j (x_j - 1)."""
-    j = _index(n)
+    j = steps(n)
     offset = float(np.sum(j))
 
-    def near(a: Value) -> Value:
-        return a - 1.0
-
-    def far(s: Value) -> Value:
-        return s - offset, (s - offset) ** 2
-
-    model = Sum(Elements(near, [_ALL], square=True), Elements(far, [Functional(j)], square=True))
+    model = Sum(
+        squares(lambda a: a - 1.0, [ALL]),
+        squares(lambda s: (s - offset, (s - offset) ** 2), [Functional(j)]),
+    )
     return Setup(model, 1.0 - j / n, 0.0, np.ones(n))
 
 
-@_mgh(26, "trigonometric")
+@mgh(26, "trigonometric")
 def _trigonometric(n: int) -> Setup:
     """Trigonometric: residuals n - sum_j cos x_j + i (1 - cos x_i) - sin x_i."""
-
-    def phi(a: Value, s: Value, i: Value) -> Value:
-        return float(n) - s + i * (1.0 - cos(a)) - sin(a)
-
-    outer = Sum(Elements(phi, [Slice(0, n), Slice(n, n + 1)], [_index(n)], square=True))
-    model = Nested(outer, Sum(Elements(cos, [_ALL])))
+    outer = squares(
+        lambda a, s, i: float(n) - s + i * (1.0 - cos(a)) - sin(a),
+        [Slice(0, n), Slice(n, n + 1)],
+        [steps(n)],
+    )
+    model = Nested(outer, Elements(cos, [ALL]))
     local = (2.795056e-5,) if n == 10 else ()
     return Setup(model, np.full(n, 1.0 / n), 0.0, np.zeros(n), local_minima=local)
 
 
-@_mgh(27, "brown_almost_linear", least=2)
+@mgh(27, "brown_almost_linear", least=2)
 def _brown_almost_linear(n: int) -> Setup:
     """Brown almost-linear: x_i + sum_j x_j - (n + 1) for i < n, and prod_j x_j - 1."""
-
-    def linear(a: Value, s: Value) -> Value:
-        return a + s - (n + 1.0)
-
-    def product(q: Value) -> Value:
-        return q - 1.0
-
     outer = Sum(
-        Elements(linear, [Slice(0, n - 1), Functional([1.0] * n + [0.0])], square=True),
-        Elements(product, [Slice(n, n + 1)], square=True),
+        squares(lambda a, s: a + s - (n + 1.0), [Slice(0, n - 1), Functional([1.0] * n + [0.0])]),
+        squares(lambda q: q - 1.0, [Slice(n, n + 1)]),
     )
     return Setup(Nested(outer, Product()), np.full(n, 0.5), 0.0, np.ones(n), local_minima=(1.0,))
 
@@ -183,16 +116,17 @@ def _cubic(a: Value, t: Value) -> Value:
     return (a + t + 1.0) ** 3
 
 
-@_mgh(28, "discrete_boundary_value")
+@mgh(28, "discrete_boundary_value")
 def _discrete_boundary_value(n: int) -> Setup:
     """Discrete boundary value: 2 x_i - x_{i-1} - x_{i+1} + h^2 (x_i + t_i + 1)^3 / 2."""
     h = 1.0 / (n + 1.0)
-    t = h * _index(n)
+    t = h * steps(n)
 
-    def phi(before: Value, a: Value, after: Value, t: Value) -> Value:
-        return 2.0 * a - before - after + (0.5 * h**2) * _cubic(a, t)
-
-    model = Sum(Elements(phi, [Shift(-1), Shift(0), Shift(1)], [t], square=True))
+    model = squares(
+        lambda before, a, after, t: 2.0 * a - before - after + (0.5 * h**2) * _cubic(a, t),
+        [Shift(-1), Shift(0), Shift(1)],
+        [t],
+    )
     return Setup(model, t * (t - 1.0), 0.0)
 
 
@@ -201,7 +135,7 @@ class _Green:
 
     def __init__(self, n: int) -> None:
         self._h = 1.0 / (n + 1.0)
-        self._t = Constant(self._h * _index(n))
+        self._t = Constant(self._h * steps(n))
 
     def apply(self, x: Array) -> Array:
         """Return K x."""
@@ -216,29 +150,26 @@ class _Green:
         return out + self.apply(u)
 
 
-@_mgh(29, "discrete_integral_equation")
+@mgh(29, "discrete_integral_equation")
 def _discrete_integral_equation(n: int) -> Setup:
     """Discrete integral equation: x + K c(x), K a Green's matrix, c the cubic of 28."""
-    t = _index(n) / (n + 1.0)
+    t = steps(n) / (n + 1.0)
 
-    def identity(a: Value, _: Value) -> Value:
-        return a
-
-    return Setup(Mixed(identity, _cubic, _Green(n), (t,)), t * (t - 1.0), 0.0)
+    model = Mixed(lambda a, _: a, _cubic, _Green(n), (t,))
+    return Setup(model, t * (t - 1.0), 0.0)
 
 
-@_mgh(30, "broyden_tridiagonal")
+@mgh(30, "broyden_tridiagonal")
 def _broyden_tridiagonal(n: int) -> Setup:
     """Broyden tridiagonal: (3 - 2 x_i) x_i - x_{i-1} - 2 x_{i+1} + 1."""
-
-    def phi(before: Value, a: Value, after: Value) -> Value:
-        return (3.0 - 2.0 * a) * a - before - 2.0 * after + 1.0
-
-    model = Sum(Elements(phi, [Shift(-1), Shift(0), Shift(1)], square=True))
+    model = squares(
+        lambda before, a, after: (3.0 - 2.0 * a) * a - before - 2.0 * after + 1.0,
+        [Shift(-1), Shift(0), Shift(1)],
+    )
     return Setup(model, np.full(n, -1.0), 0.0)
 
 
-@_mgh(31, "broyden_banded")
+@mgh(31, "broyden_banded")
 def _broyden_banded(n: int) -> Setup:
     """Broyden banded: x_i (2 + 5 x_i^2) + 1 - sum of x_j (1 + x_j) over -5 <= j - i <= 1."""
 
@@ -246,10 +177,8 @@ def _broyden_banded(n: int) -> Setup:
         # The paper's sum leaves j = i out; the band sum below has it, so it is put back.
         return a * (3.0 + a + 5.0 * a**2) + 1.0
 
-    def other(a: Value) -> Value:
-        return -1.0 * (a + a**2)
-
-    return Setup(Mixed(own, other, Window(5, 1)), np.full(n, -1.0), 0.0)
+    model = Mixed(own, lambda a: -1.0 * (a + a**2), Window(5, 1))
+    return Setup(model, np.full(n, -1.0), 0.0)
 
 
 def _residuals(n: int, m: int | None) -> int:
@@ -260,19 +189,16 @@ def _residuals(n: int, m: int | None) -> int:
     return m
 
 
-@_mgh(32, "linear_full_rank")
+@mgh(32, "linear_full_rank")
 def _linear_full_rank(n: int, m: int | None = None) -> Setup:
     """Linear, full rank: x_i - (2 / m) sum_j x_j - 1 for i <= n, without x_i beyond."""
     m = _residuals(n, m)
     mean = Functional(np.full(n, 2.0 / m))
 
-    def upper(a: Value, s: Value) -> Value:
-        return a - s - 1.0
-
-    def lower(s: Value) -> Value:
-        return math.sqrt(m - n) * (s + 1.0)
-
-    model = Sum(Elements(upper, [_ALL, mean], square=True), Elements(lower, [mean], square=True))
+    model = Sum(
+        squares(lambda a, s: a - s - 1.0, [ALL, mean]),
+        squares(lambda s: math.sqrt(m - n) * (s + 1.0), [mean]),
+    )
     return Setup(model, np.ones(n), float(m - n), np.full(n, -1.0))
 
 
@@ -280,37 +206,37 @@ def _scaled(s: Value, i: Value) -> Value:
     return i * s - 1.0
 
 
-@_mgh(33, "linear_rank_1")
+@mgh(33, "linear_rank_1")
 def _linear_rank_1(n: int, m: int | None = None) -> Setup:
     """Linear, rank 1: residuals i sum_j j x_j - 1."""
     m = _residuals(n, m)
-    j = _index(n)
+    j = steps(n)
     best = (3.0 / (2.0 * m + 1.0)) * j / float(j @ j)
-    model = Sum(Elements(_scaled, [Functional(j)], [_index(m)], square=True))
+    model = squares(_scaled, [Functional(j)], [steps(m)])
     return Setup(model, np.ones(n), m * (m - 1.0) / (2.0 * (2.0 * m + 1.0)), best)
 
 
-@_mgh(34, "linear_rank_1_zero", least=3)
+@mgh(34, "linear_rank_1_zero", least=3)
 def _linear_rank_1_zero(n: int, m: int | None = None) -> Setup:
     """Linear, rank 1 with zero columns and rows: as rank 1, x_1 and x_n left out."""
     m = _residuals(n, m)
-    j = _index(n)
+    j = steps(n)
     j[[0, -1]] = 0.0
-    rows = np.concatenate([[0.0], _index(m - 2), [0.0]])
+    rows = np.concatenate([[0.0], steps(m - 2), [0.0]])
     best = (3.0 / (2.0 * m - 3.0)) * j / float(j @ j)
-    model = Sum(Elements(_scaled, [Functional(j)], [rows], square=True))
+    model = squares(_scaled, [Functional(j)], [rows])
     return Setup(model, np.ones(n), (m**2 + 3.0 * m - 6.0) / (2.0 * (2.0 * m - 3.0)), best)
 
 
 _CHEBYQUAD = {8: 3.5168737256779277e-3, 10: 4.772713696375354e-3}
 
 
-@_mgh(35, "chebyquad", n=8)
+@mgh(35, "chebyquad", n=8)
 def _chebyquad(n: int, m: int | None = None) -> Setup:
     """Chebyquad: mean of T_i at the points minus its integral, i = 1, ..., m (default n)."""
     m = n if m is None else _residuals(n, m)
     zero = 0.0 if n <= 7 or n == 9 else None
     minimum = _CHEBYQUAD.get(n, zero) if m == n else None
-    # N.B. the paper's value for n = 10 is a local minimum; a lower one exists.
+    # The paper's value for n = 10 is a local minimum; a lower one exists.
     local = (6.503954800e-3,) if m == n == 10 else ()
-    return Setup(Chebyshev(m), _index(n) / (n + 1.0), minimum, local_minima=local)
+    return Setup(Chebyshev(m), steps(n) / (n + 1.0), minimum, local_minima=local)

@@ -7,28 +7,28 @@ last returns ``p -> H p`` with everything that depends on x alone computed once.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from negopt._array import Array, namespace_of
-from negopt.problems._jet import Jet
+from negopt.problems._jet import Jet, Value
 from negopt.problems._maps import Constant, Map, Slice
-
-__all__ = ["Elements", "Model", "Nested", "Sum", "Term", "least_squares"]
 
 #: ``p -> H p``
 Operator = Callable[[Array], Array]
+#: An element function.
+Phi = Callable[..., Value]
 
 
 class Model(Protocol):
     """A smooth function with exact first and second derivatives."""
 
-    def value(self, x: Array) -> Any:
+    def value(self, x: Array) -> Array:
         """Return f(x), zero-dimensional."""
 
-    def value_and_gradient(self, x: Array) -> tuple[Any, Array]:
+    def value_and_gradient(self, x: Array) -> tuple[Array, Array]:
         """Return f(x) and its gradient, shape (n,)."""
 
     def hessian_product(self, x: Array) -> Operator:
@@ -38,10 +38,10 @@ class Model(Protocol):
 class Term(Protocol):
     """A model that adds its derivatives to vectors it is given."""
 
-    def value(self, x: Array) -> Any:
+    def value(self, x: Array) -> Array:
         """Return the term's value."""
 
-    def add_gradient(self, x: Array, out: Array) -> tuple[Any, Array]:
+    def add_gradient(self, x: Array, out: Array) -> tuple[Array, Array]:
         """Return the term's value, and `out` plus its gradient."""
 
     def adder(self, x: Array) -> Callable[[Array, Array], Array]:
@@ -66,7 +66,7 @@ class Elements:
 
     def __init__(
         self,
-        phi: Callable[..., Any],
+        phi: Phi,
         maps: Sequence[Map],
         constants: Sequence[npt.ArrayLike] = (),
         *,
@@ -76,7 +76,7 @@ class Elements:
         self._constants = tuple(Constant(c) for c in constants)
         self._seeds = tuple(Constant(row[:, None]) for row in np.eye(len(self._maps)))
 
-    def value(self, x: Array) -> Any:
+    def value(self, x: Array) -> Array:
         """Return the sum over all elements."""
         xp = namespace_of(x)
         inputs = [a.apply(x) for a in self._maps]
@@ -86,7 +86,7 @@ class Elements:
             total = part if total is None else total + part
         return total
 
-    def add_gradient(self, x: Array, out: Array) -> tuple[Any, Array]:
+    def add_gradient(self, x: Array, out: Array) -> tuple[Array, Array]:
         """Return the sum, and `out` plus its gradient."""
         value, first, _ = self._derivatives(x, 1)
         for j, a in enumerate(self._maps):
@@ -114,11 +114,20 @@ class Elements:
 
         return add
 
-    def _outputs(self, inputs: Sequence[Any], constants: Sequence[Any]) -> tuple[Any, ...]:
+    def value_and_gradient(self, x: Array) -> tuple[Array, Array]:
+        """Return the sum and its gradient."""
+        return self.add_gradient(x, namespace_of(x).zeros_like(x))
+
+    def hessian_product(self, x: Array) -> Operator:
+        """Return p -> H(x) p."""
+        add = self.adder(x)
+        return lambda p: add(p, namespace_of(p).zeros_like(p))
+
+    def _outputs(self, inputs: Sequence[Value], constants: Sequence[Value]) -> tuple[Value, ...]:
         found = self._phi(*inputs, *constants)
         return found if isinstance(found, tuple) else (found,)
 
-    def _derivatives(self, x: Array, order: int) -> tuple[Any, Any, Array | None]:
+    def _derivatives(self, x: Array, order: int) -> tuple[Array, Array, Array | None]:
         """Return the value, the gradient in the inputs, and the Hessian in the inputs.
 
         The gradient in input j has that input's shape; the Hessian, (k, k, m), is
@@ -132,9 +141,9 @@ class Elements:
         ]
         outputs = self._outputs(inputs, [Jet(c.like(x)) for c in self._constants])
         shared = max(sizes) == 1
-        total: Any = None
-        first: Any = None
-        second: Any = None
+        total: Array = None
+        first: Array = None
+        second: Array | None = None
         for r in outputs:
             r = r**2 if self._square else r
             part = xp.sum(r.value)
@@ -165,7 +174,7 @@ class _Rows:
     def __init__(self, rows: list[Array]) -> None:
         self._rows = rows
 
-    def __getitem__(self, key: tuple[int, Any]) -> Array:
+    def __getitem__(self, key: tuple[int, object]) -> Array:
         return self._rows[key[0]]
 
 
@@ -181,13 +190,13 @@ class Sum:
     def __init__(self, *terms: Term, constant: float = 0.0) -> None:
         self._terms, self._constant = terms, constant
 
-    def value(self, x: Array) -> Any:
+    def value(self, x: Array) -> Array:
         """Return f(x)."""
         return sum((t.value(x) for t in self._terms), self._constant)
 
-    def value_and_gradient(self, x: Array) -> tuple[Any, Array]:
+    def value_and_gradient(self, x: Array) -> tuple[Array, Array]:
         """Return f(x) and its gradient."""
-        total: Any = self._constant
+        total: Array = self._constant
         gradient = namespace_of(x).zeros_like(x)
         for term in self._terms:
             part, gradient = term.add_gradient(x, gradient)
@@ -229,16 +238,16 @@ class Nested:
     def __init__(self, outer: Model, *inner: Model) -> None:
         self._outer, self._inner = outer, inner
 
-    def value(self, x: Array) -> Any:
+    def value(self, x: Array) -> Array:
         """Return f(x)."""
         return self._outer.value(_extend(x, [m.value(x) for m in self._inner]))
 
-    def value_and_gradient(self, x: Array) -> tuple[Any, Array]:
+    def value_and_gradient(self, x: Array) -> tuple[Array, Array]:
         """Return f(x) and its gradient."""
         value, gradient, _, _ = self._first(x)
         return value, gradient
 
-    def _first(self, x: Array) -> tuple[Any, Array, list[Array], tuple[Array, Array]]:
+    def _first(self, x: Array) -> tuple[Array, Array, list[Array], tuple[Array, Array]]:
         n = x.shape[0]
         inner = [m.value_and_gradient(x) for m in self._inner]
         z = _extend(x, [s for s, _ in inner])
@@ -265,14 +274,16 @@ class Nested:
         return product
 
 
-def _extend(x: Array, scalars: Sequence[Any]) -> Array:
+def _extend(x: Array, scalars: Sequence[Array]) -> Array:
     xp = namespace_of(x)
     return xp.concat([x, *(xp.reshape(xp.asarray(s, dtype=x.dtype), (1,)) for s in scalars)])
 
 
-def least_squares(
-    phi: Callable[..., Any], n: int, constants: Sequence[npt.ArrayLike] = ()
-) -> Model:
+def squares(phi: Phi, maps: Sequence[Map], constants: Sequence[npt.ArrayLike] = ()) -> Elements:
+    """Return the sum of the squares of what `phi` returns."""
+    return Elements(phi, maps, constants, square=True)
+
+
+def least_squares(phi: Phi, n: int, constants: Sequence[npt.ArrayLike] = ()) -> Model:
     """Return the sum of squares of residuals that share all n variables."""
-    inputs = [Slice(j, j + 1) for j in range(n)]
-    return Sum(Elements(phi, inputs, constants, square=True))
+    return squares(phi, [Slice(j, j + 1) for j in range(n)], constants)

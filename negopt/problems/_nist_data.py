@@ -11,8 +11,6 @@ import numpy as np
 
 from negopt.problems._problem import Vector, frozen
 
-__all__ = ["Regression", "read"]
-
 _PARAMETER = re.compile(r"^\s*b\d+\s*=\s*(\S+)\s+(\S+)\s+(\S+)\s+(\S+)", re.MULTILINE)
 _RESIDUAL = re.compile(r"^Residual Sum of Squares:\s*(\S+)", re.MULTILINE)
 

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from types import ModuleType
 
 import numpy as np
 import numpy.typing as npt
 
-from negopt._array import Array, namespace_of
+from negopt._array import Array, device_of, namespace_of
 from negopt.problems._models import Model
-
-__all__ = ["Problem", "Vector", "frozen"]
 
 #: A vector of host floats.
 Vector = npt.NDArray[np.float64]
@@ -23,6 +21,11 @@ def frozen(values: npt.ArrayLike) -> Vector:
     out = np.array(values, dtype=np.float64)
     out.flags.writeable = False
     return out
+
+
+def steps(m: int, scale: float = 1.0) -> Vector:
+    """Return `scale` times 1, ..., m."""
+    return scale * np.arange(1.0, m + 1.0)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -89,7 +92,7 @@ class Problem:
     tags: frozenset[str] = frozenset()
     formula: str = field(default="", repr=False)
 
-    def fun(self, x: Array) -> Any:
+    def fun(self, x: Array) -> Array:
         """Return the objective at `x`, shape (n,), as a zero-dimensional value."""
         self._check(x, "x")
         with np.errstate(all="ignore"):
@@ -99,7 +102,7 @@ class Problem:
         """Return the gradient at `x`, shape (n,)."""
         return self.fun_and_grad(x)[1]
 
-    def fun_and_grad(self, x: Array) -> tuple[Any, Array]:
+    def fun_and_grad(self, x: Array) -> tuple[Array, Array]:
         """Return the objective and the gradient at `x`, sharing work."""
         self._check(x, "x")
         with np.errstate(all="ignore"):
@@ -122,14 +125,16 @@ class Problem:
         """Return the dense Hessian at `x`, shape (n, n): n products, for small n."""
         xp = namespace_of(x)
         product = self.hessp(x)
-        columns = []
-        for i in range(self.n):
-            unit = xp.zeros_like(x)
-            unit[i] = 1.0
-            columns.append(product(unit))
-        return xp.stack(columns, axis=1)
+        eye = xp.eye(self.n, dtype=x.dtype, device=device_of(x))
+        return xp.stack([product(eye[i, :]) for i in range(self.n)], axis=1)
 
-    def start(self, xp: Any = None, dtype: Any = None, device: Any = None, which: int = 0) -> Array:
+    def start(
+        self,
+        xp: ModuleType | None = None,
+        dtype: object = None,
+        device: object = None,
+        which: int = 0,
+    ) -> Array:
         """Return a starting point in another array library.
 
         Parameters
@@ -160,7 +165,8 @@ class Problem:
                 f"Problem '{self.name}' has {len(points)} starting point(s)."
             )
         if xp is None:
-            return np.array(points[which], dtype=dtype or np.float64)
+            host: npt.DTypeLike = np.float64 if dtype is None else dtype  # type: ignore[assignment]
+            return np.array(points[which], dtype=host)
         dtype = xp.float64 if dtype is None else dtype
         return xp.asarray(points[which].tolist(), dtype=dtype, device=device)
 

@@ -6,14 +6,11 @@ import difflib
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy.typing as npt
 
 from negopt.problems._models import Model
 from negopt.problems._problem import Problem, frozen
-
-__all__ = ["Setup", "collection", "get", "names", "problem"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,7 +122,7 @@ def problem(
     return declare
 
 
-def get(name: str, n: int | None = None, **params: Any) -> Problem:
+def get(name: str, n: int | None = None, **params: object) -> Problem:
     """Build a test problem.
 
     Parameters
@@ -149,10 +146,6 @@ def get(name: str, n: int | None = None, **params: Any) -> Problem:
         problem does not admit.
     TypeError
         For a parameter that the problem does not have.
-
-    References
-    ----------
-    See ``Problem.reference`` of the problem built.
 
     Examples
     --------
@@ -207,10 +200,6 @@ def names(tag: str | None = None) -> list[str]:
     ------
     ValueError
         When no problem has the tag.
-
-    References
-    ----------
-    See ``Problem.reference`` of each problem.
     """
     if tag is None:
         return list(_ENTRIES)
@@ -242,10 +231,6 @@ def collection(tag: str | None = None, n: int | None = None) -> Iterator[Problem
     ------
     ValueError
         When no problem has the tag, or `n` is not a positive integer.
-
-    References
-    ----------
-    See ``Problem.reference`` of each problem.
     """
     if n is not None and n < 1:
         raise ValueError(f"'n' must be a positive integer; got {n!r}. Pass for example 100.")

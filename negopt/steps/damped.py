@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 
 from negopt._array import dot, scalars
+from negopt._bounds import Bound
 from negopt._options import check_choice, check_number
+from negopt._random import Draws
 from negopt._types import Iterate, Step
-from negopt.steps.spectral_tr import SpectralOperator
+from negopt.models.limited import LimitedModel
 
 __all__ = ["Damped"]
 
@@ -56,21 +57,19 @@ class Damped:
         check_choice("repair", self.repair, ("shift", "flip", "clip"))
         check_number("delta", self.delta, 0.0, 1.0, open_low=True)
 
-    def propose(
-        self, iterate: Iterate, operator: SpectralOperator, bound: float | None, rng: Generator
-    ) -> Step:
+    def propose(self, iterate: Iterate, operator: LimitedModel, bound: Bound, rng: Draws) -> Step:
         """Return the direction as a step of length factor 1."""
         g = iterate.g
-        inside = operator.project(g)
-        values, vectors = operator.eigen
-        spectrum = values if operator.full else np.append(values, operator.gamma)
-        repaired = self._repaired(spectrum)
-        w = vectors @ ((vectors.T @ inside) / repaired[: operator.k])
-        if operator.full:
-            d = operator.expand(-w, 0.0, g)
+        model = operator.spectrum
+        inside = model.project(g)
+        values, vectors = model.eigen
+        repaired = self._repaired(values if model.full else np.append(values, model.gamma))
+        w = vectors @ ((vectors.T @ inside) / repaired[: model.k])
+        if model.full:
+            d = model.expand(-w, 0.0, g)
         else:
             outside = float(repaired[-1])
-            d = operator.expand(inside / outside - w, -1.0 / outside, g)
+            d = model.expand(inside / outside - w, -1.0 / outside, g)
         slope, square = scalars(dot(g, d), dot(d, d))
         if not (slope < 0.0 and 0.0 < square < math.inf):  # beyond the range of the type
             square = iterate.gnorm * iterate.gnorm  # N.B. ** would raise where this is inf

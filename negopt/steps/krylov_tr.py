@@ -8,18 +8,21 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.random import Generator
+from scipy.linalg.lapack import dposv
 
-from negopt import kernels
-from negopt._array import Array, dot, norm, scalars
-from negopt._damping import CubicWeight
+from negopt._array import Array, dot, scalars
+from negopt._bounds import Bound, CubicWeight, Radius
 from negopt._dense import symmetric_eigen
-from negopt._lanczos import Subspace
+from negopt._lanczos import Subspace, axpy, inner, length
 from negopt._options import check_choice, check_integer, check_number
+from negopt._random import Draws
 from negopt._types import Iterate, Step
-from negopt.steps.spectral_tr import SpectralTrustRegion
+from negopt.algebra.secular import INTERIOR, cubic_radius, trust_region_step
+from negopt.curvature.metric import Metric
+from negopt.models.limited import LimitedModel, Weights
+from negopt.models.spectrum import Spectrum, spectral_step
 
-__all__ = ["KrylovTrustRegion", "cubic_radius"]
+__all__ = ["KrylovTrustRegion"]
 
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -29,6 +32,12 @@ FLOOR = 1e-6
 SINGULAR = 1e-10
 #: A step from preconditioned directions has at least this share of Powell's bound.
 POWELL = 0.1
+#: Up to this many products in one basis, all rows are kept orthonormal.
+SMALL = 20
+#: Up to this n a direction is made conjugate to all earlier ones: rounding must not cost products.
+CONJUGATED = 10_000
+#: The preconditioner is factored anew where the multiplier has grown by this factor.
+SHIFTED = 4.0
 
 
 class NewtonOperator(Protocol):
@@ -36,24 +45,31 @@ class NewtonOperator(Protocol):
 
     Attributes
     ----------
-    basis : object
-    memory : object
-        With a field ``first_gnorm``.
-    metric : object, optional
-        ``outward(v)`` and ``inward(v)``, the change of variables that makes the ball round.
-    model : CompactOperator, optional
+    basis : Subspace or None
+        What was learnt of the Hessian at this point; a rejected step re-uses it.
+    metric : Metric
+        The change of variables that makes the ball round.
+    model : LimitedModel or None
         A model of the Hessian in these variables.
-    modelled : bool, optional
+    modelled : bool
         The step is to be the model's.
-    record : callable, optional
-        ``record(rows, images, predicted)`` is told what a step has cost and promised.
+    first_gnorm : float
+        Largest gradient norm at the points before.
     """
 
-    basis: Any
-    memory: Any
+    basis: Subspace | None
+    metric: Metric
+    model: LimitedModel | None
+    modelled: bool
+    first_gnorm: float
 
-    def matvec(self, v: Array) -> Array:
-        """Return ``H v`` (one product)."""
+    @property
+    def product(self) -> Callable[[Array], Array]:
+        """``v -> H v`` (one product), which does not refer to this operator."""
+        ...
+
+    def learnt(self, space: Subspace | None) -> object:
+        """Return what goes with a step, for the curvature rule to learn from."""
         ...
 
 
@@ -114,186 +130,260 @@ class KrylovTrustRegion:
         check_number("forcing", self.forcing, 0.0, 1.0, open_low=True, open_high=True)
         check_choice("direction", self.direction, ("newton", "saddle-free"))
 
-    def propose(
-        self, iterate: Iterate, operator: NewtonOperator, bound: float | None, rng: Generator
-    ) -> Step:
+    def propose(self, iterate: Iterate, operator: NewtonOperator, bound: Bound, rng: Draws) -> Step:
         """Return the step for a radius or a weight; re-uses the basis kept in `operator`."""
-        if bound is None:
+        if not isinstance(bound, (Radius, CubicWeight)):
             raise TypeError(
                 "a trust-region step needs a radius; use globalize=TrustRegion() or "
                 "CubicRegularization()."
             )
-        metric: Any = getattr(operator, "metric", None)
-        here = iterate
-        if metric is not None and not metric.round:
+        metric, here = operator.metric, iterate
+        if not metric.round:
             g = metric.outward(iterate.g)
-            here = Iterate(iterate.x, iterate.f, g, norm(g), math.nan)
-        if getattr(operator, "modelled", False):
-            step = self._of_model(here, operator, bound, rng)
+            here = Iterate(iterate.x, iterate.f, g, length(g), math.nan)
+        if operator.modelled:
+            assert operator.model is not None
+            step = _model_step(operator.model, here, bound, rng, self.direction)
+            if metric.round and type(step.learnt) is Weights:
+                return step
+            learnt = operator.learnt(None)
         else:
-            step = self._of_products(here, operator, metric, bound, rng)
-        if here is iterate:
-            return step
-        s = metric.outward(step.s)
-        length = step.norm if step.norm > 0.0 else norm(step.s)  # its square may underflow
-        return Step(s, step.slope, step.quadratic, length, step.on_boundary, norm(s))
-
-    def _of_model(self, here: Iterate, operator: Any, bound: float, rng: Generator) -> Step:
-        kind = "absolute" if self.direction == "saddle-free" else "signed"
-        step = _model_step(kind, here, operator.model, bound, rng)
-        operator.record(None, None, step.predicted_decrease)
-        return step
+            step = self._of_products(here, operator, bound, rng)
+            learnt = operator.learnt(operator.basis)
+        s, size, euclidean = step.s, step.norm, step.euclidean
+        if not metric.round:
+            s = metric.outward(s)
+            euclidean = length(s)
+            size = size if size > 0.0 else length(step.s)  # its square may underflow
+        return Step(s, step.slope, step.quadratic, size, step.on_boundary, euclidean, learnt)
 
     def _of_products(
-        self, here: Iterate, operator: NewtonOperator, metric: Any, bound: float, rng: Generator
+        self, here: Iterate, operator: NewtonOperator, bound: Radius | CubicWeight, rng: Draws
     ) -> Step:
-        g, gnorm = here.g, here.gnorm
-        model = getattr(operator, "model", None)
-        space: Subspace | None = operator.basis
+        model, gnorm = operator.model, here.gnorm
+        share = 10.0 * math.sqrt(gnorm / max(operator.first_gnorm, gnorm))
+        goal = min(self.forcing, share) * gnorm
+        absolute = self.direction == "saddle-free"
+        space = operator.basis
         if space is None:
-            product: Callable[[Array], Array] = operator.matvec
-            if metric is not None and not metric.round:
-                product = _in_metric(operator.matvec, metric)
-            space = operator.basis = Subspace(product, g, self.max_products)
-            first = g
+            space = operator.basis = Subspace(_in_metric(operator), here.g, self.max_products)
+            first = here.g
             if model is not None:
-                first = _model_step("signed", here, model, bound, rng).s
-            space.grow(first) or space.grow(g)
+                inner_step = _model_step(model, here, bound, rng)
+                first = inner_step.s
+                if isinstance(inner_step.learnt, Weights):
+                    space.shift = inner_step.learnt.shift
+            convex = model is None or (model.convex and space.shift == 0.0)
+            if convex and not absolute and isinstance(bound, Radius) and space.limit > SMALL:
+                step = _conjugate(space, model, first, here, bound.value, goal)
+                if step is not None:
+                    return step
+                space.orthonormalise()
+            elif not space.grow(first):
+                space.grow(here.g)
+        else:
+            space.orthonormalise()
         if space.k == 0:  # not even one product was finite: steepest descent to the boundary
-            radius = math.sqrt(gnorm / bound) if isinstance(bound, CubicWeight) else bound
+            cubic = isinstance(bound, CubicWeight)
+            radius = math.sqrt(gnorm / bound.value) if cubic else bound.value
             scale = radius / gnorm
-            return Step(-scale * g, -scale * gnorm**2, 0.0, radius, True)
-        memory = operator.memory
-        memory.first_gnorm = max(memory.first_gnorm, gnorm)
-        goal = min(self.forcing, 10.0 * math.sqrt(gnorm / memory.first_gnorm)) * gnorm
+            return Step(-scale * here.g, -scale * gnorm**2, 0.0, radius, True)
         while True:
-            found = _Solution(space, g, bound, absolute=self.direction == "saddle-free")
-            if not self._more(space, found, here, model, goal):
+            found = _Solution(space, bound, absolute)
+            if model is not None and found.decreases_less(gnorm) and space.grow(here.g):
+                continue
+            if space.k >= space.limit:
                 break
-        step = found.step(g)
-        if hasattr(operator, "record"):
-            operator.record(space.rows, space.images, step.predicted_decrease)
-        return step
+            residual = found.residual()
+            if length(residual) <= goal:
+                break
+            if model is not None:
+                direction = _preconditioned(model, residual, found.shift, space)
+                if space.grow(direction):
+                    continue
+            if not space.grow(residual):
+                break
+        return found.step()
 
-    def _more(
-        self,
-        space: Subspace,
-        found: _Solution,
-        here: Iterate,
-        model: Any,
-        goal: float,
-    ) -> bool:
-        """Grow the space where the solution is not good enough; False when it is, or ends."""
-        if model is not None:
-            curved = here.gnorm / max(found.largest, 1e-300)
-            least = POWELL * 0.5 * here.gnorm * min(found.radius, curved)
-            if found.decrease < least and space.grow(here.g):
-                return True
-        residual = found.residual()
-        if norm(residual) <= goal or space.k >= space.limit:
-            return False
-        if model is None:
-            return space.grow(residual)
-        return space.grow(_preconditioned(model, residual, found.shift)) or space.grow(residual)
+
+def _conjugate(
+    space: Subspace,
+    model: LimitedModel | None,
+    first: Array,
+    here: Iterate,
+    radius: float,
+    goal: float,
+) -> Step | None:
+    """Return the step of conjugate gradients, preconditioned by a convex model.
+
+    None where curvature is not safely positive, the ball ends the path, or the decrease is too
+    small: the subproblem has to be solved in the space then.
+    """
+    g, gnorm = space.g, here.gnorm
+    s, r, p = 0.0 * g, 1.0 * g, first
+    full = int(g.shape[0]) <= CONJUGATED
+    while True:
+        size = length(p)
+        if not 0.0 < size < math.inf:
+            return None
+        v = p / size
+        taken = space.take(v)
+        if taken is None or not taken[1] > SINGULAR * space.sizable:
+            return None
+        w, curvature = taken
+        step = -inner(v, r) / curvature
+        s, r = axpy(step, v, s), axpy(step, w, r)
+        square, rest = scalars(dot(s, s), dot(r, r))
+        if not square <= radius * radius:
+            return None
+        if rest <= goal * goal:
+            break
+        if space.k >= space.limit:
+            return None
+        z = 1.0 * r if model is None else model.solve_shifted(r, 0.0)
+        if full:
+            p = space.conjugate(z)
+        else:
+            p = axpy(-inner(w, z) / curvature, v, z)
+    slope, both = scalars(dot(g, s), dot(r, s))
+    decrease = -0.5 * (slope + both)
+    if model is not None:
+        least = POWELL * 0.5 * gnorm * min(radius, gnorm / max(space.sizable, 1e-300))
+        if decrease < least:
+            return None
+    return Step(s, slope, both - slope, math.sqrt(square))
 
 
 class _Solution:
     """Solution of the subproblem in a subspace, in weights of its rows."""
 
-    def __init__(self, space: Subspace, g: Array, bound: float, *, absolute: bool) -> None:
-        self.space, self.g = space, g
-        matrix = space.matrix()
+    __slots__ = (
+        "added",
+        "boundary",
+        "decrease",
+        "quadratic",
+        "radius",
+        "shift",
+        "space",
+        "weights",
+    )
+
+    def __init__(self, space: Subspace, bound: Radius | CubicWeight, absolute: bool) -> None:
+        self.space = space
+        matrix, along = space.matrix(), space.along
+        radius, cubic = bound.value, isinstance(bound, CubicWeight)
+        if not (absolute or cubic):
+            _, weights, failed = dposv(matrix, along)
+            if not failed and float(weights.dot(weights)) <= radius * radius:
+                self._interior(-weights, radius, along)
+                return
         values, vectors = symmetric_eigen(matrix)
-        self.largest = float(np.max(np.abs(values)))
         if absolute:
-            values = np.maximum(np.abs(values), FLOOR * self.largest)
-        parts = np.ascontiguousarray(vectors.T @ space.project(g))
+            sizes = np.abs(values)
+            sizes = np.maximum(sizes, FLOOR * float(sizes.max()))
+        else:
+            sizes = values
+        parts = along.dot(vectors)
+        self.radius = cubic_radius(sizes, parts, radius) if cubic else radius
         small = np.empty_like(parts)
-        self.radius = (
-            cubic_radius(values, parts, bound) if isinstance(bound, CubicWeight) else bound
-        )
-        with np.errstate(over="ignore", invalid="ignore"):  # lengths beyond float64
-            shift, self.case, _ = kernels.trust_region_step(
-                np.ascontiguousarray(values), parts, self.radius, small
-            )
+        shift, case, _ = trust_region_step(sizes, parts, self.radius, small)
+        self.boundary = case != INTERIOR
         self.shift = min(shift, 1e300)  # it overflows for the smallest of radii
-        self.weights: FloatArray = vectors @ small
-        self.quadratic = float(self.weights @ matrix @ self.weights)
+        self.weights: FloatArray = vectors.dot(small)
+        self.quadratic = float((values * small).dot(small))
         #: What the positive eigenvalues, and the shift, add to ``H s``, in the space.
-        self.added = vectors @ (values * small) - matrix @ self.weights + self.shift * self.weights
-        self.decrease = -float(parts @ small) - 0.5 * self.quadratic
+        self.added: FloatArray | None = self.shift * self.weights
+        if absolute:
+            self.added += vectors.dot((sizes - values) * small)
+        self.decrease = -float(parts.dot(small)) - 0.5 * self.quadratic
+
+    def _interior(self, weights: FloatArray, radius: float, along: FloatArray) -> None:
+        self.weights, self.radius = weights, radius
+        self.boundary, self.shift, self.added = False, 0.0, None
+        self.quadratic = -float(along.dot(weights))
+        self.decrease = 0.5 * self.quadratic
+
+    def decreases_less(self, gnorm: float) -> bool:
+        """Tell whether the decrease is below the share of Powell's bound that it has to have."""
+        share = POWELL * 0.5 * gnorm
+        # The largest Rayleigh quotient of a row is below the largest |Ritz value|.
+        if self.decrease >= share * min(self.radius, gnorm / max(self.space.sizable, 1e-300)):
+            return False
+        largest = float(np.abs(symmetric_eigen(self.space.matrix())[0]).max())
+        return self.decrease < share * min(self.radius, gnorm / max(largest, 1e-300))
 
     def residual(self) -> Array:
         """Return ``(H + sigma I) s + g``, with |H| inside the space for the saddle-free step."""
-        return self.space.image(self.weights) + self.space.combine(self.added) + self.g
+        residual = self.space.image(self.weights)
+        residual += self.space.g
+        if self.added is not None:
+            residual += self.space.combine(self.added)
+        return residual
 
-    def step(self, g: Array) -> Step:
+    def step(self) -> Step:
         """Return the step, not longer than the radius."""
         s = self.space.combine(self.weights)
-        slope = scalars(dot(g, s))[0]
-        length, quadratic = norm(s), self.quadratic
-        if length > self.radius:
-            factor = self.radius / length
-            s, slope, quadratic = factor * s, factor * slope, factor**2 * quadratic
-            length = self.radius
-        return Step(s, slope, quadratic, length, self.case != kernels.INTERIOR)
+        slope, square = scalars(dot(self.space.g, s), dot(s, s))
+        size, quadratic = math.sqrt(square) if square > 1e-280 else length(s), self.quadratic
+        if size > self.radius:
+            factor = self.radius / size
+            s *= factor
+            slope, quadratic, size = factor * slope, factor**2 * quadratic, self.radius
+        return Step(s, slope, quadratic, size, self.boundary)
 
 
-def cubic_radius(values: FloatArray, parts: FloatArray, weight: float) -> float:
-    """Return the length of the minimiser of ``a'y + y'Dy/2 + sigma/3 ||y||^3``.
-
-    Parameters
-    ----------
-    values, parts : ndarray, shape (k,)
-        D and a.
-    weight : float
-        Factor sigma of the cubic term.
-
-    Notes
-    -----
-    The multiplier t, at least ``-min(D)``, solves ``||(D + t)^-1 a|| = t / sigma``; the left side
-    falls and the right side grows.  In the hard case t is ``-min(D)`` itself.
-    """
-    low = max(0.0, -float(np.min(values)))
-    high = low + math.sqrt(weight) * math.sqrt(float(np.linalg.norm(parts)))
-    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-        for _ in range(200):
-            middle = 0.5 * (low + high)
-            if not low < middle < high:
-                break
-            length = np.linalg.norm(parts / (values + middle))
-            if length > middle / weight:
-                low = middle
-            else:
-                high = middle
-    return high / weight
-
-
-def _model_step(kind: str, here: Iterate, model: Any, bound: float, rng: Generator) -> Step:
-    """Return the step of a compact model for a radius or a weight."""
+def _model_step(
+    model: LimitedModel,
+    here: Iterate,
+    bound: Radius | CubicWeight,
+    rng: Draws,
+    direction: str = "newton",
+) -> Step:
+    """Return the step of a model for a radius or a weight."""
+    absolute, radius = direction == "saddle-free", bound.value
     if isinstance(bound, CubicWeight):
-        inside, outside, _ = model.split(here.g, here.gnorm)
-        values, vectors = model.eigen
+        spectrum = model.spectrum
+        inside, outside, _ = spectrum.split(here.g, here.gnorm)
+        values, vectors = spectrum.eigen
         parts = vectors.T @ inside
-        if not model.full:
-            values, parts = np.append(values, model.gamma), np.append(parts, outside)
-        bound = cubic_radius(np.abs(values) if kind == "absolute" else values, parts, bound)
-    return SpectralTrustRegion(kind).propose(here, model, bound, rng)
+        if not spectrum.full:
+            values, parts = np.append(values, spectrum.gamma), np.append(parts, outside)
+        radius = cubic_radius(np.abs(values) if absolute else values, parts, radius)
+    if absolute:
+        return spectral_step(here, model.spectrum, radius, rng, absolute=True)
+    return model.trust_step(here, radius, rng)
 
 
-def _in_metric(product: Callable[[Array], Array], metric: Any) -> Callable[[Array], Array]:
+def _in_metric(operator: NewtonOperator) -> Callable[[Array], Array]:
+    """Return products in the variables of the metric, which do not refer to the operator."""
+    product, metric = operator.product, operator.metric
+    if metric.round:
+        return product
     return lambda v: metric.outward(product(metric.outward(v)))
 
 
-def _preconditioned(model: Any, residual: Array, shift: float) -> Array:
-    """Return ``(|B| + shift I)^-1 residual``."""
-    values, vectors = model.eigen
-    outside = abs(model.gamma)
+def _preconditioned(model: LimitedModel, residual: Array, shift: float, space: Subspace) -> Array:
+    """Return ``(B + sigma I)^-1 residual`` with a sigma for which that is positive definite.
+
+    It is the multiplier of the model's own step, until that of the true one is far above it;
+    where the model has no such factor, |B| takes its place.
+    """
+    if math.isnan(space.shift):
+        return absolute_solve(model.spectrum, residual, shift)
+    if shift > SHIFTED * space.shift and shift > 0.1 * model.gamma:
+        space.shift = shift
+    return model.solve_shifted(residual, space.shift)
+
+
+def absolute_solve(spectrum: Spectrum, v: Array, shift: float) -> Array:
+    """Return ``(|B| + shift I)^-1 v``."""
+    values, vectors = spectrum.eigen
+    outside = abs(spectrum.gamma)
     largest = max(outside, float(np.max(np.abs(values), initial=0.0)))
     size = np.maximum(np.abs(values), SINGULAR * largest) + shift
     outside = max(outside, SINGULAR * largest) + shift
-    inside = model.project(residual)
+    inside = spectrum.project(v)
     weights = vectors @ ((vectors.T @ inside) / size)
-    if model.full:
-        return model.expand(weights, 0.0, residual)
-    return model.expand(weights - inside / outside, 1.0 / outside, residual)
+    if spectrum.full:
+        return spectrum.expand(weights, 0.0, v)
+    return spectrum.expand(weights - inside / outside, 1.0 / outside, v)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
-from numpy.random import Generator
 
 from negopt._array import Array, dot, eps_of, namespace_of, scalars, to_host
-from negopt._damping import damping_in
+from negopt._bounds import Bound, damping_in
 from negopt._options import check_choice, check_number
+from negopt._random import Draws
 from negopt._types import Iterate, Step
 
 __all__ = ["NewQNewton", "SaddleFreeExact"]
@@ -21,7 +21,13 @@ class EigenOperator(Protocol):
     """A model of the Hessian whose eigenvalues are at hand."""
 
     largest: float
-    memory: Any
+    scale: float
+    gnorm: float
+
+    @property
+    def learnt(self) -> object:
+        """What goes with a step, for the curvature rule to remember."""
+        ...
 
     def matvec(self, v: Array) -> Array:
         """Return ``H v``."""
@@ -73,13 +79,11 @@ class SaddleFreeExact:
         check_number("threshold", self.threshold, open_high=True)
         check_number("replacement", self.replacement, open_high=True)
 
-    def propose(
-        self, iterate: Iterate, operator: EigenOperator, bound: float | None, rng: Generator
-    ) -> Step:
+    def propose(self, iterate: Iterate, operator: EigenOperator, bound: Bound, rng: Draws) -> Step:
         """Return the step; `bound` is the damping."""
         found = operator.eigen()
         if found is None or operator.largest == 0.0:
-            return _gradient_step(iterate, damping_in(bound, iterate.gnorm))
+            return _gradient_step(iterate, operator, damping_in(bound, iterate.gnorm))
         xp = namespace_of(iterate.g)
         values, vectors = found
         size = xp.abs(values)
@@ -134,13 +138,11 @@ class NewQNewton:
         check_number("spacing", self.spacing, open_low=True, open_high=True)
         check_choice("units", self.units, ("relative", "absolute"))
 
-    def propose(
-        self, iterate: Iterate, operator: EigenOperator, bound: float | None, rng: Generator
-    ) -> Step:
+    def propose(self, iterate: Iterate, operator: EigenOperator, bound: Bound, rng: Draws) -> Step:
         """Return the step of factor 1; there is no bound to keep."""
         found = operator.eigen()
         if found is None or operator.largest == 0.0:
-            return _gradient_step(iterate, 0.0)
+            return _gradient_step(iterate, operator, 0.0)
         xp = namespace_of(iterate.g)
         values, vectors = found
         shift = self._shift(iterate, operator, values)
@@ -151,14 +153,12 @@ class NewQNewton:
 
     def _shift(self, iterate: Iterate, operator: EigenOperator, values: Array) -> float:
         """Return ``delta_j t``."""
-        memory = operator.memory
-        memory.scale = memory.scale or operator.largest
-        # N.B. the largest so far: the first one may be tiny, close to a saddle.
-        memory.gnorm = max(memory.gnorm, iterate.gnorm)
         if self.units == "absolute":
             t = float(iterate.gnorm ** (1.0 + self.alpha))
         else:
-            t = float(memory.scale * (iterate.gnorm / memory.gnorm) ** (1.0 + self.alpha))
+            # N.B. the largest so far: the first one may be tiny, close to a saddle.
+            share = iterate.gnorm / max(operator.gnorm, iterate.gnorm)
+            t = float((operator.scale or operator.largest) * share ** (1.0 + self.alpha))
         gap = self.spacing * t
         if not 0.0 < gap < math.inf:
             return 0.0
@@ -176,10 +176,11 @@ def _step(iterate: Iterate, operator: EigenOperator, vectors: Array, size: Array
     inside = namespace_of(vectors).matrix_transpose(vectors) @ iterate.g
     s = -(vectors @ (inside / size))
     slope, square, quadratic = scalars(dot(iterate.g, s), dot(s, s), dot(s, operator.matvec(s)))
-    return Step(s, slope, quadratic, math.sqrt(square))
+    return Step(s, slope, quadratic, math.sqrt(square), learnt=operator.learnt)
 
 
-def _gradient_step(iterate: Iterate, damping: float) -> Step:
+def _gradient_step(iterate: Iterate, operator: EigenOperator, damping: float) -> Step:
     """Return a gradient step, of length 1 when nothing damps it."""
     scale = 1.0 / (iterate.gnorm + damping)
-    return Step(-scale * iterate.g, -scale * iterate.gnorm**2, 0.0, scale * iterate.gnorm)
+    s, length = -scale * iterate.g, scale * iterate.gnorm
+    return Step(s, -length * iterate.gnorm, 0.0, length, learnt=operator.learnt)

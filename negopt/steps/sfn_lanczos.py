@@ -7,14 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 
-from negopt import kernels
 from negopt._array import dot, scalars
+from negopt._bounds import Bound, Radius
 from negopt._dense import symmetric_eigen
 from negopt._lanczos import LanczosBasis
 from negopt._options import check_choice, check_integer, check_number
+from negopt._random import Draws
 from negopt._types import Iterate, KrylovOperator, Step
+from negopt.algebra.secular import INTERIOR, trust_region_step
 
 __all__ = ["SaddleFreeLanczos"]
 
@@ -79,36 +80,34 @@ class SaddleFreeLanczos:
         check_number("floor", self.floor, 0.0, 1.0, open_low=True, open_high=True)
         check_choice("model", self.model, ("absolute", "quadratic"))
 
-    def propose(
-        self, iterate: Iterate, operator: KrylovOperator, bound: float | None, rng: Generator
-    ) -> Step:
-        """Return the step for radius `bound`; re-uses the basis kept in `operator`."""
-        if bound is None:
+    def propose(self, iterate: Iterate, operator: KrylovOperator, bound: Bound, rng: Draws) -> Step:
+        """Return the step for a radius; re-uses the basis kept in `operator`."""
+        if not isinstance(bound, Radius):
             raise TypeError("a trust-region step needs a radius; use globalize=TrustRegion().")
+        radius = bound.value
         basis: LanczosBasis | None = operator.basis
         fresh = basis is None
         if basis is None:
-            basis = operator.basis = LanczosBasis(operator.matvec, iterate.g, self.max_products)
+            basis = operator.basis = LanczosBasis(operator.product, iterate.g, self.max_products)
             basis.grow()
         if basis.k == 0:  # not even one product was finite: steepest descent to the boundary
-            scale = bound / iterate.gnorm
-            return Step(-scale * iterate.g, -scale * iterate.gnorm**2, 0.0, bound, True)
-        memory = operator.memory
-        memory.first_gnorm = max(memory.first_gnorm, iterate.gnorm)
-        share = min(self.forcing, 10.0 * math.sqrt(iterate.gnorm / memory.first_gnorm))
+            scale = radius / iterate.gnorm
+            return Step(-scale * iterate.g, -scale * iterate.gnorm**2, 0.0, radius, True)
+        largest = max(operator.first_gnorm, iterate.gnorm)
+        share = min(self.forcing, 10.0 * math.sqrt(iterate.gnorm / largest))
         while True:
-            small, length, active, unit = self._solve(basis, iterate.gnorm, memory.scale, bound)
+            small, length, active, unit = self._solve(basis, iterate.gnorm, operator.scale, radius)
             residual = basis.beta[-1] * abs(float(small[-1]))
             if not fresh or residual <= share * iterate.gnorm or not basis.grow():
                 break
-        memory.scale = unit
+        operator.scale = unit
         s = basis.combine(small)
         slope, square = scalars(dot(iterate.g, s), dot(s, s))
         quadratic = float(small @ basis.matrix() @ small)
-        return Step(s, slope, quadratic, length, active, math.sqrt(square))
+        return Step(s, slope, quadratic, length, active, math.sqrt(square), unit)
 
     def _solve(
-        self, basis: LanczosBasis, gnorm: float, unit: float, bound: float
+        self, basis: LanczosBasis, gnorm: float, unit: float, radius: float
     ) -> tuple[FloatArray, float, bool, float]:
         """Return the weights of the step, its length, whether the bound is active, the unit."""
         values, vectors = symmetric_eigen(basis.matrix())
@@ -124,6 +123,6 @@ class SaddleFreeLanczos:
         root = np.sqrt(square)
         parts = gnorm * vectors[0] / root
         y = np.empty_like(parts)
-        _, case, _ = kernels.trust_region_step(values / square, parts, bound, y)
+        _, case, _ = trust_region_step(values / square, parts, radius, y)
         length = float(np.linalg.norm(y))
-        return vectors @ (y / root), min(length, bound), case != kernels.INTERIOR, unit
+        return vectors @ (y / root), min(length, radius), case != INTERIOR, unit

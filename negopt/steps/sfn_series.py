@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 
 from negopt._array import Array, dot, eps_of, norm, scalars
-from negopt._damping import damping_in
+from negopt._bounds import Bound, damping_in
 from negopt._dense import singular_values, symmetric_eigen
 from negopt._lanczos import LanczosBasis
 from negopt._options import check_choice, check_integer, check_number
+from negopt._random import Draws
 from negopt._types import Iterate, KrylovOperator, Step
 from negopt.steps.acceleration import ACCELERATORS, accelerate, sums_needed
 
@@ -169,9 +169,7 @@ class SaddleFreeSeries:
         windows = (sums_needed(self.accelerator, n) for n in range(5))
         return max(w for w in windows if w <= self.terms)
 
-    def propose(
-        self, iterate: Iterate, operator: KrylovOperator, bound: float | None, rng: Generator
-    ) -> Step:
+    def propose(self, iterate: Iterate, operator: KrylovOperator, bound: Bound, rng: Draws) -> Step:
         """Return the step; `bound` is the damping, a share of the largest |eigenvalue|."""
         if self.engine == "krylov":
             return self._krylov(iterate, operator, bound)
@@ -179,11 +177,11 @@ class SaddleFreeSeries:
 
     # --- Krylov space -------------------------------------------------------------------
 
-    def _krylov(self, iterate: Iterate, operator: KrylovOperator, bound: float | None) -> Step:
+    def _krylov(self, iterate: Iterate, operator: KrylovOperator, bound: Bound) -> Step:
         basis: LanczosBasis | None = operator.basis
         fresh = basis is None
         if basis is None:
-            basis = operator.basis = LanczosBasis(operator.matvec, iterate.g, self.terms)
+            basis = operator.basis = LanczosBasis(operator.product, iterate.g, self.terms)
             basis.grow()
         if basis.k == 0:
             return _steepest(iterate, 0.0, bound)
@@ -203,14 +201,14 @@ class SaddleFreeSeries:
 
     # --- binomial series ----------------------------------------------------------------
 
-    def _binomial(self, iterate: Iterate, operator: KrylovOperator, bound: float | None) -> Step:
+    def _binomial(self, iterate: Iterate, operator: KrylovOperator, bound: Bound) -> Step:
         found: _Terms | None = operator.basis
         if found is None or (
             self.series == "shifted" and damping_in(bound, found.size) != found.shift
         ):
             found = operator.basis = self._terms(iterate, operator, bound, found)
         if not found.vectors:
-            return _steepest(iterate, 0.0, bound)
+            return replace(_steepest(iterate, 0.0, bound), learnt=operator.scale)
         d = 0.0 if self.series == "shifted" else damping_in(bound, found.root) / found.root
         window = self._window
         sums: list[Array] = []
@@ -223,17 +221,17 @@ class SaddleFreeSeries:
         s = (-iterate.gnorm / found.root) * total
         slope, square = scalars(dot(iterate.g, s), dot(s, s))
         if not (math.isfinite(square) and slope < -1e-8 * iterate.gnorm * math.sqrt(square)):
-            return _steepest(iterate, found.root, bound)
+            return replace(_steepest(iterate, found.root, bound), learnt=operator.scale)
         quadratic = scalars(dot(s, operator.matvec(s)))[0]
         if not math.isfinite(quadratic):
             quadratic = found.root * square  # a product that failed: what H is at most
-        return Step(s, slope, quadratic, math.sqrt(square))
+        return Step(s, slope, quadratic, math.sqrt(square), learnt=operator.scale)
 
     def _terms(
         self,
         iterate: Iterate,
         operator: KrylovOperator,
-        bound: float | None,
+        bound: Bound,
         before: _Terms | None = None,
     ) -> _Terms:
         """Return ``v_k = (I - A^2/V)^k v_0`` with A = H, or H + lambda I for the shifted series.
@@ -242,21 +240,21 @@ class SaddleFreeSeries:
         before a product that is not finite.  `before` is that with another shift: the size
         of H is known then.
         """
-        memory, g = operator.memory, iterate.g
+        g = iterate.g
         basis: LanczosBasis | None = None
         if self.scaling == "source":
-            memory.scale = max(memory.scale, SOURCE_SCALE)
+            operator.scale = max(operator.scale, SOURCE_SCALE)
         elif before is None:
             if self.scaling == "lanczos":
-                basis = LanczosBasis(operator.matvec, g, LANCZOS_PRODUCTS)
+                basis = LanczosBasis(operator.product, g, LANCZOS_PRODUCTS)
                 largest = _lanczos_bound(basis)
             else:
                 largest = _power_estimate(operator, g)
             if not largest * largest < math.inf:
                 return _Terms([], 0.0, 0.0, 0.0)
             # An old, larger V is let go slowly: H changes along the way.
-            memory.scale = max(MARGIN * largest * largest, 0.5 * memory.scale)
-        size = math.sqrt(memory.scale)
+            operator.scale = max(MARGIN * largest * largest, 0.5 * operator.scale)
+        size = math.sqrt(operator.scale)
         shift = damping_in(bound, size) if self.series == "shifted" else 0.0
         if size + shift == 0.0:  # no curvature along g: a gradient step is all there is
             return _Terms([], 0.0, 0.0, 0.0)
@@ -275,8 +273,8 @@ class SaddleFreeSeries:
                 largest = length * norm(product)
                 if not math.isfinite(largest):
                     break
-                memory.scale = max(memory.scale, largest)
-                root = math.sqrt(memory.scale)
+                operator.scale = max(operator.scale, largest)
+                root = math.sqrt(operator.scale)
             term = vectors[-1] - (length / root / root) * product
             if not math.isfinite(norm(term)):
                 break
@@ -340,7 +338,7 @@ def _power_estimate(operator: KrylovOperator, g: Array) -> float:
     return largest
 
 
-def _absolute_solve(basis: LanczosBasis, gnorm: float, bound: float | None) -> FloatArray:
+def _absolute_solve(basis: LanczosBasis, gnorm: float, bound: Bound) -> FloatArray:
     """Return the weights of ``-(|H| + lambda)^-1 g`` in the basis."""
     sizes, right = singular_values(basis.tall_matrix())
     largest = float(sizes[0])
@@ -351,7 +349,7 @@ def _absolute_solve(basis: LanczosBasis, gnorm: float, bound: float | None) -> F
     return weights
 
 
-def _steepest(iterate: Iterate, curvature: float, bound: float | None) -> Step:
+def _steepest(iterate: Iterate, curvature: float, bound: Bound) -> Step:
     """Return a damped gradient step; its length is 1 where no curvature is known."""
     known = math.isfinite(curvature) and curvature > 0.0
     size = curvature if known else iterate.gnorm

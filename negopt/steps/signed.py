@@ -6,11 +6,14 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from numpy.random import Generator
+from scipy.linalg.blas import ddot
 
-from negopt._array import Array, dot, scalars
+from negopt._array import Array, inners, is_plain
+from negopt._bounds import Bound
 from negopt._options import check_choice, check_number
+from negopt._random import Draws
 from negopt._types import Iterate, Step
+from negopt.decisions import pairs
 
 __all__ = ["Signed"]
 
@@ -59,20 +62,20 @@ class Signed:
         check_number("angle", self.angle, 0.0, 0.5, open_high=True)
         check_number("floor", self.floor, 0.0, 1.0, open_low=True, open_high=True)
 
-    def propose(self, iterate: Iterate, operator: Any, bound: float | None, rng: Generator) -> Step:
+    def propose(self, iterate: Iterate, operator: Any, bound: Bound, rng: Draws) -> Step:
         """Return the direction as a step of length factor 1."""
         g = iterate.g
         units: Array | None = getattr(operator, "units", None)
         d = -operator.solve(g, absolute=self.flip == "eigen", floor=self.floor)
         step = self._step(g, d, units)
         if step is None:
-            square = iterate.gnorm * iterate.gnorm  # N.B. ** would raise where this is inf
+            square = iterate.gnorm * iterate.gnorm  # ** would raise where this is inf
             step = self._step(g, -1.0 * g, units)
             return step or Step(-1.0 * g, -square, square, iterate.gnorm)
-        least = self.angle * iterate.gnorm * step.length
-        if abs(step.slope) <= least:
+        gnorm, length = iterate.gnorm, step.length
+        if pairs.is_orthogonal(step.slope, gnorm, length, self.angle):
             sign = -1.0 if step.slope > 0.0 else 1.0
-            d = sign * d - (2.0 * self.angle * step.length / iterate.gnorm) * g
+            d = sign * d - pairs.tilt(gnorm, length, self.angle) * g
             step = self._step(g, d, units) or step
         return step
 
@@ -80,12 +83,11 @@ class Signed:
     def _step(g: Array, d: Array, units: Array | None) -> Step | None:
         """Measure the direction; return None for one that is zero or not finite."""
         if units is None:
-            slope, square = scalars(dot(g, d), dot(d, d))
+            slope, square = (ddot(g, d), ddot(d, d)) if is_plain(d) else inners((g, d), (d, d))
             inside = square
         else:
             scaled = d / units
-            slope, square, inside = scalars(dot(g, d), dot(d, d), dot(scaled, scaled))
-        good = math.isfinite(slope) and 0.0 < square < math.inf and 0.0 < inside < math.inf
-        if not good:
+            slope, square, inside = inners((g, d, scaled), (d, d, scaled))
+        if not pairs.is_direction(slope, square, inside):
             return None
         return Step(d, slope, -slope, math.sqrt(inside), euclidean=math.sqrt(square))

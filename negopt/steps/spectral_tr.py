@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
-import numpy as np
-from numpy.random import Generator
-
-from negopt import kernels
-from negopt._array import Array, dot, from_host, namespace_of, norm, scalars
+from negopt._bounds import Bound, Radius
 from negopt._options import check_choice
+from negopt._random import Draws
 from negopt._types import Iterate, Step
+from negopt.models.spectrum import SpectralModel, spectral_step
 
-__all__ = ["SpectralOperator", "SpectralTrustRegion"]
-
-FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+__all__ = ["SpectralTrustRegion", "TrustModel"]
 
 
-class SpectralOperator(Protocol):
-    """What the step needs: ``B = gamma I + Q small Q'`` with an orthonormal basis Q."""
+class TrustModel(Protocol):
+    """A model with a trust-region step of its own, and its spectrum."""
 
-    gamma: float
-    small: FloatArray
-    k: int
-    n: int
-    full: bool
-    eigen: tuple[FloatArray, FloatArray]
-
-    def project(self, v: Array) -> FloatArray:
-        """Return ``Q'v``."""
+    @property
+    def spectrum(self) -> SpectralModel:
+        """Eigenvalues and basis."""
         ...
 
-    def expand(self, w: FloatArray, scale: float, v: Array) -> Array:
-        """Return ``scale v + Q w``."""
-        ...
-
-    def split(self, v: Array, vnorm: float) -> tuple[FloatArray, float, Array | None]:
-        """Return ``Q'v``, the length of what lies outside Q, and that part if it was formed."""
+    def trust_step(self, iterate: Iterate, radius: float, rng: Draws) -> Step:
+        """Return the global minimiser of the model in the ball."""
         ...
 
 
@@ -78,117 +63,10 @@ class SpectralTrustRegion:
     def __post_init__(self) -> None:
         check_choice("model", self.model, ("signed", "absolute"))
 
-    def propose(
-        self, iterate: Iterate, operator: SpectralOperator, bound: float | None, rng: Generator
-    ) -> Step:
+    def propose(self, iterate: Iterate, operator: TrustModel, bound: Bound, rng: Draws) -> Step:
         """Return the exact step; `bound` is the radius."""
-        if bound is None:
+        if not isinstance(bound, Radius):
             raise TypeError("a trust-region step needs a radius; use globalize=TrustRegion().")
-        direct = getattr(operator, "trust_step", None)
-        if direct is not None and self.model == "signed":
-            step: Step | None = direct(iterate, bound)
-            if step is not None:
-                return step
-        g = iterate.g
-        inside, outside, rest = operator.split(g, iterate.gnorm)
         if self.model == "signed":
-            step = _interior(operator, iterate, (inside, outside, rest), bound)
-            if step is not None:
-                return step
-        values, vectors = operator.eigen
-        gamma = operator.gamma
-        if self.model == "absolute":
-            values, gamma = np.abs(values), abs(gamma)
-        k = operator.k
-        parts = vectors.T @ inside
-        if not operator.full:
-            values = np.append(values, gamma)
-            parts = np.append(parts, outside)
-        small = np.empty_like(parts)
-        _, case, index = kernels.trust_region_step(
-            np.ascontiguousarray(values), np.ascontiguousarray(parts), bound, small
-        )
-        quadratic = float(values @ (small * small))
-        w = vectors @ small[:k]
-        if operator.full or outside == 0.0:
-            s = operator.expand(w, 0.0, g)
-            if not operator.full and case == kernels.HARD and index == k:
-                s = s + float(small[k]) * _outside_direction(operator, g, rng)
-        else:
-            s = _assemble(operator, g, w, float(small[k]) / outside, (inside, outside, rest))
-        units: Array | None = getattr(operator, "units", None)
-        return _bounded(iterate, s, units, quadratic, bound, on_boundary=case != kernels.INTERIOR)
-
-
-def _interior(
-    operator: SpectralOperator,
-    iterate: Iterate,
-    parts: tuple[FloatArray, float, Array | None],
-    bound: float,
-) -> Step | None:
-    """Return the Newton step when B is positive definite and the step fits."""
-    gamma = operator.gamma
-    if gamma <= 0.0:
-        return None
-    inside, outside, _ = parts
-    w = np.zeros(operator.k)
-    if operator.k:
-        shifted = operator.small + gamma * np.eye(operator.k)
-        if not kernels.solve_definite(shifted, inside, w):
-            return None
-    length = float(np.hypot(np.linalg.norm(w), outside / gamma))
-    if not length <= bound:
-        return None
-    s = _assemble(operator, iterate.g, -w, 0.0 if outside == 0.0 else -1.0 / gamma, parts)
-    slope = -float(inside @ w) - outside * (outside / gamma)
-    return Step(s, slope, -slope, length)
-
-
-def _assemble(
-    operator: SpectralOperator,
-    g: Array,
-    w: FloatArray,
-    scale: float,
-    parts: tuple[FloatArray, float, Array | None],
-) -> Array:
-    """Return ``Q w + scale (g - Q Q'g)`` without the cancellation of a g inside Q."""
-    inside, _, rest = parts
-    if scale == 0.0:
-        return operator.expand(w, 0.0, g)
-    if rest is not None:
-        return operator.expand(w, 0.0, g) + scale * rest
-    return operator.expand(w - scale * inside, scale, g)
-
-
-def _bounded(
-    iterate: Iterate,
-    s: Array,
-    units: Array | None,
-    quadratic: float,
-    bound: float,
-    on_boundary: bool,
-) -> Step:
-    """Rescale `s` when rounding, through the implicit basis, made it too long."""
-    if units is None:
-        slope, square = scalars(dot(iterate.g, s), dot(s, s))
-        length = euclidean = math.sqrt(square)
-    else:
-        scaled = s / units
-        slope, *squares = scalars(dot(iterate.g, s), dot(scaled, scaled), dot(s, s))
-        length, euclidean = map(math.sqrt, squares)
-    if length > bound:
-        # N.B. in an ill-conditioned basis the excess was up to 3e-5 of the radius.
-        factor = bound / length
-        s, slope, quadratic, length = factor * s, factor * slope, factor**2 * quadratic, bound
-        euclidean *= factor
-    return Step(s, slope, quadratic, length, on_boundary, euclidean)
-
-
-def _outside_direction(operator: SpectralOperator, like: Array, rng: Generator) -> Array:
-    """Return a random unit vector orthogonal to the basis."""
-    xp = namespace_of(like)
-    v = from_host(rng.standard_normal(operator.n), like)
-    for _ in range(2):
-        v = operator.expand(-operator.project(v), 1.0, v)
-        v = v / norm(v)
-    return xp.astype(v, like.dtype)
+            return operator.trust_step(iterate, bound.value, rng)
+        return spectral_step(iterate, operator.spectrum, bound.value, rng, absolute=True)

@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from numpy.random import Generator
-
-from negopt._array import Array, dot, eps_of, norm, scalars
+from negopt._array import Array, dot, eps_of, scalars
+from negopt._bounds import Bound, Radius
+from negopt._lanczos import length
 from negopt._options import check_integer, check_number
+from negopt._random import Draws
 from negopt._types import Iterate, Step
 
 __all__ = ["EllipsoidalOperator", "SteihaugToint"]
 
 
 class EllipsoidalOperator(Protocol):
-    """Products, a norm, and a place to keep the path in."""
+    """Products, a norm, and a place to keep the path in.
+
+    Attributes
+    ----------
+    basis : object
+        The path; a rejected step goes along it again.
+    first_gnorm : float
+        Largest gradient norm at the points before.
+    learnt : object
+        What goes with a step, for the curvature rule to remember.
+    """
 
     basis: object
-    memory: object
+    first_gnorm: float
+    learnt: object
 
-    def matvec(self, v: Array) -> Array:
-        """Return ``H v`` (one product)."""
+    @property
+    def product(self) -> Callable[[Array], Array]:
+        """``v -> H v`` (one product), which does not refer to this operator."""
         ...
 
     def metric(self, v: Array) -> Array:
@@ -63,7 +77,7 @@ class _Path:
     """The polygon of conjugate gradients from 0, as far as it has been walked."""
 
     def __init__(self, iterate: Iterate, operator: EllipsoidalOperator) -> None:
-        self.operator = operator
+        self.product = operator.product
         self.g = iterate.g
         self.pieces: list[_Piece] = []
         self.residual = 1.0 * iterate.g
@@ -76,13 +90,13 @@ class _Path:
         self.slope = self.quadratic = 0.0
         self.ended = not (0.0 < self.rz < math.inf)
 
-    def walk(self) -> bool:
+    def walk(self, operator: EllipsoidalOperator) -> bool:
         """Add one piece (one product); return False when none can be added."""
         if self.ended:
             return False
         p = self.direction
-        image = self.operator.matvec(p)
-        size = norm(image)
+        image = self.product(p)
+        size = length(image)
         if not math.isfinite(size):
             self.ended = True
             return False
@@ -90,10 +104,10 @@ class _Path:
             dot(p, image), dot(self.g, p), dot(self.residual, p), dot(p, p)
         )
         falls = not p_h_p > eps_of(p) * size * math.sqrt(pp)
-        length = math.inf if falls else self.rz / p_h_p
+        reach = math.inf if falls else self.rz / p_h_p
         piece = _Piece(
             p,
-            length,
+            reach,
             self.slope,
             self.quadratic,
             g_p,
@@ -107,14 +121,14 @@ class _Path:
         if falls:
             self.ended = True
             return True
-        self.residual = self.residual + length * image
-        z = self.operator.metric_solve(self.residual)
+        self.residual = self.residual + reach * image
+        z = operator.metric_solve(self.residual)
         after = scalars(dot(self.residual, z))[0]
         beta = after / self.rz
-        self.slope += length * g_p
-        self.quadratic += length * (2.0 * piece.s_h_p + length * p_h_p)
-        self.square = piece.square_at(length)
-        self.s_m_p = beta * (piece.s_m_p + length * piece.p_m_p)
+        self.slope += reach * g_p
+        self.quadratic += reach * (2.0 * piece.s_h_p + reach * p_h_p)
+        self.square = piece.square_at(reach)
+        self.s_m_p = beta * (piece.s_m_p + reach * piece.p_m_p)
         self.p_m_p = after + beta * beta * piece.p_m_p
         self.direction = beta * p - z
         self.rz = after
@@ -167,40 +181,50 @@ class SteihaugToint:
         check_number("forcing", self.forcing, 0.0, 1.0, open_low=True, open_high=True)
 
     def propose(
-        self, iterate: Iterate, operator: EllipsoidalOperator, bound: float | None, rng: Generator
+        self, iterate: Iterate, operator: EllipsoidalOperator, bound: Bound, rng: Draws
     ) -> Step:
-        """Return the step for radius `bound`; re-uses the path kept in `operator`."""
-        if bound is None:
+        """Return the step for a radius; re-uses the path kept in `operator`."""
+        if not isinstance(bound, Radius):
             raise TypeError("a trust-region step needs a radius; use globalize=TrustRegion().")
+        radius = bound.value
         path = operator.basis
         if not isinstance(path, _Path):
             path = operator.basis = _Path(iterate, operator)
-        memory: object = operator.memory
-        largest = max(getattr(memory, "first_gnorm", 0.0), iterate.gnorm)
-        memory.first_gnorm = largest  # type: ignore[attr-defined]
+        largest = max(operator.first_gnorm, iterate.gnorm)
         share = min(self.forcing, math.sqrt(iterate.gnorm / largest))
         goal = share * share * path.first_rz
         at = 0
         while True:
             if at == len(path.pieces):
                 done = at > 0 and path.rz <= goal
-                if done or at >= self.max_products or not path.walk():
+                if done or at >= self.max_products or not path.walk(operator):
                     break
             piece = path.pieces[at]
-            if math.isinf(piece.length) or piece.square_at(piece.length) >= bound * bound:
-                return self._step(path, at, piece.reach(bound), bound, boundary=True)
+            if math.isinf(piece.length) or piece.square_at(piece.length) >= radius * radius:
+                t = piece.reach(radius)
+                return self._step(path, operator, at, t, radius, boundary=True)
             at += 1
         if at == 0:  # not one product was finite: steepest descent to the boundary
-            s = (bound / math.sqrt(path.p_m_p)) * path.direction
+            s = (radius / math.sqrt(path.p_m_p)) * path.direction
             slope = scalars(dot(iterate.g, s))[0]
-            return Step(s, slope, 0.0, bound, True, norm(s))
-        return self._step(path, at - 1, path.pieces[at - 1].length, bound, boundary=False)
+            return Step(s, slope, 0.0, radius, True, length(s), operator.learnt)
+        t = path.pieces[at - 1].length
+        return self._step(path, operator, at - 1, t, radius, boundary=False)
 
-    def _step(self, path: _Path, count: int, t: float, bound: float, *, boundary: bool) -> Step:
+    def _step(
+        self,
+        path: _Path,
+        operator: EllipsoidalOperator,
+        count: int,
+        t: float,
+        radius: float,
+        *,
+        boundary: bool,
+    ) -> Step:
         """Return the step that ends at t on piece `count`."""
         piece = path.pieces[count]
         s = path.end(count, t)
         quadratic = piece.quadratic + t * (2.0 * piece.s_h_p + t * piece.p_h_p)
         slope, square = scalars(dot(path.g, s), dot(s, s))
-        length = bound if boundary else math.sqrt(max(piece.square_at(t), 0.0))
-        return Step(s, slope, quadratic, length, boundary, math.sqrt(square))
+        size = radius if boundary else math.sqrt(max(piece.square_at(t), 0.0))
+        return Step(s, slope, quadratic, size, boundary, math.sqrt(square), operator.learnt)

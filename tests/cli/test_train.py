@@ -123,7 +123,7 @@ def test_resume_continues_bit_for_bit(
     assert main([*argv, "--iterations", "16", "--checkpoint", "whole.npz"]) == 0
     assert main([*argv, "--iterations", "6", "--checkpoint", "part.npz"]) == 0
     assert main(["resume", "part.npz", "--iterations", "10"]) == 0
-    assert "going on from iteration 6" in capsys.readouterr().out
+    assert "resumed after iteration 6" in capsys.readouterr().out
     whole, part = checkpoint.load("whole.npz"), checkpoint.load("part.npz")
     assert whole.k == part.k == 16
     assert str(part.iterate.x.dtype) == dtype
@@ -253,7 +253,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_the_work(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("tempfile.mkstemp", full)
+    monkeypatch.setattr("os.fsync", full)
     fails(capsys, [*TRAIN, "--checkpoint", "run.npz"], "no space left")
     assert sorted(path.name for path in folder.iterdir()) == ["small.libsvm"]
 
@@ -318,7 +318,7 @@ def test_ctrl_c_saves_and_names_the_checkpoint(
         assert "interrupted" in out
         assert err == (
             "negopt: interrupted after iteration 7; the last checkpoint is run.npz (iteration 7): "
-            "go on with `negopt resume run.npz`\n"
+            "resume it with `negopt resume run.npz`\n"
         )
         assert main(TRAIN) == 130
         assert "nothing was saved (--checkpoint F" in capsys.readouterr().err

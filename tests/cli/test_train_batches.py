@@ -79,7 +79,7 @@ def test_resume_continues_bit_for_bit(folder: Path, capsys: pytest.CaptureFixtur
     assert main([*argv, "--epochs", "6", "--checkpoint", "whole.npz"]) == 0
     assert main([*argv, "--epochs", "2", "--checkpoint", "part.npz"]) == 0
     assert main("resume part.npz --iterations 1".split()) == 0
-    assert "going on from epoch 2" in capsys.readouterr().out
+    assert "resumed after epoch 2" in capsys.readouterr().out
     assert main("train --resume-from part.npz --iterations 3 --checkpoint new.npz".split()) == 0
     whole, part, new = read("whole.npz"), read("part.npz"), read("new.npz")
     assert (part.epoch, new.epoch) == (3, 6)
@@ -131,7 +131,7 @@ def test_ctrl_c_ends_after_the_epoch(
         patch.setattr("negopt.cli._progress._Lines.show", press)
         assert main([*argv, "run.npz"]) == 130
     assert capsys.readouterr().err == (
-        "negopt: interrupted after epoch 2; the last checkpoint is run.npz: go on with "
+        "negopt: interrupted after epoch 2; the last checkpoint is run.npz: resume it with "
         "`negopt resume run.npz`\n"
     )
     assert main(["resume", "run.npz"]) == 0

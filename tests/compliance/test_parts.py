@@ -9,14 +9,11 @@ import numpy as np
 import pytest
 
 import negopt
-from negopt._damping import CubicWeight
+from negopt._bounds import Radius
+from negopt._method import TIERS
 from negopt._objective import Objective
 from negopt._types import Iterate, Outcome, Step
-from negopt.curvature.bfgs import BFGS
-from negopt.curvature.identity import NoCurvature, ScaledIdentity
-from negopt.curvature.lbfgs import LBFGS
-from negopt.curvature.moments import GradientMoments
-from negopt.curvature.regression import GradientRegression
+from negopt.globalize.trust_region import TrustRegion
 
 
 @pytest.fixture
@@ -34,12 +31,26 @@ def started(row, problem):
     return objective, here, memory
 
 
-#: Models that do not promise to reproduce the newest pair.
-NOT_SECANT = (NoCurvature, ScaledIdentity, GradientMoments, GradientRegression)
+class Asked(Exception):
+    """Ends a step where the step rule is asked, with the bound that it is given."""
 
 
-#: Models that a pair without positive curvature would make indefinite: they skip it.
-POSITIVE = (BFGS, LBFGS)
+class Asker:
+    """A step rule that tells which bound a globalisation hands to it."""
+
+    def propose(self, iterate, operator, bound, rng):
+        raise Asked(bound)
+
+
+def bound_of(row, objective, here, operator):
+    """Return a bound of the kind, and about the size, that the globalisation gives."""
+    try:
+        row.globalize.advance(
+            row.globalize.init(here), objective, here, operator, Asker(), np.random.default_rng(0)
+        )
+    except Asked as asked:
+        return asked.args[0]
+    raise AssertionError("no step was asked for")
 
 
 def applied(operator):
@@ -78,8 +89,28 @@ def test_the_row_says_what_it_is(row, method) -> None:
     assert row.summary
     assert row.guarantee
     assert row.reference
+    assert row.tier in TIERS
     with pytest.raises(dataclasses.FrozenInstanceError):
         row.name = "other"
+
+
+def test_the_model_is_of_what_the_row_says(row, started, problem) -> None:
+    objective, here, memory = started
+    learn(row, problem, objective, here, memory)
+    operator = row.curvature.operator(memory, objective, here)
+    if row.needs == "hessp":
+        assert row.keeps is None  # the Hessian itself is there to be handed out
+    if row.keeps == "B":
+        v = np.linspace(-1.0, 2.0, len(problem.x0))
+        matrix = np.stack([operator.matvec(e) for e in np.eye(len(v))])
+        back = operator.matvec(operator.solve(v, absolute=False))
+        assert np.allclose(back, v, atol=1e-12 * np.linalg.cond(matrix))
+    elif row.keeps == "H":
+        matrix = np.stack([operator.solve(e, absolute=False) for e in np.eye(len(problem.x0))])
+        if getattr(operator, "matrix", None) is not None:
+            assert np.allclose(operator.matrix, matrix, atol=1e-12 * np.max(np.abs(matrix)))
+        if row.positive:
+            assert np.linalg.eigvalsh(matrix)[0] > 0.0
 
 
 def test_the_operator_offers_what_the_step_asks_for(row, started, problem) -> None:
@@ -90,12 +121,9 @@ def test_the_operator_offers_what_the_step_asks_for(row, started, problem) -> No
             learn(row, problem, objective, here, memory)
         operator = row.curvature.operator(memory, objective, here)
         assert isinstance(operator.learns, bool)
-        bounds = {
-            "TrustRegion": 0.7,
-            "AdaptiveDamping": 0.01,
-            "CubicRegularization": CubicWeight(0.5),
-        }
-        bound = bounds.get(type(row.globalize).__name__)
+        bound = bound_of(row, objective, here, operator)
+        if isinstance(row.globalize, TrustRegion):
+            bound = Radius(0.7)
         step = row.step.propose(here, operator, bound, rng)
         assert isinstance(step, Step)
         assert step.s.shape == here.x.shape
@@ -103,7 +131,7 @@ def test_the_operator_offers_what_the_step_asks_for(row, started, problem) -> No
         assert math.isfinite(step.quadratic)
         assert step.slope == pytest.approx(here.g @ step.s, rel=1e-6, abs=1e-9)
         assert step.predicted_decrease == -(step.slope + 0.5 * step.quadratic)
-        if type(row.globalize).__name__ == "TrustRegion":
+        if isinstance(row.globalize, TrustRegion):
             assert step.norm <= 0.7 * (1 + 1e-10)
             assert step.length == pytest.approx(np.linalg.norm(step.s))
             assert step.predicted_decrease > 0.0
@@ -136,7 +164,7 @@ def test_the_newest_pair_obeys_the_secant_equation(row, started, problem) -> Non
     objective, here, memory = started
     if row.needs == "hessp":
         pytest.skip("exact products")
-    if isinstance(row.curvature, NOT_SECANT):
+    if not row.secant:
         pytest.skip("no secant model")
     curvature = row.curvature
     if hasattr(curvature, "block"):  # a block averages the newest equation with older ones
@@ -146,7 +174,7 @@ def test_the_newest_pair_obeys_the_secant_equation(row, started, problem) -> Non
         s = 0.2 * rng.standard_normal(len(problem.x0))
         y = problem.grad(here.x + s) - here.g
         kept = curvature.update(memory, s, y)
-    if isinstance(curvature, POSITIVE) and not s @ y > 0.0:
+    if row.positive and not s @ y > 0.0:
         assert not kept
         return
     assert kept
@@ -185,7 +213,7 @@ def test_reset_forgets(row, started, problem) -> None:
     assert row.curvature.reset(memory) is False  # nothing to forget yet
     row.curvature.operator(memory, objective, here)
     learned = learn(row, problem, objective, here, memory)
-    assert learned or isinstance(row.curvature, POSITIVE)
+    assert learned or row.positive
     # True asks the solver for a fresh start: of no use to a baseline, whose steps are fixed.
     assert row.curvature.reset(memory) is (learned and not row.baseline)
     again = applied(row.curvature.operator(memory, objective, here))(here.g)

@@ -7,7 +7,8 @@ import pytest
 
 import negopt
 from negopt import problems, spectrum
-from negopt.diagnostics.products import generator, random_direction
+from negopt._random import generator
+from negopt.diagnostics.products import random_direction
 
 N = 400
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 
 import numpy as np
 import pytest
 
 from negopt import line_search_wolfe_pm
 from negopt._objective import Objective
-from negopt._types import Step
+from negopt._types import BudgetExhausted, Step
 from negopt.globalize.wolfe import SearchLength, WolfeSearch
 
 
@@ -79,6 +80,70 @@ def test_armijo_point_when_the_slope_jumps():
     )
     assert out.accepted
     assert out.trial.f == pytest.approx(-0.3, abs=0.01)
+
+
+def test_a_wrong_gradient_cannot_let_f_increase_step_by_step():
+    """f rises by less than its rounding a step, the slopes say descent: one rounding is all."""
+
+    def fun(x):
+        return float(1.0 + 4e-14 * x[0])
+
+    def grad(x):
+        return -1e-20 * np.exp(-x)
+
+    x, state = np.zeros(1), None
+    for _ in range(20):
+        out, state, _, _ = search(fun, grad, x, [1.0], state)
+        if not out.accepted:
+            break
+        x = out.trial.x
+    assert 0.0 < fun(x) - 1.0 <= 451 * np.finfo(float).eps
+
+
+def test_the_state_is_written_after_the_last_evaluation():
+    """A budget that runs out within a search leaves the state as it was."""
+    objective = Objective(lambda x: -x[0], np.zeros(1), jac=lambda x: -np.ones(1), maxfun=4)
+    here = objective.at(objective.x0)
+    state = SearchLength(0.5, -1.0)
+    with pytest.raises(BudgetExhausted):
+        WolfeSearch().advance(state, objective, here, None, Along(np.ones(1)), None)
+    assert state == SearchLength(0.5, -1.0)
+    assert objective.counters.nfev == 4
+
+
+def test_a_step_that_x_cannot_resolve_is_not_evaluated_twice():
+    """At x = 1e16 steps of less than 1 go nowhere, and the bracket shrinks to them."""
+    out, _, asked, _ = search(
+        lambda x: 1.0 + abs(x[0] - 1e16), lambda x: np.ones(1), [1e16], [-8.0], maxls=40
+    )
+    assert out.stuck
+    points = [float(at[0]) for at in asked]
+    assert len(points) == len(set(points)) <= 8
+    assert 1e16 not in points
+
+
+def test_two_points_at_most_are_held():
+    """The best so far and the one at hand, however many trials a search takes."""
+    alive = []
+
+    class Watched(Objective):
+        def at(self, x, **options):
+            assert sum(r() is not None for r in alive) <= 2
+            point = super().at(x, **options)
+            self.best = None
+            alive.append(weakref.ref(point.x))
+            return point
+
+    objective = Watched(
+        lambda x: -x[0] if x[0] < 0.3 else 1.0, np.zeros(1), jac=lambda x: -np.ones(1)
+    )
+    here = objective.at(objective.x0)
+    alive.clear()
+    out = WolfeSearch(maxls=60).advance(
+        SearchLength(), objective, here, None, Along(np.ones(1)), None
+    )
+    assert out.accepted
+    assert out.trials == len(alive) > 20
 
 
 @pytest.mark.parametrize(

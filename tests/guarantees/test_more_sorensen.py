@@ -12,6 +12,8 @@ pairs are nearly dependent, to 1e-6.
 
 from __future__ import annotations
 
+import math
+
 import mpmath
 import numpy as np
 import pytest
@@ -19,7 +21,9 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from negopt import kernels
+from negopt._bounds import Radius
 from negopt._types import Iterate
+from negopt.algebra.secular import BOUNDARY, HARD, INTERIOR, trust_region_step
 from negopt.curvature.compact import CompactOperator, new_pair_memory, store_pair
 from negopt.curvature.lqn import HybridPairs
 from negopt.curvature.lsr1 import LSR1
@@ -118,7 +122,7 @@ def test_kernel(kind, k, seed, power):
     order = rng.permutation(k)
     values, parts = values[order], parts[order]
     step = np.empty(k)
-    sigma, case, index = kernels.trust_region_step(values, parts, radius, step)
+    sigma, case, index = trust_region_step(values, parts, radius, step)
     assert_optimal(np.diag(values), parts, step, radius, 1e-12)
     q = float(parts @ step + values @ step**2 / 2)
     q_best = float(reference(values, parts, radius))
@@ -127,11 +131,11 @@ def test_kernel(kind, k, seed, power):
     scale = np.linalg.norm(parts) + (np.abs(values).max() + sigma) * np.linalg.norm(step)
     assert np.linalg.norm(shifted) <= 1e-11 * scale
     if kind == "interior":
-        assert (sigma, case, index) == (0.0, kernels.INTERIOR, -1)
+        assert (sigma, case, index) == (0.0, INTERIOR, -1)
     if kind in ("boundary", "indefinite", "hard"):
-        assert case in (kernels.BOUNDARY, kernels.HARD)
+        assert case in (BOUNDARY, HARD)
         assert np.linalg.norm(step) == pytest.approx(radius, rel=1e-12)
-    if case == kernels.HARD:
+    if case == HARD:
         assert values[index] == values.min()
 
 
@@ -148,7 +152,7 @@ def test_kernel_close_to_the_hard_case(seed, distance, share, radius):
     values = np.array([-1.0, -1.0 + 10.0**distance, 2.0, 3.0])
     parts = np.array([10.0**share, 10.0**share, 1.0, 1.0]) * rng.standard_normal(4)
     step = np.empty(4)
-    kernels.trust_region_step(values, parts, radius, step)
+    trust_region_step(values, parts, radius, step)
     assert_optimal(np.diag(values), parts, step, radius, 1e-12)
     q = float(parts @ step + values @ step**2 / 2)
     assert q == pytest.approx(float(reference(values, parts, radius)), rel=1e-12)
@@ -160,8 +164,29 @@ def test_kernel_without_any_curvature(values):
     values = np.array(values)
     parts = np.arange(1.0, len(values) + 1)
     step = np.empty_like(parts)
-    kernels.trust_region_step(values, parts, 0.5, step)
+    trust_region_step(values, parts, 0.5, step)
     np.testing.assert_allclose(step, -0.5 * parts / np.linalg.norm(parts), rtol=1e-14)
+
+
+@pytest.mark.parametrize("size", [1e-200, 1e200])
+@pytest.mark.parametrize("values", [[-1.0, 2.0], [0.5, 2.0], [0.0, 0.0]])
+def test_lengths_whose_squares_are_beyond_float64(values, size):
+    """The solution is that of the same problem in units of one."""
+    values, parts = np.array(values), np.array([1.0, -3.0])
+    step, far = np.empty(2), np.empty(2)
+    sigma, case, _ = trust_region_step(values, parts, 0.3, step)
+    assert trust_region_step(values, size * parts, 0.3 * size, far)[:2] == (
+        pytest.approx(sigma, rel=1e-12),
+        case,
+    )
+    np.testing.assert_allclose(far, size * step, rtol=1e-12)
+
+
+def test_a_radius_too_small_for_its_multiplier():
+    step = np.empty(2)
+    sigma, case, _ = trust_region_step(np.array([1.0, 2.0]), np.array([3.0, 4.0]), 1e-310, step)
+    assert (sigma, case) == (math.inf, BOUNDARY)
+    np.testing.assert_allclose(step, [-0.6e-310, -0.8e-310])
 
 
 def memory_with(B, rng, k, n, gamma, span):
@@ -210,7 +235,9 @@ def test_compact_model_in_five_regimes(kind, lowest, k, extra, seed):
     operator = memory_with(B, rng, k, n, gamma, span)
     dense = np.stack([operator.matvec(e) for e in np.eye(n)], axis=1)
     np.testing.assert_allclose(dense, B, atol=1e-8 * max(abs(gamma), np.linalg.norm(B, 2)))
-    step = SpectralTrustRegion().propose(point(g), operator, radius, np.random.default_rng(1))
+    step = SpectralTrustRegion().propose(
+        point(g), operator, Radius(radius), np.random.default_rng(1)
+    )
     assert_optimal(B, g, step.s, radius, 1e-6)
     q = float(g @ step.s + step.s @ B @ step.s / 2)
     assert step.predicted_decrease == pytest.approx(-q, rel=1e-6)
@@ -242,7 +269,9 @@ def test_rules_against_60_digits(seed, n, pairs, rule, log_radius):
     g = rng.standard_normal(n)
     operator = rule.operator(memory, None, point(g))
     radius = 10.0**log_radius
-    step = SpectralTrustRegion().propose(point(g), operator, radius, np.random.default_rng(1))
+    step = SpectralTrustRegion().propose(
+        point(g), operator, Radius(radius), np.random.default_rng(1)
+    )
     B = np.stack([operator.matvec(e) for e in np.eye(n)], axis=1)
     assert np.linalg.norm(B - B.T) <= 1e-7 * np.linalg.norm(B)
     B = (B + B.T) / 2
@@ -264,7 +293,7 @@ def test_gamma_lowest_and_g_almost_inside_the_span(outside):
     B = gamma * np.eye(n) + (span * (np.array([1.0, 2.0, 5.0]) - gamma)) @ span.T
     operator = memory_with(B, rng, k, n, gamma, span)
     g = span @ np.array([1.0, -1.0, 0.5]) + outside * Q[:, k]
-    step = SpectralTrustRegion().propose(point(g), operator, 3.0, np.random.default_rng(1))
+    step = SpectralTrustRegion().propose(point(g), operator, Radius(3.0), np.random.default_rng(1))
     assert np.linalg.norm(step.s) == pytest.approx(3.0, rel=1e-9)
     assert_optimal(B, g, step.s, 3.0, 1e-9)
 
@@ -286,7 +315,7 @@ def test_absolute_model(seed, n, radius):
     lam, vectors = np.linalg.eigh((B + B.T) / 2)
     absolute = (vectors * np.abs(lam)) @ vectors.T
     rule = SpectralTrustRegion(model="absolute")
-    step = rule.propose(point(g), operator, radius, np.random.default_rng(1))
+    step = rule.propose(point(g), operator, Radius(radius), np.random.default_rng(1))
     assert_optimal(absolute, g, step.s, radius, 1e-6)
 
 
@@ -308,7 +337,7 @@ def test_every_array_library(xp_case, dtype, lowest):
     gx = xp_case.asarray(g, dtype)
     here = Iterate(x, 0.0, gx, float(np.linalg.norm(g)), float(np.max(np.abs(g))))
     operator = CompactOperator(memory, gamma, kernels.SR1_PAIRS, 1e-8, x)
-    step = SpectralTrustRegion().propose(here, operator, 0.5, np.random.default_rng(1))
+    step = SpectralTrustRegion().propose(here, operator, Radius(0.5), np.random.default_rng(1))
     assert xp_case.owns(step.s)
     assert step.s.dtype == gx.dtype
     tolerance = 1e-9 if dtype == "float64" else 1e-3

@@ -23,7 +23,7 @@ from negopt.globalize.fixed import FixedRate
 from negopt.neural import MLP, MLPObjective, fit
 from negopt.neural._batches import Plan
 from negopt.neural._fit_setup import feed_of
-from negopt.neural._turn import BatchObjective, turn
+from negopt.neural._switch import BatchObjective, switch_batch
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.standard_normal((50, 4)), RNG.standard_normal(50)
@@ -157,9 +157,9 @@ def test_a_pair_is_of_one_batch(overlap: float, monkeypatch: pytest.MonkeyPatch)
     pairs: list[tuple[Any, Any]] = []
     update = LSR1.update
 
-    def record(self: LSR1, memory: Any, s: Any, y: Any) -> bool:
+    def record(self: LSR1, memory: Any, s: Any, y: Any, outcome: Any = None) -> bool:
         pairs.append((s.copy(), y.copy()))
-        return update(self, memory, s, y)
+        return update(self, memory, s, y, outcome)
 
     monkeypatch.setattr(LSR1, "update", record)
     res = fit(linear(), method="lsr1-tr", epochs=3, batch_size=20, overlap=overlap)
@@ -213,13 +213,13 @@ def test_products_from_some_samples_with_gradients_from_all() -> None:
 # --- from batch to batch ------------------------------------------------------------------------
 
 
-def test_turn_keeps_what_is_learnt_and_forgets_values() -> None:
+def test_switching_keeps_what_is_learnt_and_forgets_values() -> None:
     objective = linear()
     first, second = objective.take(np.arange(20)), objective.take(np.arange(20, 50))
     for name in ("lsr1-tr", "newton-krylov", "lsr1-wolfe-pm", "newton-cubic", "sfn-series"):
         method = negopt.METHODS[name]
-        door = BatchObjective(first, objective.x0(rng=0))
-        solver = Solver(method, door, RunOptions(gtol=0.0, certify=False))
+        batch = BatchObjective(first, objective.x0(rng=0))
+        solver = Solver(method, batch, RunOptions(gtol=0.0, certify=False))
         state = solver.init()
         for _ in range(3):
             solver.step(state)
@@ -230,19 +230,19 @@ def test_turn_keeps_what_is_learnt_and_forgets_values() -> None:
         }
         assert state.globalize.lowest < math.inf
         x, k, counts = state.iterate.x, state.k, state.counters.nfev
-        turn(solver, state, second)
+        switch_batch(solver, state, second)
         assert state.iterate.x is x
         assert state.iterate.f == float(second.fun(x))
         assert np.array_equal(state.iterate.g, second.grad(x))
-        assert state.best is state.iterate is door.best
+        assert state.best is state.iterate is batch.best
         assert state.globalize.lowest == math.inf
         assert {f: getattr(state.globalize, f) for f in kept} == kept
         assert (state.k, state.counters.nfev) == (k, counts + 1)
         if name == "newton-krylov":
-            assert math.isnan(state.memory.f)
-            assert state.memory.pairs.order
+            assert not state.memory.trusted
+            assert state.memory.pairs.count > 0
         if name == "lsr1-tr":
-            assert len(state.memory.order) > 0
+            assert state.memory.count > 0
         solver.step(state)
         assert state.k == k + 1
 

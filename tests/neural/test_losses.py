@@ -94,7 +94,7 @@ def test_activation_derivatives_in_terms_of_the_value(name):
     a = phi.value(z)
     slope = phi.slope(a)
     np.testing.assert_allclose(slope, (phi.value(z + h) - phi.value(z - h)) / (2 * h), atol=1e-9)
-    bend = np.zeros_like(z) if phi.bend is None else phi.bend(a, slope)
+    bend = np.zeros_like(z) if phi.second is None else phi.second(a, slope)
     change = (phi.slope(phi.value(z + h)) - phi.slope(phi.value(z - h))) / (2 * h)
     np.testing.assert_allclose(bend, change, atol=1e-9)
     extreme = phi.value(EXTREME)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import warnings
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, TypedDict
 
 import torch
 
@@ -13,15 +14,26 @@ from negopt._options import RunOptions, check_integer, check_number, user_level
 from negopt._random import generator
 from negopt.methods import METHODS, Method, choose
 
-__all__ = ["GROUP", "HISTORY", "RENAMED", "check", "fill", "method_of", "settled"]
+__all__ = ["GROUP", "HISTORY", "RENAMED", "Group", "check", "fill", "method_of", "settled"]
+
+
+class Group(TypedDict):
+    """The numbers of a parameter group."""
+
+    lr: float | torch.Tensor | None
+    max_iter: int
+    max_eval: int | None
+    tolerance_grad: float
+    tolerance_change: float
+
 
 #: Options of a run that may be given here; the others have torch's names.
 RUN = ("certify", "certify_products", "max_escapes", "rng", "ftarget", "maxtime", "norm", "grtol")
 #: Pairs that torch's L-BFGS keeps, and these methods here.
 HISTORY = 100
 LONG = ("lqn-tr", "lbfgs-wolfe")
-#: What a parameter group holds beside the parameters.
-GROUP = {"lr", "max_iter", "max_eval", "tolerance_grad", "tolerance_change"}
+#: The keys of a parameter group beside the parameters.
+GROUP = set(Group.__annotations__)
 RENAMED = {
     "maxiter": "max_iter",
     "maxfun": "max_eval",
@@ -32,8 +44,8 @@ RENAMED = {
 }
 
 
-def method_of(method: Any, n: int) -> Method:
-    """Return the row of the table that is meant."""
+def method_of(method: object, n: int) -> Method:
+    """Return the row of the table that `method` names."""
     row = own_method(method, constrained=False)
     if row is None and method is not None:
         raise ValueError(f"method={method!r} is SciPy's; take one of {', '.join(METHODS)}.")
@@ -42,7 +54,7 @@ def method_of(method: Any, n: int) -> Method:
 
 def settled(
     method: Method,
-    options: dict[str, Any],
+    options: Mapping[str, Any],
     lr: float | None,
     history_size: int | None,
     line_search_fn: str | None,
@@ -84,8 +96,8 @@ def settled(
     return method.with_options(own), run
 
 
-def fill(group: dict[str, Any], method: Method) -> None:
-    """Put the method's own values where None was given: schedulers multiply numbers."""
+def fill(group: Group, method: Method) -> None:
+    """Replace None by the method's own values: schedulers multiply numbers."""
     if group["lr"] is None:
         rates = (getattr(part, "learning_rate", None) for part in method.parts)
         group["lr"] = float(next((rate for rate in rates if rate is not None), 1.0))
@@ -94,8 +106,8 @@ def fill(group: dict[str, Any], method: Method) -> None:
         group["max_eval"] = max(group["max_iter"] * 5 // 4, 25)
 
 
-def check(group: dict[str, Any]) -> None:
-    """Check the numbers of a parameter group, which anyone may have changed."""
+def check(group: Group) -> None:
+    """Check the numbers of a parameter group, which the user may have changed."""
     check_integer("max_iter", group["max_iter"])
     if group["max_eval"] is not None:
         check_integer("max_eval", group["max_eval"])

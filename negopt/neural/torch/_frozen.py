@@ -1,4 +1,4 @@
-"""What a forward pass changes besides its outputs: buffers, random numbers, the mode."""
+"""The state of a forward pass: buffers, random numbers, the mode."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from negopt._array import Array
+
 __all__ = ["Buffers", "RandomNumbers", "mode_of"]
 
 #: The floating types that NumPy has too.
@@ -17,12 +19,7 @@ NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
 
 
 class Buffers:
-    """The buffers of a module, which trials must not change.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-    """
+    """The buffers of a module, which trials must not change."""
 
     def __init__(self, module: torch.nn.Module) -> None:
         self.module = module
@@ -36,10 +33,10 @@ class Buffers:
 
     @contextmanager
     def trial(self) -> Iterator[list[torch.Tensor]]:
-        """Run the body on copies; the list yielded holds them, as they are then, afterwards.
+        """Run the body on copies; the list yielded holds them afterwards.
 
-        N.B. not on the buffers themselves, put right afterwards: whoever holds one would see
-        it move, and a graph that has kept one for its backward pass would be spoilt.
+        N.B. not on the buffers themselves, restored afterwards: a graph may have kept one for
+        its backward pass.
         """
         places = self._places()
         copies: dict[int, torch.Tensor] = {}
@@ -63,11 +60,10 @@ class Buffers:
             else:  # the module has put another tensor there
                 setattr(owner, name, value.clone())
 
-    def save(self) -> dict[str, np.ndarray[Any, Any]]:
-        """Return host copies of those that the module's ``state_dict`` holds, by name.
+    def save(self) -> dict[str, Array]:
+        """Return host copies of those in the module's ``state_dict``, by name.
 
-        Types that NumPy lacks, such as bfloat16, are widened to float32: `load` gives the
-        same values back.
+        Types that NumPy lacks, such as bfloat16, are widened to float32.
         """
         kept = self.module.state_dict()
         return {
@@ -76,7 +72,7 @@ class Buffers:
             if name in kept
         }
 
-    def load(self, saved: Mapping[str, Any]) -> None:
+    def load(self, saved: Mapping[str, Array]) -> None:
         """Copy back what `save` returned."""
         mine = self.save()
         odd = sorted(set(mine) ^ set(saved))
@@ -98,17 +94,12 @@ def _host(buffer: torch.Tensor) -> torch.Tensor:
 
 
 class RandomNumbers:
-    """The states of torch's generators on the host and on one device.
-
-    Parameters
-    ----------
-    device : torch.device
-    """
+    """The states of torch's generators on the host and on one device."""
 
     def __init__(self, device: torch.device) -> None:
         self.devices = [torch.device("cpu")]
         self._get: list[Callable[[], torch.Tensor]] = [torch.get_rng_state]
-        self._set: list[Callable[[torch.Tensor], Any]] = [torch.set_rng_state]
+        self._set: list[Callable[[torch.Tensor], object]] = [torch.set_rng_state]
         backend: Any = getattr(torch, device.type, None)
         if device.type != "cpu" and hasattr(backend, "get_rng_state"):
             where = {} if device.type == "mps" else {"device": device}
@@ -126,12 +117,12 @@ class RandomNumbers:
             put(state)
 
     def seeded(self, seed: int) -> list[torch.Tensor]:
-        """Return the states that `seed` gives."""
+        """Return the states after seeding with `seed`."""
         return [torch.Generator(device=d).manual_seed(seed).get_state() for d in self.devices]
 
     @contextmanager
     def fixed(self, states: list[torch.Tensor]) -> Iterator[None]:
-        """Run the body from `states`, and go on afterwards as if it had not run."""
+        """Run the body from `states`, and restore those from before."""
         before = self.states()
         self.restore(states)
         try:

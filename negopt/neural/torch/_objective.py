@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-import numpy as np
 import torch
 
+from negopt._array import Array
 from negopt.neural._cache import LastPoint
 from negopt.neural.torch._frozen import Buffers, RandomNumbers, mode_of
 from negopt.neural.torch._products import Product, ProductRule, gauss_newton
 from negopt.neural.torch._vector import Parameters, number_like, tensors_in, vector_like
 
 __all__ = ["TorchObjective"]
+
+T = TypeVar("T")
 
 
 class _Point:
@@ -28,18 +30,18 @@ class _Point:
 
 
 class _Whole(torch.nn.Module):  # type: ignore[misc]
-    """The module with a forward pass that is whatever is to be done with it."""
+    """The module with a forward pass that calls any function."""
 
     def __init__(self, module: torch.nn.Module) -> None:
         super().__init__()
         self.module = module
 
-    def forward(self, body: Callable[[], Any]) -> Any:
+    def forward(self, body: Callable[[], T]) -> T:
         return body()
 
 
 def _is_parallel(module: torch.nn.Module) -> bool:
-    """Return whether gradients or random numbers of `module` are not of one device alone."""
+    """Tell whether `module` runs on several devices."""
     if isinstance(module, torch.nn.parallel.DistributedDataParallel):
         return True
     return isinstance(module, torch.nn.DataParallel) and len(module.device_ids) > 1
@@ -48,11 +50,10 @@ def _is_parallel(module: torch.nn.Module) -> bool:
 class TorchObjective:
     """Loss of a ``torch.nn.Module`` over data, as a function of one flat vector.
 
-    The variables are the module's parameters with ``requires_grad``, one after the other in
-    the order of ``named_parameters()``; a parameter that is shared appears once.  Gradient,
-    exact Hessian products and Gauss-Newton products are torch's, on the module's device and
-    in its type; nothing is copied between devices, and the module itself changes only by
-    `load` and `commit`.
+    The variables are the module's parameters with ``requires_grad``, in the order of
+    ``named_parameters()``; a parameter that is shared appears once.  Gradient, exact Hessian
+    products and Gauss-Newton products are torch's, on the module's device and in its type;
+    the module itself changes only by `load` and `commit`.
 
     Parameters
     ----------
@@ -80,26 +81,17 @@ class TorchObjective:
     ----------
     module, loss, inputs, targets, training
         As given.
-    size : int
-        Number of variables n.
-    names : list of str
-        Names of the parameters, in the order of the vector.
-    x0 : tensor, shape (n,)
-        The module's parameters as they are now, a copy.
-    product_rule : str or None
-        How Hessian products are formed; None before the first.
     recurrent : bool
-        Whether the module has recurrent layers: products then keep away from cuDNN.
+        Whether the module has recurrent layers: products then do not use cuDNN.
 
     Raises
     ------
     TypeError
-        When `module` is no module, or one that runs on several devices (pass the one inside), or
+        When `module` is not a module, or runs on several devices (pass the one inside), or
         `loss` is not callable.
     ValueError
-        When no parameter is to be trained; when parameters differ in type or device or are
-        neither float32 nor float64; when tensors of the data are on another device; when the
-        loss is no scalar.
+        When no parameter is to be trained, parameters or data are not as above, or the loss is
+        not a scalar.
 
     Notes
     -----
@@ -107,11 +99,11 @@ class TorchObjective:
       evaluation, and are left as they are; ``commit(x)`` advances them by the pass at x.
     - *Random numbers* of the passes are the same in all evaluations of one objective, so a
       dropout mask belongs to the batch; ``on(...)`` draws a new one.  The global generators
-      are not touched otherwise.
+      are left as they are.
     - Double backward keeps the graph of one gradient at x and then costs about two gradients
       a product; forward-over-reverse keeps nothing and costs four to six (measured on a
-      CPU, on a network with full layers, one with convolutions and a transformer).  Both keep
-      to kernels with right second derivatives, where f and g may use fused or compiled ones.
+      CPU, on a network with full layers, one with convolutions and a transformer).  Both use
+      kernels with right second derivatives, where f and g may use fused or compiled ones.
     - The module holds the trial's parameters while it is evaluated: one thread at a time.
     - Points are recognised by content.  `x` may be a NumPy vector when the module is on the
       CPU: what comes back is NumPy's, and shares memory where it can.
@@ -145,8 +137,8 @@ class TorchObjective:
         self,
         module: torch.nn.Module,
         loss: Callable[..., torch.Tensor] | None,
-        inputs: Any,
-        targets: Any = None,
+        inputs: object,
+        targets: object = None,
         *,
         products: str = "auto",
         training: bool | None = None,
@@ -177,7 +169,7 @@ class TorchObjective:
         self.training = training
         self._set_data(inputs, targets, seed)
 
-    def _set_data(self, inputs: Any, targets: Any, seed: int | None) -> None:
+    def _set_data(self, inputs: object, targets: object, seed: int | None) -> None:
         for name, data in (("inputs", inputs), ("targets", targets)):
             for tensor in tensors_in(data):
                 if tensor.device != self._parameters.device:
@@ -213,40 +205,32 @@ class TorchObjective:
         """How Hessian products are formed; None before the first."""
         return self._rule.chosen
 
-    def fun(self, x: Any) -> Any:
+    def fun(self, x: Array) -> float | torch.Tensor:
         """Return the loss at `x`, shape (n,), as a scalar tensor (a float for NumPy's x)."""
         return number_like(self._value(self._at(x)), x)
 
-    def grad(self, x: Any) -> Any:
+    def grad(self, x: Array) -> Array:
         """Return the gradient at `x`, shape (n,), as a new vector."""
         return vector_like(self._gradient(self._at(x)).clone(), x)
 
-    def fun_and_grad(self, x: Any) -> tuple[Any, Any]:
+    def fun_and_grad(self, x: Array) -> tuple[float | torch.Tensor, Array]:
         """Return the loss and the gradient at `x`, shape (n,)."""
         point = self._at(x)
         gradient = self._gradient(point).clone()
         return number_like(self._value(point), x), vector_like(gradient, x)
 
-    def hessp(self, x: Any) -> Callable[[Any], Any]:
+    def hessp(self, x: Array) -> Callable[[Array], Array]:
         """Return the callable ``p -> H(x) p``, both of shape (n,).
 
         The passes that all products share are made once, here.
         """
         return self._products(self._rule.at(self, self._parameters.own(x, "x")), x)
 
-    def gnp(self, x: Any) -> Callable[[Any], Any]:
+    def gnp(self, x: Array) -> Callable[[Array], Array]:
         """Return the callable ``p -> J'H J p``, both of shape (n,): Gauss-Newton products.
 
-        J is the Jacobian of the module's outputs at `x`, H the Hessian of the loss in the
-        outputs: for a loss that is convex in them the matrix is positive semidefinite,
-        whatever the network.
-
-        Raises
-        ------
-        ValueError
-            When the loss is the module's own (``loss=None``).
-        TypeError
-            When the module's output is not one tensor.
+        J is the Jacobian of the module's outputs (one tensor) at `x`, H the Hessian of the loss
+        in the outputs: for a loss that is convex in them the matrix is positive semidefinite.
         """
         if self.loss is None:
             raise ValueError(
@@ -259,57 +243,44 @@ class TorchObjective:
 
     def on(
         self,
-        inputs: Any,
-        targets: Any = None,
+        inputs: object,
+        targets: object = None,
         *,
         training: bool | None = None,
         seed: int | None = None,
     ) -> TorchObjective:
         """Return the objective of the same module and loss over other data.
 
-        Parameters
-        ----------
-        inputs, targets
-            As those of the class.
-        training : bool, optional
-            As that of the class; by default this objective's.  False for validation.
-        seed : int, optional
-            As that of the class; by default drawn anew: another batch, another mask.
+        Parameters are those of the class; `training` is by default this objective's (False
+        for validation), and `seed` is drawn anew: another batch, another mask.
         """
         other = copy.copy(self)
         other.training = self.training if training is None else training
         other._set_data(inputs, targets, seed)
         return other
 
-    def load(self, x: Any) -> None:
+    def load(self, x: Array) -> None:
         """Write the vector `x`, shape (n,), into the module's parameters."""
         self._parameters.write(self._parameters.own(x, "x"))
 
-    def commit(self, x: Any) -> None:
+    def commit(self, x: Array) -> None:
         """Advance the module's buffers by the forward pass at `x`, shape (n,).
 
-        Call it once for each accepted step, such as from a callback of `negopt.minimize`;
-        evaluation mode, and modules without buffers, have nothing to advance.
+        Call it once for each accepted step, such as from a callback of `negopt.minimize`.
         """
         point = self._at(x)
         self._value(point)
         self._buffers.commit(point.buffers)
 
-    def buffers(self) -> dict[str, np.ndarray[Any, Any]]:
+    def buffers(self) -> dict[str, Array]:
         """Return host copies of the module's buffers by name, for a checkpoint."""
         return self._buffers.save()
 
-    def load_buffers(self, saved: Mapping[str, Any]) -> None:
-        """Copy what `buffers` returned into the module.
-
-        Raises
-        ------
-        ValueError
-            When the names are not those of the module.
-        """
+    def load_buffers(self, saved: Mapping[str, Array]) -> None:
+        """Copy what `buffers` returned into the module; the names must be the same."""
         self._buffers.load(saved)
 
-    def predict(self, x: Any, inputs: Any = None) -> Any:
+    def predict(self, x: Array, inputs: object = None) -> Any:
         """Return the module's outputs at `x` in evaluation mode, on the own data by default."""
         other = copy.copy(self)
         other.inputs = self.inputs if inputs is None else inputs
@@ -318,14 +289,14 @@ class TorchObjective:
             return other.within(self._parameters.own(x, "x"), other.outputs)
 
     def outputs(self) -> Any:
-        """Return the module's outputs for the data, at the parameters that it has."""
+        """Return the module's outputs for the data, at the parameters that it has now."""
         if isinstance(self.inputs, Mapping):
             return self.module(**self.inputs)
         if isinstance(self.inputs, tuple):
             return self.module(*self.inputs)
         return self.module(self.inputs)
 
-    def loss_of(self, outputs: Any) -> torch.Tensor:
+    def loss_of(self, outputs: object) -> torch.Tensor:
         """Return the loss of `outputs` against the targets, a scalar tensor."""
         if self.loss is None:
             value = outputs
@@ -339,11 +310,11 @@ class TorchObjective:
             )
         return value.reshape(())
 
-    def within(self, x: torch.Tensor, body: Callable[[], Any]) -> Any:
+    def within(self, x: torch.Tensor, body: Callable[[], T]) -> T:
         """Return ``body()``, run while the module's parameters are the pieces of `x`."""
         return self._within(x, body)[0]
 
-    def _within(self, x: torch.Tensor, body: Callable[[], Any]) -> tuple[Any, list[torch.Tensor]]:
+    def _within(self, x: torch.Tensor, body: Callable[[], T]) -> tuple[T, list[torch.Tensor]]:
         """Return ``body()`` and the buffers after it; the module's own stay as they are."""
         names = (f"module.{name}" for name in self._parameters.names)
         pieces = dict(zip(names, self._parameters.views(x), strict=True))
@@ -385,13 +356,10 @@ class TorchObjective:
                     point.value = value.detach()
         return point.gradient
 
-    def _at(self, x: Any) -> _Point:
+    def _at(self, x: Array) -> _Point:
         own = self._parameters.own(x, "x")
         found = self._last.find(own)
         return self._last.store(own, _Point(own)) if found is None else found
 
-    def _products(self, product: Product, x: Any) -> Callable[[Any], Any]:
-        def apply(p: Any) -> Any:
-            return vector_like(product(self._parameters.own(p, "p")), x)
-
-        return apply
+    def _products(self, product: Product, x: Array) -> Callable[[Array], Array]:
+        return lambda p: vector_like(product(self._parameters.own(p, "p")), x)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import operator
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import TypedDict
 
 import torch
 
@@ -15,17 +15,24 @@ from negopt._types import State, Status
 from negopt.methods import Method
 from negopt.neural.torch._arguments import GROUP, check, fill, method_of, settled
 from negopt.neural.torch._frozen import Buffers, RandomNumbers
-from negopt.neural.torch._saved import packed, restored
+from negopt.neural.torch._saved import Saved, packed, restored
 from negopt.neural.torch._steps import Closure, advance
 from negopt.neural.torch._vector import Parameters
 
 __all__ = ["Optimizer"]
 
 
+class StateDict(TypedDict, total=False):
+    """What ``state_dict`` returns."""
+
+    state: Saved
+    param_groups: list[dict[str, object]]
+
+
 class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
     """Any method of the table as a ``torch.optim`` optimizer.
 
-    A training loop written for ``torch.optim.LBFGS`` changes by one line: arguments that
+    In a training loop written for ``torch.optim.LBFGS`` one line changes: arguments that
     have a counterpart there have its name, default and meaning.
 
     Parameters
@@ -35,20 +42,18 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         torch 2.6.
     method : str or Method, optional
         One of ``negopt.METHODS``.  By default ``"lqn-tr"``, below 121 parameters (frozen ones
-        count, as they may be trained later) ``"dqn-wolfe-pm"``: what `negopt.minimize` takes
-        for gradients.  With `history_size` always ``"lqn-tr"``.
+        included) ``"dqn-wolfe-pm"``, as in `negopt.minimize`.  With `history_size` always
+        ``"lqn-tr"``.
     lr : float, optional
         Learning rate of the methods that have one (``"gd"``, ``"adam"``, ``"sfn-series"``),
         by default their own; the others find the length of their steps, and warn of a value
-        other than 1.  With 0, as schedules have it, `step` evaluates the closure and leaves the
-        parameters.
+        other than 1.  With 0 `step` evaluates the closure and leaves the parameters.
     max_iter : int, default 20
         Most iterations in one call of `step`.
     max_eval : int, optional
         Most calls of the closure in one call of `step`, never exceeded.  By default the
         larger of ``max_iter * 5 // 4`` and 25, so that one iteration has room for a line
-        search; without bound for methods that live on Hessian products (note 5), whose
-        iterations take as many calls as products.
+        search; without bound for methods that require Hessian products (note 5).
     tolerance_grad : float, default 1e-7
         A call of `step` ends where no entry of the gradient is larger.
     tolerance_change : float, default 1e-9
@@ -56,15 +61,14 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         of the loss.
     history_size : int, optional
         Pairs that a limited-memory method keeps (its option ``maxcor``).  By default 100 for
-        ``"lqn-tr"`` and ``"lbfgs-wolfe"``, as in ``torch.optim.LBFGS`` (on networks they use
-        them: docs/pinn.md), and the method's own for all others.
+        ``"lqn-tr"`` and ``"lbfgs-wolfe"``, as in ``torch.optim.LBFGS`` (docs/pinn.md says
+        why), and the method's own for all others.
     line_search_fn : {None, "strong_wolfe"}, optional
-        "strong_wolfe" makes a method with a Wolfe search ask for the strong conditions.
-        Methods with a trust region take no notice.
+        "strong_wolfe" makes a method with a Wolfe search require the strong conditions; trust
+        regions ignore it.
     module : torch.nn.Module, optional
-        Its buffers (running statistics of batch norm) are then left alone by trials and
-        advance once for each accepted step.  Without it they advance at each call of the
-        closure, as with other optimizers.
+        Its buffers (running statistics of batch norm) then advance once for each accepted
+        step.  Without it they advance at each call of the closure, as with other optimizers.
     **options
         Further options of the method (`negopt.show_options`), and of the run: ``certify``
         (here off by default), ``certify_products``, ``max_escapes``, ``rng``, ``ftarget``,
@@ -73,12 +77,6 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
     Attributes
     ----------
     method : Method
-    status : Status or None
-        Why the last call of `step` ended.
-    message : str
-        The same in words, with the numbers that were compared.
-    iterations, evaluations : int
-        Iterations made and calls of the closure, since the memory of curvature began.
 
     Raises
     ------
@@ -89,25 +87,25 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
     Notes
     -----
     1. `step` begins with one call of the closure where the parameters are: the data may have
-       changed since the last step.  What is kept from step to step is the memory of
-       curvature and the reach of the steps; differences of gradients are always taken between
-       points of one step, so of one batch.
+       changed since the last step.  The curvature pairs and the radius or step length are kept
+       from step to step; differences of gradients are taken between points of one step, so on
+       one batch.
     2. All calls of the closure in one step begin from the same state of torch's generators:
        a dropout mask, or a batch drawn in the closure by torch, is the same in all of them.
     3. The parameters end at the lowest point of the step, as a rule the last one accepted,
        and their ``grad`` is its gradient.  (The baselines end at the last one: their loss may
-       rise.)  A loss or gradient in a trial that is not finite rejects the trial.
-    4. An exception of the closure passes through; before that the parameters go back to the
-       last point accepted.
+       rise.)  A trial whose loss or gradient is not finite is rejected.
+    4. An exception of the closure passes through; the parameters are then those of the last
+       accepted point.
     5. Methods that need Hessian products take differences of gradients, each a call of the
        closure (``"sfn-exact"`` and ``"new-q-newton"`` n an iteration): for exact products use
        `TorchObjective` with `negopt.minimize`.
-    6. Trained are the parameters with ``requires_grad``.  When these are others than in the
-       step before (a layer is unfrozen), or have moved to another type or device, the memory
-       of curvature begins anew, and a warning says so.
+    6. The parameters with ``requires_grad`` are trained.  When these change (a layer is
+       unfrozen), or have moved to another type or device, the memory of curvature begins anew,
+       with a warning.
 
     **Guarantee** (``tests/neural/test_torch_optimizer.py``): a run that is saved by
-    `state_dict` and loaded goes on bit for bit on a CPU; `max_eval` is never exceeded.
+    `state_dict` and loaded continues bit for bit on a CPU; `max_eval` is never exceeded.
 
     Examples
     --------
@@ -131,7 +129,7 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
 
     def __init__(
         self,
-        params: Any,
+        params: Iterable[torch.Tensor] | Iterable[tuple[str, torch.Tensor]],
         method: str | Method | None = None,
         *,
         lr: float | None = None,
@@ -142,7 +140,7 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         history_size: int | None = None,
         line_search_fn: str | None = None,
         module: torch.nn.Module | None = None,
-        **options: Any,
+        **options: object,
     ) -> None:
         check_choice("line_search_fn", line_search_fn, (None, "strong_wolfe"))
         defaults = {
@@ -158,7 +156,7 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         self._parameters = Parameters(self._named())
         if method is None and history_size is not None:
             method = "lqn-tr"
-        # N.B. of all, frozen or not: which are frozen may change.
+        # All parameters count, frozen or not: which are frozen may change.
         row = method_of(method, sum(p.numel() for p in group["params"]))
         self.method, self._run = settled(row, options, lr, history_size, line_search_fn)
         for numbers in (self.defaults, group):
@@ -171,7 +169,7 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         self._state: State | None = None
         self._ready = True
 
-    def add_param_group(self, param_group: dict[str, Any]) -> None:
+    def add_param_group(self, param_group: dict[str, object]) -> None:
         """Take the one parameter group; a second one is an error."""
         if self._ready or self.param_groups:
             raise ValueError(
@@ -192,7 +190,7 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
 
     @property
     def message(self) -> str:
-        """Why the last step ended, in words."""
+        """Why the last step ended, in words, with the numbers that were compared."""
         return "" if self._state is None else self._state.message
 
     @property
@@ -205,23 +203,14 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         """Calls of the closure since the memory of curvature began."""
         return 0 if self._state is None else self._state.counters.nfev
 
-    def step(self, closure: Callable[[], Any]) -> Any:
-        """Make up to `max_iter` iterations on the closure.
+    def step(self, closure: Callable[[], float | torch.Tensor]) -> float | torch.Tensor | None:
+        """Make up to `max_iter` iterations on the closure; return the loss before them.
 
         Parameters
         ----------
         closure : callable
-            Zeroes the gradients, computes the loss, calls its ``backward()``, returns it.
-
-        Returns
-        -------
-        loss : object
-            What the closure returned at its first call: the loss before this step.
-
-        Raises
-        ------
-        ValueError
-            When loss or gradient are not finite at the start of the step.
+            Zeroes the gradients, computes the loss, calls its ``backward()``, returns it.  Loss
+            and gradient must be finite at the start of the step.
         """
         if not callable(closure):
             raise TypeError(f"closure={closure!r}: pass a function that returns the loss.")
@@ -268,12 +257,12 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         return evaluated.first
 
     def _follow_parameters(self, *, warn: bool = True) -> None:
-        """Begin anew where other parameters are to be trained than in the step before."""
+        """Begin anew where the trained parameters are not those of the step before."""
         known = self._parameters
         trained = [p for _, p in self._named() if p.requires_grad]
         same = len(trained) == len(known.tensors) and all(map(operator.is_, trained, known.tensors))
         same = same and all((p.dtype, p.device) == (known.dtype, known.device) for p in trained)
-        if same or not (trained or warn):  # nothing is to be said of nothing, but at a step
+        if same or not (trained or warn):  # without parameters only a step raises
             return
         self._parameters = Parameters(self._named())
         self._random = RandomNumbers(self._parameters.device)
@@ -289,33 +278,30 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
 
     # --- copies ----------------------------------------------------------------------------
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy consists of: torch's part would be of no use alone."""
+    def __getstate__(self) -> dict[str, object]:
+        """Return the state of a copy, torch's part and this class's."""
         own = ("method", "_parameters", "_run", "_random", "_buffers", "_state", "_ready")
         return {**super().__getstate__(), **{name: self.__dict__[name] for name in own}}
 
     # --- on disk ---------------------------------------------------------------------------
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return what a run needs to go on: tensors, numbers and strings, nothing else.
+    def state_dict(self) -> StateDict:
+        """Return the state of a run: tensors, numbers and strings, nothing else.
 
-        The parameters are the module's, and torch's random numbers torch's: save
+        It holds neither the parameters nor torch's random numbers: save
         ``module.state_dict()`` beside it, and ``torch.get_rng_state()`` where there is
         dropout.  ``torch.load(..., weights_only=True)`` reads it.
         """
         self._follow_parameters(warn=False)
-        saved: dict[str, Any] = super().state_dict()
+        saved: StateDict = super().state_dict()
         saved["state"] = packed(self._state, self.method, self._parameters.size)
         return saved
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned.
+    def load_state_dict(self, state_dict: StateDict) -> None:
+        """Resume from what `state_dict` returned.
 
-        Raises
-        ------
-        ValueError
-            When it is of another optimizer, another method, another number of parameters, or
-            of another version.
+        Raises a ValueError for the state of another optimizer, method, number of parameters or
+        version.
         """
         groups = state_dict.get("param_groups") or [{}]
         missing = sorted(GROUP - groups[0].keys())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch.autograd import forward_ad, grad
@@ -17,6 +17,7 @@ __all__ = ["RULES", "ProductRule", "gauss_newton"]
 
 logger = logging.getLogger("negopt")
 
+T = TypeVar("T")
 Product = Callable[[torch.Tensor], torch.Tensor]
 
 AUTO, TWICE, FORWARD = "auto", "double backward", "forward-over-reverse"
@@ -24,14 +25,14 @@ AUTO, TWICE, FORWARD = "auto", "double backward", "forward-over-reverse"
 RULES = (AUTO, TWICE, FORWARD)
 
 #: Operations, by the beginnings of their names in a graph, that have no second derivative.  The
-#: first stands where torch has put a node that fails when it is met; but nothing leads from it to
-#: the parameters, so it is not met, and products would lack its part without a word.
+#: first is a node that fails when it is reached; but it does not depend on the parameters, so it
+#: is not reached, and products would silently lack its part.
 MISSING = {
     "torch::autograd::Error": "an operation of the network is once_differentiable",
     "CompiledFunction": "compiled code has no second derivative, and only torch 2.6 and later can "
     "set torch.compile aside: pass the module and the loss as they were before",
 }
-#: Those that have one that is not right.
+#: Those whose second derivative is wrong.
 WRONG = {
     "WeightNormInterface": "torch's kernel of weight normalisation has a wrong second derivative, "
     "and scripted or traced code cannot be kept from it",
@@ -39,7 +40,7 @@ WRONG = {
 
 
 class Network(Protocol):
-    """What is differentiated: a network, a loss and data, at parameters that are handed in."""
+    """A network, a loss and data, to be differentiated at any parameters."""
 
     #: Whether there are recurrent layers, whose kernels on a GPU have no second derivative.
     recurrent: bool
@@ -47,33 +48,23 @@ class Network(Protocol):
     def outputs(self) -> Any:
         """Return the outputs, inside of `within`."""
 
-    def loss_of(self, outputs: Any) -> torch.Tensor:
+    def loss_of(self, outputs: object) -> torch.Tensor:
         """Return the loss of `outputs`, a scalar."""
 
-    def within(self, x: torch.Tensor, body: Callable[[], Any]) -> Any:
+    def within(self, x: torch.Tensor, body: Callable[[], T]) -> T:
         """Return ``body()``, run while the parameters are the pieces of `x`.
 
-        N.B. backward passes too run inside: activation checkpointing goes forward again there.
+        N.B. backward passes too run inside: activation checkpointing repeats the forward pass.
         """
 
 
 class ProductRule:
-    """Which kind of second derivatives a network has, found once.
-
-    Parameters
-    ----------
-    wanted : {"auto", "double backward", "forward-over-reverse"}
-
-    Attributes
-    ----------
-    chosen : str or None
-        None until the first product.
-    """
+    """How the Hessian products of a network are formed, one of `RULES`; "auto" chooses once."""
 
     def __init__(self, wanted: str) -> None:
         check_choice("products", wanted, RULES)
         self.wanted = wanted
-        self.chosen = FORWARD if wanted == FORWARD else None
+        self.chosen = FORWARD if wanted == FORWARD else None  #: None until the first product
 
     def at(self, network: Network, x: torch.Tensor) -> Product:
         """Return ``p -> H(x) p``."""
@@ -136,7 +127,7 @@ def _double_backward(network: Network, x: torch.Tensor, *, check: bool) -> Produ
         if g is None:
             return torch.zeros_like(p)
         with differentiable_kernels(recurrent=network.recurrent):
-            return _pull(network, leaf, g, leaf, p)
+            return _vjp(network, leaf, g, leaf, p)
 
     return product
 
@@ -144,8 +135,8 @@ def _double_backward(network: Network, x: torch.Tensor, *, check: bool) -> Produ
 def _gradient_with_graph(value: torch.Tensor, leaf: torch.Tensor) -> torch.Tensor:
     """Return a gradient that may be differentiated.
 
-    N.B. the weight of `value` needs a gradient of its own: `_fault` sees by it alone where
-    an operation's backward pass has no derivative.
+    N.B. the weight of `value` requires a gradient: only by it does `_fault` find operations
+    whose backward pass has no derivative.
     """
     one = torch.ones_like(value, requires_grad=True)
     g: torch.Tensor = grad(value, leaf, one, create_graph=True, materialize_grads=True)[0]
@@ -172,21 +163,13 @@ def _graph(*results: torch.Tensor) -> Iterator[Node]:
             ahead += [before for before, _ in node.next_functions]
 
 
-def _pull(
-    network: Network,
-    leaf: torch.Tensor,
-    of: torch.Tensor,
-    by: torch.Tensor,
-    weights: torch.Tensor,
+def _vjp(
+    network: Network, leaf: torch.Tensor, of: torch.Tensor, by: torch.Tensor, weights: torch.Tensor
 ) -> torch.Tensor:
     """Return the derivative of ``weights'of`` in `by`; the graph is kept."""
-
-    def body() -> torch.Tensor:
-        found: torch.Tensor = grad(of, by, weights, retain_graph=True, materialize_grads=True)[0]
-        return found
-
-    result: torch.Tensor = network.within(leaf, body)
-    return result
+    return network.within(
+        leaf, lambda: grad(of, by, weights, retain_graph=True, materialize_grads=True)[0]
+    )
 
 
 def _forward_over_reverse(network: Network, x: torch.Tensor) -> Product:
@@ -256,8 +239,8 @@ def gauss_newton(network: Network, x: torch.Tensor) -> Product:
             return torch.zeros_like(p)
         z, own, slope, u, back = made
         with differentiable_kernels(recurrent=network.recurrent):
-            jp = _pull(network, leaf, back, u, p)
-            hjp = _pull(network, leaf, slope, own, jp)
-            return _pull(network, leaf, z, leaf, hjp)
+            jp = _vjp(network, leaf, back, u, p)
+            hjp = _vjp(network, leaf, slope, own, jp)
+            return _vjp(network, leaf, z, leaf, hjp)
 
     return product

@@ -1,43 +1,48 @@
-"""What an optimizer needs to go on, as tensors, numbers and strings, and back."""
+"""The state of an optimizer as tensors, numbers and strings, and back."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TypedDict
 
 import torch
 
+from negopt._array import Array
 from negopt._resume import adopt
 from negopt._types import Iterate, State
-from negopt.checkpoint import FORMAT, _decode, _encode
+from negopt.checkpoint import FORMAT, Json, decode, encode
 from negopt.methods import Method
 from negopt.neural.torch._arguments import RENAMED
 
-__all__ = ["packed", "restored"]
+__all__ = ["Saved", "packed", "restored"]
 
 
-def packed(state: State | None, method: Method, n: int) -> dict[str, Any]:
+class Saved(TypedDict, total=False):
+    """A saved state; it has neither tree nor arrays before the first step."""
+
+    format: int
+    n: int
+    options: dict[str, str]
+    tree: Json
+    arrays: dict[str, torch.Tensor]
+
+
+def packed(state: State | None, method: Method, n: int) -> Saved:
     """Return the state of a run over n parameters, None before its first step, to be saved."""
-    saved: dict[str, Any] = {"format": FORMAT, "n": n, "options": _settings(method)}
+    saved: Saved = {"format": FORMAT, "n": n, "options": _settings(method)}
     if state is not None:
-        arrays: dict[str, Any] = {}
+        arrays: dict[str, Array] = {}
         here = state.iterate
-        # N.B. each step evaluates anew: of the point only the values that tell whether the
-        # function is the same are kept.
+        # Each step evaluates again: of the point only the values that tell whether the function
+        # is the same are kept.
         point = Iterate(here.x[:0], here.f, here.g[:0], here.gnorm, here.gmax)
-        saved["tree"] = _encode(replace(state, iterate=point, best=point), "state", arrays)
+        saved["tree"] = encode(replace(state, iterate=point, best=point), "state", arrays)
         saved["arrays"] = {name: torch.tensor(value) for name, value in arrays.items()}
     return saved
 
 
-def restored(saved: dict[str, Any], method: Method, x: torch.Tensor) -> State | None:
-    """Return what was packed, at the parameters `x`, shape (n,).
-
-    Raises
-    ------
-    ValueError
-        When it is of something else, or damaged.
-    """
+def restored(saved: Saved, method: Method, x: torch.Tensor) -> State | None:
+    """Return what was packed, at the parameters `x`, shape (n,); raise where it does not fit."""
     if "format" not in saved:
         raise ValueError("the state is of another optimizer.")
     if saved["format"] != FORMAT:
@@ -54,7 +59,7 @@ def restored(saved: dict[str, Any], method: Method, x: torch.Tensor) -> State | 
         return None
     arrays = {name: value.cpu().numpy() for name, value in saved["arrays"].items()}
     try:
-        state: State = _decode(saved["tree"], arrays)
+        state = decode(saved["tree"], arrays, State)
     except KeyError as missing:
         raise ValueError(f"the state is damaged: it lacks {missing}.") from None
     if state.method != method.name:
@@ -75,5 +80,5 @@ def restored(saved: dict[str, Any], method: Method, x: torch.Tensor) -> State | 
 
 
 def _settings(method: Method) -> dict[str, str]:
-    """Return the options of a method in words, but for the rate, which is the group's."""
+    """Return the options of a method, without the rate, which is the group's."""
     return {name: text for name, text in method.described().items() if name != "learning_rate"}

@@ -1,4 +1,4 @@
-"""A closure of a training loop as an objective, and a run that goes on from batch to batch."""
+"""A closure of a training loop as an objective, and a run that continues from batch to batch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import copy
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 
@@ -16,13 +15,13 @@ from negopt._solver import Solver
 from negopt._types import BudgetExhausted, Iterate, State, Status
 from negopt._words import Words
 from negopt.methods import Method
-from negopt.neural._turn import forget_values
+from negopt.neural._switch import forget_values
 from negopt.neural.torch._frozen import Buffers, RandomNumbers
 from negopt.neural.torch._vector import Parameters
 
 __all__ = ["Closure", "advance"]
 
-#: What messages call the options, and how a run goes on.
+#: The names of the options in messages, and how to resume.
 WORDS = Words(
     {"maxiter": "max_iter", "maxfun": "max_eval", "gtol": "tolerance_grad"}, ", or call step again"
 )
@@ -31,25 +30,13 @@ WORDS = Words(
 class Closure:
     """The closure as a function of the flat vector, the same function at each call.
 
-    Parameters
-    ----------
-    closure : callable
-        Zeroes the gradients, computes the loss, goes backward, and returns the loss.
-    parameters : Parameters
-    random : RandomNumbers
-        Each call begins from their states as they are now.
-    buffers : Buffers or None
-        Left as they are by each call; `accept` advances them.
-
-    Attributes
-    ----------
-    first : object
-        What the closure returned at the first call; None before.
+    Each call begins from the present states of `random`, and leaves `buffers` as they are;
+    `accept` advances them.
     """
 
     def __init__(
         self,
-        closure: Callable[[], Any],
+        closure: Callable[[], float | torch.Tensor],
         parameters: Parameters,
         random: RandomNumbers,
         buffers: Buffers | None,
@@ -57,10 +44,10 @@ class Closure:
         self._closure, self._parameters = closure, parameters
         self._random, self._states = random, random.states()
         self._buffers = buffers
-        self._trials: list[tuple[Any, list[torch.Tensor]]] = []
-        self.first: Any = None
+        self._trials: list[tuple[float | torch.Tensor, list[torch.Tensor]]] = []
+        self.first: float | torch.Tensor | None = None  #: what the first call returned
 
-    def __call__(self, x: torch.Tensor) -> tuple[Any, torch.Tensor]:
+    def __call__(self, x: torch.Tensor) -> tuple[float | torch.Tensor, torch.Tensor]:
         """Return the loss and the gradient at `x`, shape (n,)."""
         self._parameters.write(x)
         self._random.restore(self._states)
@@ -95,16 +82,10 @@ def advance(
     run: RunOptions,
     change: float,
 ) -> tuple[State, BaseException | None]:
-    """Go on from `state` with the closure's function, from `x`.
+    """Continue from `state`, that of the step before, with the closure's function at `x`.
 
     Parameters
     ----------
-    closure : Closure
-    x : tensor, shape (n,)
-        Where the parameters are.
-    state : State or None
-        Of the step before, with the memory of curvature; changed in place.
-    method : Method
     run : RunOptions
         Its budgets are those of this call.
     change : float
@@ -113,12 +94,12 @@ def advance(
     Returns
     -------
     state : State
-        Its ``iterate`` is where the parameters belong.
+        Changed in place; its ``iterate`` is where the parameters belong.
     error : exception or None
         What the closure has raised; the state is that before the iteration.
     """
     objective = Objective(
-        closure,  # of one piece: every gradient, of a difference too, is a call that counts
+        closure,  # value and gradient together: every gradient, of a difference too, counts
         x,
         jac=True,
         maxfun=math.inf if run.maxfun is None else float(run.maxfun),
@@ -135,15 +116,15 @@ def advance(
             f"the closure gives f = {start.f} and max|g| = {start.gmax} at the start of this step: "
             "both must be finite; look at the batch and at the parameters."
         )
-    state = solver.init(start) if state is None else _taken_up(solver, state, start)
-    closure.accept(None)  # the pass at the start is that of the point accepted last
+    state = solver.init(start) if state is None else _resumed(solver, state, start)
+    closure.accept(None)  # the pass at the start is that of the last accepted point
     error = None
     while state.status is None:
         here = state.iterate
         before = copy.copy(state.globalize), copy.copy(state.memory)
         try:
             solver.step(state)
-        except BaseException as raised:  # noqa: BLE001 - handed on when all is put right
+        except BaseException as raised:  # noqa: BLE001 - raised again by the optimizer
             state.globalize, state.memory = before
             error = raised
             break
@@ -160,18 +141,18 @@ def advance(
     return state, error
 
 
-def _taken_up(solver: Solver, state: State, start: Iterate) -> State:
-    """Go on at `start`, where the parameters are, with what is known of the function.
+def _resumed(solver: Solver, state: State, start: Iterate) -> State:
+    """Return `state` continued at `start`, where the parameters are.
 
     Unless the values are those of the last iterate it is another function (another batch):
-    the memory of curvature and the reach of the steps stay, values to compare with do not.
+    the curvature pairs and the radius or step length stay, values of f are forgotten.
     """
     state.counters.nfev += solver.objective.counters.nfev
     state.counters.njev += solver.objective.counters.njev
     if start.f != state.iterate.f or start.gnorm != state.iterate.gnorm:
         state.f0, state.stalled, state.resets = start.f, 0, 0
         state.stalled_gmax = math.nan
-        if state.status is not Status.LIMIT:  # at the end of the other one steps were tiny
+        if state.status is not Status.LIMIT:  # the other function's last steps were tiny
             state.globalize = solver.method.globalize.init(start)
         forget_values(state.globalize)
         forget_values(state.memory)

@@ -3,29 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
 
 import numpy as np
 import torch
+
+from negopt._array import Array
 
 __all__ = ["Parameters", "number_like", "tensors_in", "vector_like"]
 
 
 class Parameters:
-    """Tensors with their places in one flat vector.
-
-    Parameters
-    ----------
-    named : iterable of (str, torch.nn.Parameter)
-        Each once, as ``module.named_parameters()`` gives them.  Those without
-        ``requires_grad`` are left out.
-
-    Raises
-    ------
-    ValueError
-        When there is none, or they differ in type or device, or one is not float32 or
-        float64, or has not been given its shape yet.
-    """
+    """The named tensors with ``requires_grad``, each once, as pieces of one flat vector."""
 
     def __init__(self, named: Iterable[tuple[str, torch.Tensor]]) -> None:
         trained = [(name, p) for name, p in named if p.requires_grad]
@@ -71,7 +59,7 @@ class Parameters:
         pieces = x.split(self.sizes)
         return [piece.view(p.shape) for piece, p in zip(pieces, self.tensors, strict=True)]
 
-    def own(self, x: Any, name: str) -> torch.Tensor:
+    def own(self, x: Array, name: str) -> torch.Tensor:
         """Return a copy of the vector `x`, a tensor or NumPy's; `name` is for messages."""
         if isinstance(x, np.ndarray) and self.device.type == "cpu":
             x = torch.tensor(x)
@@ -114,23 +102,23 @@ class Parameters:
                 p.grad.detach().copy_(piece)  # in place: it may be a view of a larger buffer
 
 
-def _dense(p: torch.Tensor) -> Any:
+def _dense(p: torch.Tensor) -> torch.Tensor:
     if p.grad is None:  # the loss does not depend on it
         return torch.zeros_like(p)
     return p.grad.to_dense() if p.grad.is_sparse else p.grad.detach()
 
 
-def vector_like(result: torch.Tensor, x: Any) -> Any:
+def vector_like(result: torch.Tensor, x: Array) -> Array:
     """Return `result` in the library of `x`: a tensor, or NumPy's view of it."""
     return result.detach().numpy() if isinstance(x, np.ndarray) else result.detach()
 
 
-def number_like(result: torch.Tensor, x: Any) -> Any:
+def number_like(result: torch.Tensor, x: Array) -> float | torch.Tensor:
     """Return a scalar: a tensor that has not been read, or a float where `x` is NumPy's."""
     return result.item() if isinstance(x, np.ndarray) else result.detach()
 
 
-def tensors_in(data: Any) -> Iterator[torch.Tensor]:
+def tensors_in(data: object) -> Iterator[torch.Tensor]:
     """Yield the tensors in tuples, lists and dicts."""
     if isinstance(data, torch.Tensor):
         yield data

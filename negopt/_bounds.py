@@ -1,0 +1,57 @@
+"""What keeps a step short, as it travels from the rule that chooses it to the step."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+__all__ = ["Bound", "CubicWeight", "Damping", "Radius", "damping_in"]
+
+
+@dataclass(frozen=True, slots=True)
+class Radius:
+    """The largest length of a step, in the norm of the model."""
+
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Damping:
+    """The damping lambda of ``(B + lambda I) s = -g``.
+
+    Attributes
+    ----------
+    value : float
+    absolute : bool
+        In the units of the Hessian; else a share of the largest |eigenvalue|.
+    """
+
+    value: float
+    absolute: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class CubicWeight:
+    """The weight sigma of ``sigma/3 ||s||^3``, with which a model is regularised."""
+
+    value: float
+
+
+#: None: nothing bounds the step.
+Bound = Radius | Damping | CubicWeight | None
+
+
+def damping_in(bound: Bound, largest: float) -> float:
+    """Return the damping in the units of the Hessian.
+
+    Parameters
+    ----------
+    bound : Damping or None
+        None is no damping.
+    largest : float
+        Largest |eigenvalue| known, which a share is taken of.
+    """
+    if bound is None:
+        return 0.0
+    if not isinstance(bound, Damping):
+        raise TypeError(f"this step is damped, not bounded by a {type(bound).__name__}.")
+    return bound.value if bound.absolute else bound.value * largest

@@ -1,0 +1,1 @@
+"""Small host algebra, by LAPACK and plain NumPy."""

@@ -1,0 +1,1 @@
+"""Long vectors: the three primitives through which an iteration touches them."""

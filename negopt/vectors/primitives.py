@@ -1,0 +1,82 @@
+"""What a first-order iteration needs of vectors with n entries, on any array library.
+
+Three primitives: `measure` (scalars at a new point), `products` (of stored rows with a vector)
+and `combine` (a linear combination of rows and a vector).  Each reads its vectors once and ends in
+at most one transfer to the host; whatever is decided between them is decided on host floats.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from scipy.linalg.blas import idamax
+
+from negopt._array import (
+    Array,
+    dot,
+    float64_rows_dot,
+    from_host,
+    is_plain,
+    largest,
+    namespace_of,
+    scalars,
+)
+
+__all__ = ["HostArray", "combine", "measure", "pair_products", "products", "slope_and_square"]
+
+HostArray = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+
+
+def measure(value: object, x: Array, g: Array) -> tuple[float, float, float, float]:
+    """Return f, ``g'g``, ``max|g|`` and ``x'x`` (one device read)."""
+    if type(value) is float and is_plain(x) and is_plain(g):
+        square = float(g.dot(g))
+        if 1e-280 < square < math.inf:  # N.B. where g holds a nan, idamax may miss it
+            return value, square, abs(g.item(idamax(g))), float(x.dot(x))
+        return value, square, float(np.abs(g).max()), float(x.dot(x))
+    f, square, gmax, xx = scalars(value, dot(g, g), largest(g), dot(x, x))
+    return f, square, gmax, xx
+
+
+def slope_and_square(g: Array, s: Array) -> tuple[float, float]:
+    """Return ``g's`` and ``s's`` (one device read)."""
+    if is_plain(g) and is_plain(s):
+        return float(g.dot(s)), float(s.dot(s))
+    slope, square = scalars(dot(g, s), dot(s, s))
+    return slope, square
+
+
+def pair_products(s: Array, y: Array, g: Array) -> tuple[float, float, float, float, float]:
+    """Return ``s's``, ``s'y``, ``y'y``, ``s'g`` and ``y'g`` (one device read)."""
+    if is_plain(s) and is_plain(y):
+        return (
+            float(s.dot(s)),
+            float(s.dot(y)),
+            float(y.dot(y)),
+            float(s.dot(g)),
+            float(y.dot(g)),
+        )
+    ss, sy, yy, sg, yg = scalars(dot(s, s), dot(s, y), dot(y, y), dot(s, g), dot(y, g))
+    return ss, sy, yy, sg, yg
+
+
+def products(rows: Array, v: Array) -> HostArray:
+    """Return ``rows @ v`` in float64 on the host."""
+    if is_plain(v):
+        return rows.dot(v)  # type: ignore[no-any-return]
+    return float64_rows_dot(rows, v)
+
+
+def combine(weights: HostArray, rows: Array, scale: float, v: Array) -> Array:
+    """Return ``weights' rows + scale v``."""
+    if is_plain(v):
+        out = weights.dot(rows)
+        if scale != 0.0:
+            out += scale * v
+        return out
+    scale = float(scale)  # N.B. NumPy's would make float32 double
+    out = namespace_of(v).matmul(from_host(weights, v), rows)
+    if scale != 0.0:
+        out += scale * v
+    return out
