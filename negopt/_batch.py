@@ -126,7 +126,6 @@ def minimize_batch(
         _in_kernel(rows, table, threads)
         # What is rare is solved again, as `minimize` solves it.
         unfinished = np.flatnonzero(table.status < 0)
-        table.status[unfinished] = Status.FAILED
         _in_python(unfinished.tolist(), starts, one, table, threads)
     return table.result(starts)
 

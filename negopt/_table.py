@@ -69,7 +69,7 @@ class Table:
         """Take over what compiled code has written."""
         done = rows.table
         self.x, self.jac, self.fun = done.x, done.g, done.f
-        self.status, self.min_curvature = done.status, done.lowest
+        self.status, self.min_curvature = rows.status, done.lowest
         self.curvature = done.counts[:, 3].copy()
         self.counts[:, :3] = done.counts[:, :3]
         self.message = Messages(self.k, rows.message)

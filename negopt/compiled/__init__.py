@@ -27,25 +27,13 @@ from negopt._options import RunOptions
 if TYPE_CHECKING:
     from negopt._solver import Solver
     from negopt._types import State
-    from negopt.compiled.jitted import Target
-    from negopt.compiled.memory import Adapter
     from negopt.compiled.rows import Rows
-    from negopt.compiled.run import Run
+    from negopt.compiled.run import Run, Setting
 
-__all__ = ["is_jitted", "rows_for", "run_for"]
+__all__ = ["rows_for", "run_for"]
 
 #: One compilation at a time: the second of two threads finds what the first has made.
 _LOCK = threading.Lock()
-
-
-def is_jitted(*functions: Any) -> bool:
-    """Tell whether all are decorated with ``numba.njit`` or ``numba.jit``, None aside."""
-    if "numba.core.dispatcher" not in sys.modules:
-        return False  # without Numba nothing was
-    if os.environ.get("NEGOPT_DISABLE_JIT", "0").lower() not in ("", "0", "false"):
-        return False
-    kind = sys.modules["numba.core.dispatcher"].Dispatcher
-    return all(isinstance(f, kind) for f in functions if f is not None)
 
 
 def run_for(solver: Solver, state: State) -> Run | None:
@@ -56,64 +44,47 @@ def run_for(solver: Solver, state: State) -> Run | None:
     objective = solver.objective
     if not is_plain(state.iterate.x) or solver.difference is not None:
         return None
-    found = _compiled(solver.method, solver.run, objective, objective.args, objective.n)
-    if found is None:
+    setting = _setting(solver.method, solver.run, objective, objective.args)
+    if setting is None:
         return None
     from negopt.compiled.run import Run
 
-    return Run(solver, *found)
+    return Run(solver, setting)
 
 
 def rows_for(
-    method: Method,
-    run: RunOptions,
-    objective: Objective,
-    starts: Any,
-    each: tuple[Any, ...],
-    common: tuple[Any, ...],
+    method: Method, run: RunOptions, objective: Objective, starts: Any, each: Any, common: Any
 ) -> Rows | None:
     """Return what solves a batch in compiled code; None where `minimize` solves each problem."""
-    if type(starts) is not np.ndarray or starts.dtype != np.float64:
-        return None
-    if not all(type(a) is np.ndarray for a in each):
+    if not all(type(a) is np.ndarray for a in (starts, *each)) or starts.dtype != np.float64:
         return None
     if run.maxfun is not None or run.maxtime is not None:
         return None
-    n = int(starts.shape[1])
-    if run.certify and run.certify_products > 0 and n > check_size(run, n):
-        return None
-    found = _compiled(method, run, objective, common, n, each)
-    if found is None:
+    setting = _setting(method, run, objective, common, each)
+    if setting is None or (run.certify and run.certify_products > 0 and not setting.check):
         return None
     from negopt.compiled.rows import Rows
 
-    adapter, target = found
-    return Rows(adapter, method, run, objective, target, starts)
+    return Rows(setting, starts)
 
 
-#: Up to here the Hessian is formed in full, in compiled code, where its products allow it.
-WHOLE = 64
+def _is_jitted(*functions: Any) -> bool:
+    if "numba.core.dispatcher" not in sys.modules:
+        return False  # without Numba nothing was
+    if os.environ.get("NEGOPT_DISABLE_JIT", "0").lower() not in ("", "0", "false"):
+        return False
+    kind = sys.modules["numba.core.dispatcher"].Dispatcher
+    return all(isinstance(f, kind) for f in functions if f is not None)
 
 
-def check_size(run: RunOptions, n: int) -> int:
-    """Return n where the second-order check is made in compiled code, else 0."""
-    wanted = run.certify and run.maxfun is None and run.maxtime is None
-    return n if wanted and n <= min(WHOLE, run.certify_products) else 0
-
-
-def _compiled(
-    method: Method,
-    run: RunOptions,
-    objective: Objective,
-    args: tuple[Any, ...],
-    n: int,
-    each: tuple[Any, ...] = (),
-) -> tuple[Adapter, Target] | None:
-    """Return the adapter of the method and the objective for the kernel, compiled, or None."""
+def _setting(
+    method: Method, run: RunOptions, objective: Objective, args: Any, each: Any = ()
+) -> Setting | None:
+    """Return what a run or a batch has to know, everything compiled; None for the array code."""
     functions = objective.functions()
     if run.compiled is False or run.xrtol > 0.0 or run.norm not in (2, np.inf):
         return None
-    if functions is None or functions[2] == "cs" or not is_jitted(*functions[:2]):
+    if functions is None or functions[2] == "cs" or not _is_jitted(*functions[:2]):
         return None
     from negopt.compiled.memory import adapter_for
 
@@ -124,9 +95,10 @@ def _compiled(
     with _LOCK:
         from negopt.compiled.jitted import target
         from negopt.compiled.kernel import KERNEL
+        from negopt.compiled.run import Setting
 
-        made = target(*functions, args, n, each)
+        made = target(*functions, args, objective.n, each)
         if made is not None:
             KERNEL.compile()
     objective.grant(time.monotonic() - begun)
-    return None if made is None else (adapter, made)
+    return None if made is None else Setting(method, run, objective, adapter, made)

@@ -31,8 +31,8 @@ from negopt.decisions import endings as e
 from negopt.decisions import pairs as p
 from negopt.decisions import search as s
 
-FloatArray = np.ndarray[Any, np.dtype[np.float64]]
-IntArray = np.ndarray[Any, np.dtype[np.int64]]
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+Ints = np.ndarray[Any, np.dtype[np.int64]]
 
 
 class Work(NamedTuple):
@@ -49,18 +49,18 @@ class Work(NamedTuple):
         pairs contributed to BFGS, what they left of its first matrix, and SR1.
     gram : array, shape (2m + 4, 2m)
         Products of the rows; then by the names below.
-    figures : array, shape (4 + limit, 6)
-        Of each point; then steps of this search, with value and slope.
+    figures : array, shape (4, 5)
+        Of each point.
     reals, ints : array
         Single figures, the first ones those of `negopt.decisions.search`.
     """
 
-    vectors: FloatArray
-    store: FloatArray
-    gram: FloatArray
-    figures: FloatArray
-    reals: FloatArray
-    ints: IntArray
+    vectors: Floats
+    store: Floats
+    gram: Floats
+    figures: Floats
+    reals: Floats
+    ints: Ints
 
 
 class Batch(NamedTuple):
@@ -76,102 +76,53 @@ class Batch(NamedTuple):
     begun : array, shape (k, 2)
         Values at the start, and the bounds on the gradient.
     status : array, shape (k,)
-        A number of `negopt.Status`, or ``ELSEWHERE``.
+        Why it is over, as in `negopt.decisions.endings`; 0 is left for `minimize`.
     counts : array, shape (k, 4)
         Iterations, evaluations of f and of g, kind of the curvature.
     lowest : array, shape (k,)
         Smallest curvature.
     """
 
-    fresh: FloatArray
-    fresh_ints: IntArray
-    x: FloatArray
-    f: FloatArray
-    g: FloatArray
-    begun: FloatArray
-    status: IntArray
-    counts: IntArray
-    lowest: FloatArray
+    fresh: Floats
+    fresh_ints: Ints
+    x: Floats
+    f: Floats
+    g: Floats
+    begun: Floats
+    status: Ints
+    counts: Ints
+    lowest: Floats
 
 
-# Columns of `figures`; the step that led to a point in this search, and a twin of that step.
-F, GNORM, GMAX, XNORM, STEP_OF, TWIN_OF = range(6)
-POINTS, FIGURES = 4, 6
+# fmt: off
+# Columns of `figures`; the step that led to a point in this search.
+F, GNORM, GMAX, XNORM, STEP_OF = range(5)
+POINTS, FIGURES = 4, 5
 # Rows of `vectors` behind the points: the direction; scratch of the dense model, and its units.
 D, S, Y, A, B, U = range(2 * POINTS, 2 * POINTS + 6)
 # Rows of `gram` behind the products of the rows: those with the newest s and y, and with the
 # gradient; weights of the rows.
 WITH_S, WITH_Y, WITH_G, WEIGHTS = range(4)
-
 # Matrices in `store`.
 BFGS, REST, SR1 = range(3)
 
-# Names in `ints`.
-(
-    PHASE,
-    ITERATE,
-    BEST,
-    TRIAL,
-    KEPT,  # the search's best point, -1 while there is none
-    K,
-    PAUSE_AT,
-    MAXITER,
-    EUCLIDEAN,  # 1: the gradient is measured by its Euclidean norm, 0: by its largest entry
-    TRIALS,  # of this iteration
-    ACCEPTED,
-    FINITE,  # the last trial was
-    REJECTED,
-    NONFINITE,
-    SKIPPED,
-    NEGATIVE,
-    STALLED,
-    RESETS,
-    KNOWN,  # steps of this search that are known
-    NEGATED,  # 1: the search runs along -d
-    NEW,  # 1: the iterate has not been judged yet
-    PAIRS,  # room for so many, 0 for the dense model
-    STORED,  # pairs so far; the next one goes to slot ``STORED % PAIRS``
-    NEWEST,  # slot of a pair whose products are not known yet, -1 for none
-    HAS_BFGS,
-    HAS_SR1,
-    UNITS,
-    AUTO_UNITS,  # 1: they are looked for
-    STRONG,
-    MAXLS,
-    DESCENT,  # 1: SR1's direction is taken where it descends
-    CHECK,  # 1: minima are checked here
-    COLUMN,  # of the Hessian, to be formed next
-    HESSIAN,  # its first row
-) = range(34)
-INTS = 34
+# Names in `ints`.  Points (KEPT is the search's best, -1 for none); the iteration, whose search
+# runs along -d where it is NEGATED; an iterate that has not
+# been judged is NEW; counts.  Limits and rules (PAIRS is 0 for the dense model; EUCLIDEAN: the norm
+# of the gradient, not its largest entry; CHECK: minima are checked here).  Memory (the next pair goes
+# to slot ``STORED % PAIRS``, products of NEWEST are not known yet).  The column to be formed next of
+# the HESSIAN, and the first row of that.
+(PHASE, ITERATE, BEST, TRIAL, KEPT, K, TRIALS, ACCEPTED, FINITE, NEGATED, NEW, REJECTED,
+ NONFINITE, SKIPPED, NEGATIVE, STALLED, RESETS, PAUSE_AT, MAXITER, PAIRS, EUCLIDEAN, STRONG, MAXLS,
+ AUTO_UNITS, DESCENT, CHECK, STORED, NEWEST, HAS_BFGS, HAS_SR1, UNITS, COLUMN, HESSIAN) = range(33)
+INTS = 33
 
-# Names in `reals`.
-(
-    GTOL,
-    FTARGET,
-    BOTTOM,
-    BEST_BEFORE,  # lowest value when the iteration began
-    STALLED_GMAX,
-    STEP_NORM,  # of this iteration
-    STEP_SIZE,
-    SLOPE,
-    LENGTH,  # Euclidean, of the direction
-    NORM,  # in its own norm
-    C1,
-    C2,
-    EXPAND,
-    ANGLE,
-    LAST_LENGTH,
-    LOWEST,
-    SKIP,  # of L-BFGS or of SR1
-    SKIP_BFGS,
-    GAMMA,
-    DIFFERENCE,  # step of a Hessian product
-    NOISE,  # of a Hessian product
-    GRTOL,
-    SMALLEST,  # curvature
-    GREATEST,
-) = range(s.SEARCH_WORK, s.SEARCH_WORK + 24)
+# Names in `reals`, behind those of the search.  Limits (BOTTOM stands for minus infinity); rules
+# (SKIP is that of L-BFGS or SR1; DIFFERENCE the step and NOISE the error of a Hessian product); the
+# iteration (LENGTH of the direction is Euclidean, NORM in its own norm); curvatures.
+(GTOL, GRTOL, FTARGET, BOTTOM, C1, C2, EXPAND, ANGLE, SKIP, SKIP_BFGS, DIFFERENCE, NOISE, GAMMA,
+ LAST_LENGTH, LOWEST, STALLED_GMAX, BEST_BEFORE, SLOPE, LENGTH, NORM, STEP_SIZE, STEP_NORM, SMALLEST,
+ GREATEST) = range(s.SEARCH_WORK, s.SEARCH_WORK + 24)
 REALS = s.SEARCH_WORK + 24
 
 # Phases: the iterate's figures are to be formed; its products with the rows; a direction is
@@ -181,24 +132,12 @@ START, ARRIVED, READY, SEARCHING, CHECKING = range(5)
 # What the loop says.  SPENT: the next evaluation is not allowed.  RAISED: the objective
 # raised or gave a gradient of the wrong length.  UNCERTAIN: the check found no minimum, or could
 # not be made; what it has formed of the Hessian is there, COLUMN columns of it.
-(
-    GO,
-    PAUSE,
-    SPENT,
-    RAISED,
-    STOP,
-    CHECK_IT,
-    CERTAIN,
-    UNCERTAIN,
-    GAVE_UP,
-    SEARCH_FAILED,
-    NOT_MOVED,
-) = range(11)
+(GO, PAUSE, SPENT, RAISED, STOP, CHECK_IT, CERTAIN, UNCERTAIN, GAVE_UP, SEARCH_FAILED,
+ NOT_MOVED) = range(11)
 
-# How a problem of a batch ended: numbers of `negopt.Status`, or to be solved by `minimize`.
-CONVERGED_STATUS, LIMIT_STATUS, TARGET_STATUS, UNBOUNDED_STATUS, ELSEWHERE = 0, 1, 5, 6, -2
 # Columns of the counts.
 NIT, NFEV, NJEV, KIND = range(4)
+# fmt: on
 
 
 # --- points --------------------------------------------------------------------------------------
@@ -415,17 +354,6 @@ def settle(w: Work) -> None:
 
 
 @plain
-def note_step(w: Work, step: float, value: float, slope: float) -> None:
-    """Write down what is known of a step."""
-    figures, i = w.figures, POINTS + w.ints[KNOWN]
-    if i < figures.shape[0]:
-        figures[i, 0] = step
-        figures[i, 1] = value
-        figures[i, 2] = slope
-        w.ints[KNOWN] += 1
-
-
-@plain
 def begin_search(w: Work) -> int:
     """Start a search along the direction; form its first trial."""
     ints, reals, figures = w.ints, w.reals, w.figures
@@ -448,49 +376,38 @@ def begin_search(w: Work) -> int:
     ints[KEPT] = -1
     ints[FINITE] = 1
     reals[BEST_BEFORE] = figures[ints[BEST], F]
-    ints[KNOWN] = 0
-    note_step(w, 0.0, math.inf, math.nan)  # x itself is no trial
 
 
 @plain
 def form_trial(w: Work) -> int:
     """Form the trial that the search asks for; ``EVALUATE``, or how the search has ended.
 
-    A step that x cannot resolve from one that was tried has the value of that one.
+    A step that x cannot resolve from an end of the bracket has the value of that one.
     """
-    ints, figures, v = w.ints, w.figures, w.vectors
+    ints, reals, v = w.ints, w.reals, w.vectors
     here = ints[ITERATE]
-    x, d, xnorm = v[2 * here], v[D], figures[here, XNORM]
+    x, d, xnorm = v[2 * here], v[D], w.figures[here, XNORM]
     sign = -1.0 if ints[NEGATED] == 1 else 1.0
     while True:
-        alpha = w.reals[s.ALPHA]
+        alpha = reals[s.ALPHA]
         trial = free_point(w)
-        linear.add_to(x, sign * alpha, d, v[2 * trial])
+        z = v[2 * trial]
+        linear.add_to(x, sign * alpha, d, z)
         twin = -1
-        for i in range(POINTS, POINTS + ints[KNOWN]):
-            step = figures[i, 0]
-            if p.is_unresolved(abs(step - alpha) * w.reals[LENGTH], xnorm) and linear.is_same_step(
-                x, sign * step, d, v[2 * trial]
-            ):
-                twin = i
-                break
+        for end in range(s.LO, s.HI + 1, s.HI - s.LO):
+            near = p.is_unresolved(abs(reals[end] - alpha) * reals[LENGTH], xnorm)
+            if near and linear.is_at(x, sign * reals[end], d, z):
+                twin = end
         if twin < 0:
             ints[TRIAL] = trial
-            figures[trial, STEP_OF] = figures[trial, TWIN_OF] = alpha
+            w.figures[trial, STEP_OF] = alpha
             return s.EVALUATE
-        step = figures[twin, 0]
-        named = -1
-        for which in range(TRIAL, KEPT + 1):
-            i = ints[which]
-            if i >= 0 and figures[i, STEP_OF] == step:
-                figures[i, TWIN_OF] = alpha
-                named = i
-        task = s.search_step(w.reals, figures[twin, 1], figures[twin, 2])
+        value, slope = reals[twin + 1], reals[twin + 2]
+        if reals[twin] == 0.0:  # x itself is no trial
+            value, slope = math.inf, math.nan
+        task = s.search_step(reals, value, slope)
         if task != s.EVALUATE:
             return task
-        if named >= 0 and w.reals[s.BEST] == alpha:  # the best, under its new name
-            figures[named, STEP_OF] = alpha
-            ints[KEPT] = named
 
 
 @plain
@@ -505,7 +422,6 @@ def judge_trial(w: Work, slope: float) -> int:
         slope = -slope if ints[NEGATED] == 1 else slope
     else:
         slope = math.nan
-    note_step(w, alpha, value, slope)
     task = s.search_step(w.reals, value, slope)
     if ints[FINITE] == 1 and task == s.EVALUATE and w.reals[s.BEST] == alpha:
         ints[KEPT] = trial
@@ -513,16 +429,17 @@ def judge_trial(w: Work, slope: float) -> int:
 
 
 @plain
-def found_point(w: Work, task: int) -> int:
+def found_point(w: Work, task: int, alpha: float) -> int:
     """Return the point that a search has ended at, -1 for none."""
-    ints, figures = w.ints, w.figures
-    if task == s.FAILED:
-        return -1
-    alpha = w.reals[s.ALPHA] if task == s.WOLFE else w.reals[s.BEST]
+    ints, v = w.ints, w.vectors
+    x = v[2 * ints[ITERATE]]
+    sign = -1.0 if ints[NEGATED] == 1 else 1.0
     for which in range(TRIAL, KEPT + 1):
         i = ints[which]
-        if i >= 0 and (figures[i, STEP_OF] == alpha or figures[i, TWIN_OF] == alpha):
-            return i
+        if task != s.FAILED and i >= 0:  # it may have been tried as a step that x cannot resolve
+            same = w.figures[i, STEP_OF] == alpha
+            if same or linear.is_at(x, sign * alpha, v[D], v[2 * i]):
+                return i
     return -1
 
 
@@ -533,7 +450,9 @@ def found_point(w: Work, task: int) -> int:
 def arrive(w: Work, task: int) -> int:
     """Move to the point that the search has found; GO, or why that cannot be."""
     ints, reals = w.ints, w.reals
-    here, new = ints[ITERATE], found_point(w, task)
+    here = ints[ITERATE]
+    alpha = reals[s.ALPHA] if task == s.WOLFE else reals[s.BEST]
+    new = found_point(w, task, alpha)
     ints[K] += 1
     ints[REJECTED] += ints[TRIALS]
     ints[ACCEPTED] = 0
@@ -541,14 +460,13 @@ def arrive(w: Work, task: int) -> int:
     if new < 0:
         return SEARCH_FAILED
     ints[FINITE] = 1
-    alpha = w.reals[s.ALPHA] if task == s.WOLFE else w.reals[s.BEST]
     reals[STEP_SIZE] = -alpha if ints[NEGATED] == 1 else alpha
     reals[LAST_LENGTH] = alpha * reals[NORM]
     reals[STEP_NORM] = alpha * reals[LENGTH]
     learnt = learn_rows(w, here, new) if ints[PAIRS] > 0 else learn_dense(w, here, new)
     if not learnt:
         ints[SKIPPED] += 1
-    if linear.is_same(w.vectors[2 * here], w.vectors[2 * new]):
+    if linear.is_at(w.vectors[2 * here], 0.0, w.vectors[2 * here], w.vectors[2 * new]):
         return NOT_MOVED
     ints[ACCEPTED] = 1
     ints[REJECTED] -= 1
@@ -598,7 +516,7 @@ def judge(w: Work) -> int:
 
 
 @plain
-def form_column(w: Work, address: int, head: IntArray) -> bool:
+def form_column(w: Work, address: int, head: Ints) -> bool:
     """Form a column of the Hessian by differences, as `negopt._differences`; False for none.
 
     Its point is the trial; where g is not finite there, it is formed on the other side.
@@ -655,7 +573,7 @@ def conclude(w: Work) -> bool:
 
 
 @part
-def check(w: Work, address: int, head: IntArray, limit: int) -> int:
+def check(w: Work, address: int, head: Ints, limit: int) -> int:
     """Make the second-order check, and take the Newton step where that improves on the iterate."""
     ints, figures, v = w.ints, w.figures, w.vectors
     here, n = ints[ITERATE], w.vectors.shape[1]
@@ -668,7 +586,7 @@ def check(w: Work, address: int, head: IntArray, limit: int) -> int:
         if ints[COLUMN] == n and not conclude(w):
             return UNCERTAIN
     trial = ints[TRIAL]
-    if linear.is_same(v[2 * here], v[2 * trial]) or figures[here, GMAX] == 0.0:
+    if linear.is_at(v[2 * here], 0.0, v[2 * here], v[2 * trial]) or figures[here, GMAX] == 0.0:
         return CERTAIN
     if head[VALUES] >= limit or head[HALT] != 0:
         return SPENT
@@ -692,7 +610,7 @@ def begin_run(w: Work) -> int:
 
 
 @part
-def go_on(w: Work, address: int, head: IntArray, limit: int) -> int:
+def go_on(w: Work, address: int, head: Ints, limit: int) -> int:
     """Make iterations until there is something to say; see `solve`."""
     ints = w.ints
     while True:
@@ -742,7 +660,7 @@ def go_on(w: Work, address: int, head: IntArray, limit: int) -> int:
 
 
 @plain
-def begin_row(w: Work, b: Batch, i: int, address: int, head: IntArray) -> bool:
+def begin_row(w: Work, b: Batch, i: int, address: int, head: Ints) -> bool:
     """Evaluate the start of problem i; False where it raises."""
     for j in range(b.fresh.shape[0]):
         w.reals[j] = b.fresh[j]
@@ -760,23 +678,18 @@ def begin_row(w: Work, b: Batch, i: int, address: int, head: IntArray) -> bool:
 
 
 @plain
-def end_row(w: Work, b: Batch, i: int, head: IntArray, task: int) -> None:
+def end_row(w: Work, b: Batch, i: int, head: Ints, task: int) -> None:
     """Write down how problem i has ended; leave it for `minimize` where that is rare."""
     ints, reals, figures = w.ints, w.reals, w.figures
     if not (task == CERTAIN or (task == STOP and ints[K] > 0)):
-        b.status[i] = ELSEWHERE
+        b.status[i] = e.GOES_ON
         return
     here, point = ints[ITERATE], ints[BEST]
     ended = over(w)
-    b.status[i] = LIMIT_STATUS
+    b.status[i] = ended
     if ended == e.CONVERGED:
-        b.status[i] = CONVERGED_STATUS
         if not e.is_better_end(figures[point, F], size_of(w, point), figures[here, F], reals[GTOL]):
             point = here
-    elif ended == e.TARGET:
-        b.status[i] = TARGET_STATUS
-    elif ended == e.UNBOUNDED:
-        b.status[i] = UNBOUNDED_STATUS
     linear.scale_to(1.0, w.vectors[2 * point], b.x[i])
     linear.scale_to(1.0, w.vectors[2 * point + 1], b.g[i])
     b.f[i] = figures[point, F]
@@ -790,9 +703,7 @@ def end_row(w: Work, b: Batch, i: int, head: IntArray, task: int) -> None:
         b.lowest[i] = reals[SMALLEST]
 
 
-def solve(
-    first: int, last: int, address: int, head: IntArray, w: Work, b: Batch, limit: int
-) -> int:
+def solve(first: int, last: int, address: int, head: Ints, w: Work, b: Batch, limit: int) -> int:
     """Go on with a run, or solve problems `first` to `last` - 1 of a batch.
 
     Parameters
@@ -820,7 +731,7 @@ def solve(
             if head[HALT] != 0:
                 break
             if not begin_row(w, b, i, address, head):
-                b.status[i] = ELSEWHERE
+                b.status[i] = e.GOES_ON
                 continue
         task = go_on(w, address, head, limit)
         if many:
@@ -828,7 +739,7 @@ def solve(
     return task
 
 
-def new_work(n: int, *, pairs: int = 0, maxls: int = 30, check: int = 0) -> Work:
+def new_work(n: int, *, pairs: int = 0, check: int = 0) -> Work:
     """Return a workspace; `pairs` is 0 for the dense model, `check` the size of the Hessian."""
     reals, ints = np.zeros(REALS), np.zeros(INTS, dtype=np.int64)
     ints[PAIRS], ints[KEPT], ints[NEWEST] = pairs, -1, -1
@@ -837,13 +748,13 @@ def new_work(n: int, *, pairs: int = 0, maxls: int = 30, check: int = 0) -> Work
         np.empty((int(ints[HESSIAN]) + 3 * check, n)),
         np.zeros((2 * pairs, n)) if pairs else np.empty((3 * n, n)),
         np.zeros((2 * pairs + 4, 2 * pairs)),
-        np.zeros((POINTS + maxls + 2, FIGURES)),
+        np.zeros((POINTS, FIGURES)),
         reals,
         ints,
     )
 
 
-def new_batch(starts: FloatArray, w: Work) -> Batch:
+def new_batch(starts: Floats, w: Work) -> Batch:
     """Return the table of a batch whose problems begin with the figures of `w`."""
     k = int(starts.shape[0])
     return Batch(
@@ -853,7 +764,7 @@ def new_batch(starts: FloatArray, w: Work) -> Batch:
         np.full(k, math.nan),
         np.full(starts.shape, math.nan),
         np.full((k, 2), math.nan),
-        np.full(k, ELSEWHERE),
+        np.zeros(k, dtype=np.int64),
         np.zeros((k, 4), dtype=np.int64),
         np.full(k, math.nan),
     )

@@ -13,7 +13,7 @@ import numpy as np
 
 from negopt.compiled._build import plain, reduction
 
-FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+Floats = np.ndarray[Any, np.dtype[np.float64]]
 
 EPS = 2.220446049250313e-16
 
@@ -22,7 +22,7 @@ BLOCK = 1024
 
 
 @reduction
-def dot(a: FloatArray, b: FloatArray) -> float:
+def dot(a: Floats, b: Floats) -> float:
     """Return ``a'b``."""
     total = 0.0
     for i in range(a.shape[0]):
@@ -31,7 +31,7 @@ def dot(a: FloatArray, b: FloatArray) -> float:
 
 
 @reduction
-def sums(x: FloatArray, g: FloatArray, d: FloatArray) -> tuple[float, float, float]:
+def sums(x: Floats, g: Floats, d: Floats) -> tuple[float, float, float]:
     """Return ``g'g``, ``g'd`` and ``x'x``."""
     gg = 0.0
     gd = 0.0
@@ -44,7 +44,7 @@ def sums(x: FloatArray, g: FloatArray, d: FloatArray) -> tuple[float, float, flo
 
 
 @plain
-def largest(g: FloatArray) -> float:
+def largest(g: Floats) -> float:
     """Return ``max |g|``; of nan it may see nothing."""
     a = 0.0
     b = 0.0
@@ -62,7 +62,7 @@ def largest(g: FloatArray) -> float:
 
 
 @reduction
-def scaled_norm(g: FloatArray, size: float) -> float:
+def scaled_norm(g: Floats, size: float) -> float:
     """Return the length of g, whose largest entry is `size`, where squares leave the range."""
     total = 0.0
     for i in range(g.shape[0]):
@@ -71,7 +71,7 @@ def scaled_norm(g: FloatArray, size: float) -> float:
 
 
 @reduction
-def square_in(v: FloatArray, units: FloatArray) -> float:
+def square_in(v: Floats, units: Floats) -> float:
     """Return the square of the length of ``v * units``."""
     total = 0.0
     for i in range(v.shape[0]):
@@ -80,7 +80,7 @@ def square_in(v: FloatArray, units: FloatArray) -> float:
 
 
 @reduction
-def log_variances(x: FloatArray, g: FloatArray) -> tuple[float, float, float]:
+def log_variances(x: Floats, g: Floats) -> tuple[float, float, float]:
     """Return the variances of ``log |x_i|``, ``log |g_i|`` and their sum; nan with a zero."""
     n = x.shape[0]
     mean_x = 0.0
@@ -104,7 +104,7 @@ def log_variances(x: FloatArray, g: FloatArray) -> tuple[float, float, float]:
 
 @reduction
 def direction_sums(
-    g: FloatArray, d: FloatArray, units: FloatArray, in_units: bool
+    g: Floats, d: Floats, units: Floats, in_units: bool
 ) -> tuple[float, float, float]:
     """Return ``g'd``, ``d'd``, and the latter of ``d / units``."""
     gd = 0.0
@@ -121,40 +121,31 @@ def direction_sums(
 
 
 @plain
-def scale_to(a: float, x: FloatArray, out: FloatArray) -> None:
+def scale_to(a: float, x: Floats, out: Floats) -> None:
     """Write ``a x`` to `out`."""
     for i in range(x.shape[0]):
         out[i] = a * x[i]
 
 
 @plain
-def add_to(x: FloatArray, a: float, d: FloatArray, out: FloatArray) -> None:
+def add_to(x: Floats, a: float, d: Floats, out: Floats) -> None:
     """Write ``x + a d`` to `out`."""
     for i in range(x.shape[0]):
         out[i] = x[i] + a * d[i]
 
 
 @plain
-def subtract(a: FloatArray, b: FloatArray, factor: float, out: FloatArray) -> None:
+def subtract(a: Floats, b: Floats, factor: float, out: Floats) -> None:
     """Write ``factor (a - b)`` to `out`."""
     for i in range(a.shape[0]):
         out[i] = factor * (a[i] - b[i])
 
 
 @plain
-def is_same_step(x: FloatArray, a: float, d: FloatArray, other: FloatArray) -> bool:
+def is_at(x: Floats, a: float, d: Floats, other: Floats) -> bool:
     """Tell whether ``x + a d`` is `other` in every entry."""
     for i in range(x.shape[0]):  # noqa: SIM110 - a loop, not a generator
         if x[i] + a * d[i] != other[i]:
-            return False
-    return True
-
-
-@plain
-def is_same(x: FloatArray, other: FloatArray) -> bool:
-    """Tell whether two vectors are equal in every entry."""
-    for i in range(x.shape[0]):  # noqa: SIM110 - a loop, not a generator
-        if x[i] != other[i]:
             return False
     return True
 
@@ -163,9 +154,7 @@ def is_same(x: FloatArray, other: FloatArray) -> bool:
 
 
 @reduction
-def pair_sums(
-    x_new: FloatArray, x: FloatArray, g_new: FloatArray, g: FloatArray
-) -> tuple[float, float, float]:
+def pair_sums(x_new: Floats, x: Floats, g_new: Floats, g: Floats) -> tuple[float, float, float]:
     """Return ``s's``, ``y'y`` and ``s'y`` of ``s = x_new - x``, ``y = g_new - g``."""
     ss = 0.0
     yy = 0.0
@@ -181,7 +170,7 @@ def pair_sums(
 
 @reduction
 def three_sums(
-    row: FloatArray, a: FloatArray, b: FloatArray, c: FloatArray, begin: int, end: int
+    row: Floats, a: Floats, b: Floats, c: Floats, begin: int, end: int
 ) -> tuple[float, float, float]:
     """Return the products of a row with three vectors, over a block of entries."""
     one = 0.0
@@ -195,7 +184,7 @@ def three_sums(
 
 
 @plain
-def multiply_rows(rows: FloatArray, count: int, slot: int, g: FloatArray, gram: FloatArray) -> None:
+def multiply_rows(rows: Floats, count: int, slot: int, g: Floats, gram: Floats) -> None:
     """Write the products of the rows of `count` slots with s and y of one, and with g.
 
     They go to the rows of `gram` behind those of the products among the rows.
@@ -217,7 +206,7 @@ def multiply_rows(rows: FloatArray, count: int, slot: int, g: FloatArray, gram: 
 
 @plain
 def combine_rows(
-    rows: FloatArray, count: int, weights: FloatArray, a: float, v: FloatArray, out: FloatArray
+    rows: Floats, count: int, weights: Floats, a: float, v: Floats, out: Floats
 ) -> None:
     """Write ``a v + rows' weights``, of `count` slots, to `out`."""
     m = rows.shape[0] // 2
@@ -236,12 +225,7 @@ def combine_rows(
 
 @plain
 def two_loops(
-    gram: FloatArray,
-    newest: int,
-    count: int,
-    scale: float,
-    products: FloatArray,
-    weights: FloatArray,
+    gram: Floats, newest: int, count: int, scale: float, products: Floats, weights: Floats
 ) -> None:
     """Write ``H v`` of L-BFGS, less ``scale v``, as weights of the rows.
 
@@ -274,9 +258,7 @@ def two_loops(
 
 
 @plain
-def set_diagonal(
-    store: FloatArray, first: int, scale: float, units: FloatArray, in_units: bool
-) -> None:
+def set_diagonal(store: Floats, first: int, scale: float, units: Floats, in_units: bool) -> None:
     """Write ``scale diag(units**2)``, or that multiple of the identity, from row `first` on."""
     n = store.shape[1]
     for i in range(n):
@@ -286,14 +268,14 @@ def set_diagonal(
 
 
 @plain
-def image(store: FloatArray, first: int, v: FloatArray, out: FloatArray) -> None:
+def image(store: Floats, first: int, v: Floats, out: Floats) -> None:
     """Write the product of a matrix, from row `first` on, with v to `out`."""
     for i in range(v.shape[0]):
         out[i] = dot(store[first + i], v)
 
 
 @plain
-def add_square(store: FloatArray, first: int, v: FloatArray, sign: float) -> None:
+def add_square(store: Floats, first: int, v: Floats, sign: float) -> None:
     """Add ``sign v v'``."""
     n = v.shape[0]
     for i in range(n):
@@ -305,13 +287,7 @@ def add_square(store: FloatArray, first: int, v: FloatArray, sign: float) -> Non
 
 @plain
 def bfgs_update(
-    store: FloatArray,
-    first: int,
-    s: FloatArray,
-    y: FloatArray,
-    sy: float,
-    added: float,
-    w: FloatArray,
+    store: Floats, first: int, s: Floats, y: Floats, sy: float, added: float, w: Floats
 ) -> None:
     """Apply ``V'HV + added s s'/s'y`` with ``V = I - y s'/s'y``; w is scratch."""
     n = s.shape[0]
@@ -328,7 +304,7 @@ def bfgs_update(
 
 
 @plain
-def eigen(v: FloatArray, first: int, n: int) -> bool:
+def eigen(v: Floats, first: int, n: int) -> bool:
     """Diagonalise the symmetric part of the matrix in rows `first` to ``first + n`` of v.
 
     Jacobi's rotations: its eigenvalues end on the diagonal of the next n rows, in no order, its

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 from negopt._method import Method
 from negopt.compiled import kernel as k
@@ -14,22 +14,6 @@ from negopt.models.limited import BFGS, PairMemory
 from negopt.steps.signed import Signed
 
 __all__ = ["Adapter", "adapter_for"]
-
-
-class Adapter(Protocol):
-    """How a memory travels between a state and a workspace."""
-
-    def work(self, n: int, memory: Any, maxls: int, check: int) -> k.Work:
-        """Return a workspace for it, with the constants of the rule."""
-        ...
-
-    def load(self, memory: Any, w: k.Work) -> k.Work:
-        """Return the workspace with a memory in it."""
-        ...
-
-    def save(self, memory: Any, w: k.Work) -> None:
-        """Write it back."""
-        ...
 
 
 def adapter_for(method: Method) -> Adapter | None:
@@ -49,17 +33,14 @@ class Dense:
     def __init__(self, rule: HybridInverse) -> None:
         self.rule = rule
 
-    def work(self, n: int, memory: HybridMemory | None, maxls: int, check: int) -> k.Work:
-        """Return a workspace for it, with the constants of the rule."""
-        w = k.new_work(n, maxls=maxls, check=check)
+    def work(self, n: int, memory: HybridMemory | None, check: int) -> k.Work:
+        """Return a workspace with a memory in it, or none, and the constants of the rule."""
+        w = k.new_work(n, check=check)
         w.ints[k.AUTO_UNITS] = self.rule.units == "auto"
         w.ints[k.DESCENT] = self.rule.choose == "descent"
         w.reals[k.SKIP], w.reals[k.SKIP_BFGS] = self.rule.skip, 2.2e-16
-        return w
-
-    def load(self, memory: HybridMemory, w: k.Work) -> k.Work:
-        """Return the workspace with copies of the matrices."""
-        n = w.store.shape[1]
+        if memory is None:
+            return w
         if memory.free is not None:
             w.ints[k.HAS_SR1] = 1
             w.store[k.SR1 * n :] = symmetric(memory.free)
@@ -91,15 +72,13 @@ class Pairs:
     def __init__(self, rule: LBFGS) -> None:
         self.rule = rule
 
-    def work(self, n: int, memory: PairMemory | None, maxls: int, check: int) -> k.Work:
-        """Return a workspace for it, with the constants of the rule."""
+    def work(self, n: int, memory: PairMemory | None, check: int) -> k.Work:
+        """Return a workspace with a memory in it, or none, and the constants of the rule."""
         pairs = self.rule.maxcor if memory is None else memory.capacity
-        w = k.new_work(n, pairs=pairs, maxls=maxls, check=check)
+        w = k.new_work(n, pairs=pairs, check=check)
         w.reals[k.SKIP] = self.rule.skip
-        return w
-
-    def load(self, memory: PairMemory, w: k.Work) -> k.Work:
-        """Return the workspace with the rows of the memory in place, and its products."""
+        if memory is None:
+            return w
         w.gram[: memory.gram.shape[0]] = memory.gram
         w.ints[k.STORED] = memory.count
         return w._replace(store=memory.rows)
@@ -113,3 +92,7 @@ class Pairs:
         if count:
             i = memory.newest
             memory.curvatures = [float(memory.gram[m + i, m + i] / memory.gram[i, m + i])]
+
+
+#: How a memory travels between a state and a workspace.
+Adapter = Dense | Pairs

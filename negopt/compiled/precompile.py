@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import time
-from collections.abc import Iterable
+from typing import Any
 
 __all__ = ["precompile"]
 
@@ -14,15 +14,15 @@ KERNELS = (("negopt.compiled.kernel", "KERNEL"),)
 
 
 def precompile(progress: bool = True) -> list[str]:
-    """Compile the kernels of negopt that are not on disk yet, and say which.
+    """Compile the kernels of negopt that are not on disk yet.
 
-    Without it they are compiled when they are first wanted, which only objectives written with
-    ``numba.njit`` ask for; those are compiled in each process in any case.
+    Only objectives written with ``numba.njit`` ask for them; these are themselves compiled in each
+    process in any case.
 
     Parameters
     ----------
     progress : bool, default True
-        Write a line for each kernel to stderr, and a bar where rich is installed and stderr is a
+        Write a line for each kernel to stderr, with a bar where rich is installed and stderr is a
         terminal.
 
     Returns
@@ -37,12 +37,11 @@ def precompile(progress: bool = True) -> list[str]:
 
     Notes
     -----
-    Compiled code goes to ``NUMBA_CACHE_DIR``, to the folder of the package, or to that of
-    the user, the first that can be written.  It is valid for this kind of processor and these
-    versions of negopt and Numba.
+    Compiled code goes to ``NUMBA_CACHE_DIR``, the folder of the package or one of the user's. It is
+    valid for this kind of processor and these versions of negopt and Numba.
     """
-    made = []
-    for module, name in _with_bar(KERNELS, progress):
+    made, kernels = [], _with_bar(KERNELS) if progress and sys.stderr.isatty() else KERNELS
+    for module, name in kernels:
         kernel = getattr(importlib.import_module(module), name)
         begun, known = time.perf_counter(), kernel.is_ready
         kernel.compile()
@@ -50,17 +49,14 @@ def precompile(progress: bool = True) -> list[str]:
             made.append(kernel.title)
         if progress:
             took = "on disk already" if known else f"{time.perf_counter() - begun:.1f} s"
-            print(f"{kernel.title}: {took}", file=sys.stderr)
+            sys.stderr.write(f"{kernel.title}: {took}\n")
     return made
 
 
-def _with_bar(kernels: Iterable[tuple[str, str]], wanted: bool) -> Iterable[tuple[str, str]]:
-    """Return the kernels, under a progress bar in a terminal."""
-    if not (wanted and sys.stderr.isatty()):
-        return kernels
+def _with_bar(kernels: Any) -> Any:
     try:
         from rich.console import Console
         from rich.progress import track
     except ImportError:
         return kernels
-    return track(list(kernels), "compiling", console=Console(stderr=True), transient=True)
+    return track(kernels, "compiling", console=Console(stderr=True), transient=True)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
 
 from negopt._array import eps_of
-from negopt._method import Method
-from negopt._objective import Objective
-from negopt._options import RunOptions
 from negopt._stopping import UNBOUNDED, Limits, bound_on_gradient, most_iterations, stop
 from negopt._types import Iterate, Status
 from negopt.compiled import kernel as k
 from negopt.compiled.jitted import HALT, Target
-from negopt.compiled.memory import Adapter
-from negopt.compiled.run import ENDLESS, workspace
+from negopt.compiled.run import ENDLESS, Setting
 
 __all__ = ["Rows", "Worker"]
+
+
+#: What `negopt.decisions.endings.why_over` says, in the same order.
+ENDS = (Status.FAILED, Status.TARGET, Status.CONVERGED, Status.UNBOUNDED, Status.LIMIT)
 
 
 class Worker:
@@ -38,39 +37,13 @@ class Worker:
 
 
 class Rows:
-    """The problems of a batch.
+    """The problems of a batch, in a table."""
 
-    Parameters
-    ----------
-    adapter : Adapter
-    method : Method
-    run : RunOptions
-    objective : Objective
-        That of one problem, for what is common to all.
-    target : Target
-        The objective.
-    starts : array, shape (k, n)
-
-    Attributes
-    ----------
-    table : Batch
-        Starts and results; status below zero where `minimize` has to solve a problem.
-    """
-
-    def __init__(
-        self,
-        adapter: Adapter,
-        method: Method,
-        run: RunOptions,
-        objective: Objective,
-        target: Target,
-        starts: Any,
-    ) -> None:
-        n = int(starts.shape[1])
-        self.run, self.target, self.parallel = run, target, target.parallel
-        self.maxiter = most_iterations(run.maxiter, n)
-        self._fresh = lambda: workspace(adapter, method, run, objective, n, None)
-        w = self._fresh()
+    def __init__(self, setting: Setting, starts: Any) -> None:
+        run = self.run = setting.run
+        self.setting, self.parallel = setting, setting.target.parallel
+        self.maxiter = most_iterations(run.maxiter, int(starts.shape[1]))
+        w = setting.work(None)
         w.ints[k.MAXITER], w.ints[k.PAUSE_AT] = min(self.maxiter, ENDLESS), ENDLESS
         w.reals[k.GTOL], w.reals[k.GRTOL] = bound_on_gradient(run.gtol, eps_of(starts)), run.grtol
         w.reals[k.BOTTOM] = -UNBOUNDED
@@ -78,21 +51,28 @@ class Rows:
 
     def worker(self) -> Worker:
         """Return what solves problems on one more thread."""
-        return Worker(self.target.copy(), self._fresh(), self.table)
+        return Worker(self.setting.target.copy(), self.setting.work(None), self.table)
+
+    @property
+    def status(self) -> Any:
+        """How each has ended; ``FAILED`` where that is left to `minimize`."""
+        return np.array([int(s) for s in ENDS])[self.table.status]
 
     def message(self, i: int) -> str:
         """Say how problem `i` ended, as `negopt.minimize` does."""
-        t = self.table
-        x, g, (f0, gtol) = t.x[i], t.g[i], t.begun[i].tolist()
-        point = Iterate(x, float(t.f[i]), g, float(np.linalg.norm(g)), float(np.max(np.abs(g))))
-        limits = Limits(gtol, float(self.run.norm), 0.0, float(self.run.ftarget), self.maxiter, f0)
-        if t.status[i] == Status.LIMIT:  # N.B. the lowest point may be a stationary one
-            limits = Limits(-1.0, limits.order, 0.0, -math.inf, self.maxiter, f0)
-            text = stop(point, limits, self.maxiter, None)[1]  # type: ignore[index]
-            return text.replace("gtol = -1", f"gtol = {gtol:.3g}")
-        text = stop(point, limits, 0, None)[1]  # type: ignore[index]
+        t, order = self.table, float(self.run.norm)
+        g, (f0, gtol) = t.g[i], t.begun[i].tolist()
+        point = Iterate(t.x[i], float(t.f[i]), g, float(np.linalg.norm(g)), float(abs(g).max()))
+        status = ENDS[t.status[i]]
+        if status is Status.LIMIT:  # N.B. the lowest point may be a stationary one
+            return (
+                f"Maximum number of iterations has been exceeded (maxiter = {self.maxiter}); the "
+                f"gradient is still larger than gtol = {gtol:.3g}. Raise maxiter."
+            )
+        ended = stop(point, Limits(gtol, order, 0.0, float(self.run.ftarget), ENDLESS, f0), 0, None)
+        text = "" if ended is None else ended[1]
         if t.counts[i, k.KIND]:
             return f"{text}; smallest curvature found {t.lowest[i]:.3g} (positive)."
-        if t.status[i] == Status.CONVERGED:
+        if status is Status.CONVERGED:
             return f"{text}; the curvature was not checked (certify=False)."
         return text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -14,14 +14,13 @@ from negopt._objective import Objective
 from negopt._options import RunOptions
 from negopt._solver import Solver
 from negopt._types import BudgetExhausted, Certificate, Iterate, Outcome, State
-from negopt.compiled import check_size
 from negopt.compiled import kernel as k
 from negopt.compiled.jitted import GRADIENTS, OK, STATUS, VALUES, Target
 from negopt.compiled.memory import Adapter
 from negopt.globalize.wolfe import WolfeSearch
 from negopt.steps.signed import Signed
 
-__all__ = ["Run", "workspace"]
+__all__ = ["Run", "Setting"]
 
 #: Seconds after which compiled code comes back, so that Ctrl-C and ``maxtime`` are seen to.
 SLICE = 0.02
@@ -33,45 +32,53 @@ HELD = Iterate(np.zeros(0), math.nan, np.zeros(0), math.nan, math.nan, math.nan)
 ENDLESS = 2**62
 
 
-def workspace(
-    adapter: Adapter, method: Method, run: RunOptions, objective: Objective, n: int, memory: Any
-) -> k.Work:
-    """Return a workspace with the constants of a method and of a run."""
-    search = cast(WolfeSearch, method.globalize)
-    check = check_size(run, n) if not objective.exact_products else 0
-    w = adapter.work(n, memory, search.maxls, check)
-    ints, reals = w.ints, w.reals
-    ints[k.CHECK] = check > 0
-    ints[k.EUCLIDEAN] = run.norm == 2
-    ints[k.STRONG], ints[k.MAXLS] = search.wolfe == "strong", search.maxls
-    reals[k.C1], reals[k.C2], reals[k.EXPAND] = search.c1, search.c2, search.expand
-    reals[k.ANGLE] = cast(Signed, method.step).angle
-    reals[k.FTARGET] = run.ftarget
-    reals[k.LOWEST], reals[k.STALLED_GMAX] = math.inf, math.nan
-    error = product_error(k.EPS, objective.scheme or "")
-    reals[k.DIFFERENCE], reals[k.NOISE] = 1.5 * max(error, 1e-6), error
-    return w
+#: Up to here the Hessian is formed in full, in compiled code, where its products allow it.
+WHOLE = 64
+
+
+class Setting(NamedTuple):
+    """What does not change in a run, or between the problems of a batch."""
+
+    method: Method
+    run: RunOptions
+    objective: Objective
+    adapter: Adapter
+    target: Target
+
+    @property
+    def check(self) -> int:
+        """The number of variables where the second-order check is made in compiled code, else 0."""
+        run, n = self.run, self.objective.n
+        wanted = run.certify and run.maxfun is None and run.maxtime is None
+        few = n <= min(WHOLE, run.certify_products) and not self.objective.exact_products
+        return n if wanted and few else 0
+
+    def work(self, memory: Any) -> k.Work:
+        """Return a workspace with a memory, or None, and all constants."""
+        search = cast(WolfeSearch, self.method.globalize)
+        w = self.adapter.work(self.objective.n, memory, self.check)
+        ints, reals = w.ints, w.reals
+        ints[k.CHECK] = self.check > 0
+        ints[k.EUCLIDEAN] = self.run.norm == 2
+        ints[k.STRONG], ints[k.MAXLS] = search.wolfe == "strong", search.maxls
+        reals[k.C1], reals[k.C2], reals[k.EXPAND] = search.c1, search.c2, search.expand
+        reals[k.ANGLE] = cast(Signed, self.method.step).angle
+        reals[k.FTARGET] = self.run.ftarget
+        reals[k.LOWEST], reals[k.STALLED_GMAX] = math.inf, math.nan
+        error = product_error(k.EPS, self.objective.scheme or "")
+        reals[k.DIFFERENCE], reals[k.NOISE] = 1.5 * max(error, 1e-6), error
+        return w
 
 
 class Run:
-    """The compiled loop at work on one run.
+    """The compiled loop at work on one run; the solver decides what that hands back.
 
     The state of the run is one and the same: it is loaded into a workspace, goes on for as many
     iterations as it may, and is written back.
-
-    Parameters
-    ----------
-    solver : Solver
-        Decides what the loop hands back.
-    adapter : Adapter
-        How the memory of the method's curvature travels.
-    target : Target
-        The objective.
     """
 
-    def __init__(self, solver: Solver, adapter: Adapter, target: Target) -> None:
-        self.solver, self.target = solver, target
-        self._adapter = adapter
+    def __init__(self, solver: Solver, setting: Setting) -> None:
+        self.solver, self.setting, self.target = solver, setting, setting.target
         self._slice = 1  # evaluations that are made at a time: as many as fit into SLICE
         self._iterate: Iterate | None = None  # what the workspace holds, as it was written out
         self._work: Any = None
@@ -109,7 +116,7 @@ class Run:
     def finish(self, state: State) -> None:
         """Write the memory of the run back into its state."""
         if self._iterate is not None:
-            self._adapter.save(state.memory, self._work)
+            self.setting.adapter.save(state.memory, self._work)
             reals = self._work.reals
             state.globalize.length = float(reals[k.LAST_LENGTH])
             state.globalize.lowest = float(reals[k.LOWEST])
@@ -166,11 +173,8 @@ class Run:
     def _load(self, state: State) -> None:
         solver, objective = self.solver, self.solver.objective
         assert solver.limits is not None
-        n, limits = objective.n, solver.limits
-        w = workspace(
-            self._adapter, solver.method, solver.run, objective, n, state.memory
-        )
-        self._work = w = self._adapter.load(state.memory, w)
+        limits = solver.limits
+        self._work = w = self.setting.work(state.memory)
         ints, reals = w.ints, w.reals
         self._put(0, state.iterate)
         if objective.best is not None and objective.best is not state.iterate:
@@ -193,7 +197,7 @@ class Run:
         xnorm = point.xnorm
         if not math.isfinite(xnorm):
             xnorm = float(np.linalg.norm(point.x))
-        w.figures[place] = point.f, point.gnorm, point.gmax, xnorm, 0.0, 0.0
+        w.figures[place] = point.f, point.gnorm, point.gmax, xnorm, 0.0
 
     def _get(self, place: int) -> Iterate:
         w = self._work
