@@ -1,11 +1,8 @@
-"""Compiled kernels: small algebra for every array library, and the fused engine for NumPy.
+"""Compiled kernels: small algebra for every array library.
 
-The small algebra sees scalars and small host arrays: `search` the Wolfe search; `model`,
+They see scalars and small host arrays: `search` the Wolfe search; `model`,
 `pairs`, `hybrid`, `shifted`, `general` and `ball` limited memories and their trust-region
-steps; `generators`, `compact` and `eigen` those of SR1.  The engine sees vectors: `work`
-says where they lie, `passes` and `rows` read them, `line`, `region`, `dense` and `limited`
-are its parts, `fused` puts them together; `objective`, `drive` and `batch` add a jitted
-objective; `space` grows that of the second-order check.
+steps; `generators`, `compact` and `eigen` those of SR1.
 An edit in any of the files makes all be compiled anew (`_jit`).  The files, and with them
 Numba, are imported when a kernel is first used, never by ``import negopt``.
 """
@@ -17,7 +14,7 @@ from typing import Any
 
 _FILES = (
     *("search", "model", "pairs", "hybrid", "shifted", "general", "ball"),
-    *("eigen", "generators", "compact", "passes", "rows"),
+    *("eigen", "generators", "compact"),
 )
 
 
