@@ -582,6 +582,8 @@ class LimitedModel:
         right = self._right(around)
         for attempt in range(MOST_SHIFTS):
             theta, tau = sigma / gamma, gamma + sigma
+            if not theta < 1e100:
+                return None
             factor = self._factor(theta)
             if factor.negative is None:
                 return None
