@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
 
 
-class Offered(Protocol):
+class ModelOperator(Protocol):
     """What a run's operator offers: see `negopt._method.Method.keeps`."""
 
     def matvec(self, v: Array) -> Array:
@@ -44,11 +44,11 @@ class Model:
 
     def __init__(self, rule: Curvature, memory: object, point: Iterate) -> None:
         self.rule, self.memory, self.point = rule, memory, point
-        self._operator: Offered | None = None
+        self._operator: ModelOperator | None = None
         self._eigen: tuple[Array, Array] | None = None
 
     @property
-    def operator(self) -> Offered:
+    def operator(self) -> ModelOperator:
         """The curvature's operator at the point."""
         if self._operator is None:
             self._operator = self.rule.operator(copy.copy(self.memory), None, self.point)

@@ -259,8 +259,12 @@ def sr1_update(
     In float64 NumPy H itself is overwritten, here and in `bfgs_update`.
     """
     plain = is_plain(s)
-    v = dsymv(-1.0, matrix, y, 1.0, s) if plain else s - matrix @ y
-    vv, vy = inners((v, v), (v, y))
+    if plain:
+        v = dsymv(-1.0, matrix, y, 1.0, s)
+        vv, vy = ddot(v, v), ddot(v, y)
+    else:
+        v = s - matrix @ y
+        vv, vy = inners((v, v), (v, y))
     if not pairs.takes_sr1(vv, vy, yy, skip, pairs.RESIDUAL * math.sqrt(ss)):
         return matrix, False
     size = 1.0 / math.sqrt(abs(vy))  # v v' / v'y in one piece might leave the range of floats

@@ -84,9 +84,9 @@ class Spectrum:
         """Return ``scale v + Q w``."""
         if self.weights is None:
             part = from_host(w, v)
-            return part if scale == 0.0 else scale * v + part
+            return part if scale == 0.0 else float(scale) * v + part
         if self.k == 0:
-            return scale * v
+            return float(scale) * v
         return combine(w.dot(self.weights), self.rows, scale, v)
 
     def split(self, v: Array, vnorm: float) -> tuple[HostArray, float, Array | None]:
