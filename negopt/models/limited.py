@@ -355,7 +355,7 @@ class LimitedModel:
     ----------
     memory : PairMemory
     gamma : float
-        The initial matrix is gamma I.
+        The initial matrix is gamma I, gamma > 0.
     n : int
 
     Attributes
@@ -375,7 +375,7 @@ class LimitedModel:
         self.m = m
         gram = memory.gram
         self._ss, self._sy, self._yy = gram[:m, :m], gram[:m, m:], gram[m:, m:]
-        self.convex = gamma > 0.0 and memory.concave == 0
+        self.convex = memory.concave == 0
         self._dropped = 0  # oldest pairs that are left out
         self._parts: tuple[HostArray, HostArray, HostArray] | None = None
         self._root: HostArray | None = None
@@ -409,10 +409,10 @@ class LimitedModel:
             double = slots[memory.kinds[slots] == BFGS]
             if single.size:
                 ss, sy, yy = (part.diagonal()[single] for part in (self._ss, self._sy, self._yy))
-                size = abs(self.gamma)
+                size = self.gamma
                 # Where y = gamma s to rounding the difference of the columns is no direction.
                 with np.errstate(over="ignore"):  # a pair that is beyond float64 in units of gamma
-                    real = size * ss - 2.0 * math.copysign(1.0, self.gamma) * sy + yy / size
+                    real = size * ss - 2.0 * sy + yy / size
                 single = single[real > GENERATOR * (size * ss + yy / size)]
             kept = np.concatenate([single, double, m + double])
             self._keep = kept, single, m + single
@@ -517,12 +517,9 @@ class LimitedModel:
         """Return the global minimiser of the model in the ball ``||s|| <= radius``."""
         memory, g, gamma = self.memory, iterate.g, self.gamma
         if memory.count == 0:
-            if gamma > 0.0:
-                scale = min(1.0 / gamma, radius / iterate.gnorm)
-            else:
-                scale = radius / iterate.gnorm
+            shift = max(iterate.gnorm / radius - gamma, 0.0)
+            scale = min(1.0 / gamma, radius / iterate.gnorm)
             square = iterate.gnorm * iterate.gnorm
-            shift = iterate.gnorm / (scale * iterate.gnorm) - gamma
             learnt = Weights(np.zeros(2 * self.m), -scale, np.zeros(2 * self.m), shift)
             length = scale * iterate.gnorm
             return Step(
@@ -553,8 +550,6 @@ class LimitedModel:
     ) -> tuple[HostArray, float, float] | None:
         """Return weights, scale and multiplier of the step; None where the spectrum must be asked."""
         gamma, gg = self.gamma, iterate.gnorm * iterate.gnorm
-        if not gamma > 0.0:
-            return None
         gram = self.memory.gram
         sigma, low, high = 0.0, 0.0, math.inf
         if self.convex:
@@ -670,14 +665,14 @@ class LimitedModel:
         weights = np.zeros((root.shape[0], 2 * m))
         weights[:, keep] = (vectors / root).T * scale
         weights[:, m + single] = -weights[:, single]
-        size = math.sqrt(abs(self.gamma))
+        size = math.sqrt(self.gamma)
         weights[:, :m] *= size
         weights[:, m:] /= size
         return Spectrum(memory.rows, weights, small, self.gamma, n)
 
     def _in_variables(self) -> Spectrum:
         """Return the spectrum where the columns are as many as the variables."""
-        size, m = math.sqrt(abs(self.gamma)), self.m
+        size, m = math.sqrt(self.gamma), self.m
         columns = to_host(self.memory.rows).copy()
         columns[:m] *= size
         columns[m:] /= size
@@ -692,7 +687,7 @@ class LimitedModel:
 
     def _gram(self) -> HostArray:
         """Return the inner products of the columns of F, of all slots."""
-        m, size = self.m, abs(self.gamma)
+        m, size = self.m, self.gamma
         gram = np.empty((2 * m, 2 * m))
         gram[:m, :m] = size * self._ss
         gram[:m, m:] = self._sy
