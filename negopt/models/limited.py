@@ -55,6 +55,11 @@ ON_BOUNDARY = 0.9
 GENERATOR = 1e-13
 #: Least relative eigenvalue of the pairs' scaled Gram matrix, of which a basis is formed.
 DEPENDENT = 1e-10
+#: Entries of the rows up to which another product with them costs as little as with the Gram matrix.
+DIRECT = 32_000
+#: Relative error of s's by the Gram matrix with which its products with s are believed; least
+#: ``|y|^2`` beside ``|g|^2`` with which those with y are differences.
+AGREES, CANCELLED = 1e-10, 1e-6
 #: Shifts that are tried before the spectrum is asked.
 MOST_SHIFTS = 20
 
@@ -216,16 +221,11 @@ def store_pair(
         of_s, of_y, ahead = products(rows, s), products(rows, y), None
     else:
         there = products(rows, outcome.trial.g)
-        of_y = there - learnt.along
-        of_s = gram.dot(learnt.weights)
-        of_s += learnt.scale * learnt.along
-        if outcome.step_size == outcome.step_size:
-            of_s *= outcome.step_size
         ahead = there if outcome.accepted else learnt.along.copy()
+        gnorm = outcome.trial.gnorm
+        of_y = there - learnt.along if yy > CANCELLED * gnorm * gnorm else products(rows, y)
+        of_s = _products_with_step(memory, learnt, s, ss, sg - sy if outcome.accepted else sg)
     enters = BFGS if convex and block > 0 else SR1
-    if enters == BFGS and outcome is not None and outcome.step is not None:
-        if not outcome.step.quadratic > 0.0:
-            enters = SR1
     slot = memory.count % m
     factor = math.ldexp(1.0, -math.frexp(sy if convex else max(size, 1e-300))[1] // 2)
     square = factor * factor
@@ -252,6 +252,24 @@ def store_pair(
         ahead[slot], ahead[m + slot] = factor * sg, factor * yg
         memory.at, memory.shift = end.gnorm, learnt.shift
     return True
+
+
+def _products_with_step(
+    memory: PairMemory, learnt: Weights, s: Array, ss: float, slope: float
+) -> HostArray:
+    """Return ``rows @ s``; of long vectors from the Gram matrix, without another pass.
+
+    The weights of nearly dependent pairs are large, and multiply the rounding of the Gram matrix,
+    which would grow from pair to pair: what comes out must agree with the measured s's.
+    """
+    if 2 * memory.capacity * s.shape[0] > DIRECT:
+        weights = learnt.weights
+        of_s: HostArray = memory.gram.dot(weights)
+        of_s += learnt.scale * learnt.along
+        square = float(weights.dot(of_s)) + learnt.scale * slope
+        if abs(square - ss) <= AGREES * ss:
+            return of_s
+    return products(memory.rows, s)
 
 
 def _informs(outcome: Outcome | None, ss: float, yy: float) -> bool:
