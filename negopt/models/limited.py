@@ -60,6 +60,8 @@ DIRECT = 32_000
 #: Relative error of s's by the Gram matrix with which its products with s are believed; least
 #: ``|y|^2`` beside ``|g|^2`` with which those with y are differences.
 AGREES, CANCELLED = 1e-10, 1e-6
+#: Numbers may leave the range of float64, or of float32, on the way: every result is checked.
+quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 #: Shifts that are tried before the spectrum is asked.
 MOST_SHIFTS = 20
 
@@ -171,6 +173,7 @@ def along(memory: PairMemory, iterate: Iterate) -> HostArray:
     return products(memory.rows, iterate.g)
 
 
+@quiet
 def store_pair(
     memory: PairMemory,
     s: Array,
@@ -203,14 +206,14 @@ def store_pair(
     Notes
     -----
     Negative curvature is information, so a pair is turned away only when it is not finite, its s is
-    as good as zero, its curvature exceeds 1e80, or the model knows it already.
+    as good as zero, its curvature exceeds 1e60, or the model knows it already.
     """
     learnt = None if outcome is None or outcome.step is None else outcome.step.learnt
     end = None
     if type(learnt) is Weights and outcome is not None:
         end = outcome.trial if outcome.accepted else outcome.start
     ss, sy, yy, sg, yg = pair_products(s, y, s if end is None else end.g)
-    if not (1e-200 < ss < math.inf and yy < 1e160 * ss and math.isfinite(sy)):
+    if not (1e-200 < ss < math.inf and yy < 1e120 * ss and math.isfinite(sy)):
         return False  # the small algebra would leave the range of float64
     size = math.sqrt(ss) * math.sqrt(yy)
     convex = sy > least * size
@@ -227,7 +230,7 @@ def store_pair(
         of_s = _products_with_step(memory, learnt, s, ss, sg - sy if outcome.accepted else sg)
     enters = BFGS if convex and block > 0 else SR1
     slot = memory.count % m
-    factor = math.ldexp(1.0, -math.frexp(sy if convex else max(size, 1e-300))[1] // 2)
+    factor = math.ldexp(1.0, -math.frexp(max(sy if convex else size, 1e-30 * ss))[1] // 2)
     square = factor * factor
     rows[slot, :] = factor * s
     rows[m + slot, :] = factor * y
@@ -243,7 +246,7 @@ def store_pair(
     memory.concave += int(enters == SR1) - int(memory.kinds[slot] == SR1)
     memory.kinds[slot] = enters
     memory.count += 1
-    if sy > 0.0 and yy / sy < math.inf:
+    if sy > 0.0 and 0.0 < yy / sy < math.inf:
         memory.curvatures.append(yy / sy)
         del memory.curvatures[:-remember]
     memory.block = secant_block(memory, block) if block > 1 else 0
@@ -429,8 +432,7 @@ class LimitedModel:
                 ss, sy, yy = (part.diagonal()[single] for part in (self._ss, self._sy, self._yy))
                 size = self.gamma
                 # Where y = gamma s to rounding the difference of the columns is no direction.
-                with np.errstate(over="ignore"):  # a pair that is beyond float64 in units of gamma
-                    real = size * ss - 2.0 * sy + yy / size
+                real = size * ss - 2.0 * sy + yy / size
                 single = single[real > GENERATOR * (size * ss + yy / size)]
             kept = np.concatenate([single, double, m + double])
             self._keep = kept, single, m + single
@@ -531,6 +533,7 @@ class LimitedModel:
 
     # --- the step ----------------------------------------------------------------------------
 
+    @quiet
     def trust_step(self, iterate: Iterate, radius: float, rng: Generator) -> Step:
         """Return the global minimiser of the model in the ball ``||s|| <= radius``."""
         memory, g, gamma = self.memory, iterate.g, self.gamma
@@ -652,10 +655,14 @@ class LimitedModel:
     # --- other products ------------------------------------------------------------------------
 
     @property
+    @quiet
     def spectrum(self) -> Spectrum:
         """The eigenvalues of B, and an orthonormal basis of the pairs."""
-        if self._spectrum is None:
-            self._spectrum = self._make_spectrum()
+        while self._spectrum is None:
+            try:
+                self._spectrum = self._make_spectrum()
+            except np.linalg.LinAlgError:  # singular, or beyond the range of float64
+                self._drop()
         return self._spectrum
 
     def _make_spectrum(self) -> Spectrum:
@@ -713,10 +720,12 @@ class LimitedModel:
         gram[m:, m:] = self._yy / size
         return gram
 
+    @quiet
     def matvec(self, v: Array) -> Array:
         """Return ``B v``."""
         return self.spectrum.matvec(v)
 
+    @quiet
     def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
         """Return ``B^-1 v``, or ``|B|^-1 v``, eigenvalues kept `floor` away from zero.
 
@@ -729,6 +738,7 @@ class LimitedModel:
             return combine(weights, self.memory.rows, scale, v)
         return self.spectrum.solve(v, absolute=absolute, floor=floor)
 
+    @quiet
     def solve_shifted(self, v: Array, sigma: float) -> Array:
         """Return ``(B + sigma I)^-1 v`` for a sigma with which that is regular.
 
@@ -793,7 +803,7 @@ def _count_negative(ldl: HostArray, pivots: HostArray) -> int | None:
 def _inertia(matrix: HostArray) -> int | None:
     """Return the negative eigenvalues of a symmetric matrix; None where it is as good as singular."""
     scale = np.sqrt(np.abs(matrix).max(axis=1))
-    if not (scale > 0.0).all():
+    if not (scale.min(initial=1.0) > 0.0 and scale.max(initial=1.0) < math.inf):
         return None
     matrix = matrix / (scale[:, None] * scale)
     values = np.linalg.eigvalsh(matrix)
