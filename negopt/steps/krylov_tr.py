@@ -98,13 +98,19 @@ class KrylovTrustRegion:
 
     1. The first direction is g, the next ones are the residuals ``r = (H + sigma I) s + g``:
        the space is that of Lanczos' method.  With a model B of the Hessian the first
-       direction is B's own trust-region step, the next ones are ``(|B| + sigma I)^-1 r``
-       (Davidson's method).
+       direction is B's own trust-region step, the next ones are ``(B + sigma I)^-1 r``
+       (Davidson's method) with the multiplier of that step, or of the subproblem where it is
+       four times larger.
     2. The subproblem is solved in the eigenbasis of the projected H, so indefinite and nearly
        singular projections need no special care.
-    3. A rejected step re-uses the basis, and adds to it only when the smaller radius asks
+    3. As long as H is positive definite and the ball far, that is conjugate gradients, which
+       need no projection: they are tried first (Steihaug, 1983) with a convex model or none,
+       each direction made conjugate to all earlier ones up to 10,000 variables.  Where the path
+       leaves the ball, or curvature is not positive, its directions are made orthonormal and
+       the space goes on growing.
+    4. A rejected step re-uses the basis, and adds to it only when the smaller radius asks
        for a more accurate solution.
-    4. Where the decrease is less than a tenth of ``||g|| min(radius, ||g|| / theta) / 2``, with
+    5. Where the decrease is less than a tenth of ``||g|| min(radius, ||g|| / theta) / 2``, with
        the largest absolute Ritz value theta, g itself is the next direction.
 
     **Guarantee**: the decrease is at least that tenth, and with g in the space it is never below
@@ -114,6 +120,7 @@ class KrylovTrustRegion:
     ----------
     Gould, Lucidi, Roma and Toint (1999), SIAM J. Optim. 9, 504-525,
     doi:10.1137/S1052623497322735.
+    Steihaug (1983), SIAM J. Numer. Anal. 20, 626-637, doi:10.1137/0720042.
     Davidson (1975), Journal of Computational Physics 17, 87-94,
     doi:10.1016/0021-9991(75)90065-0.
     Cartis, Gould and Toint (2011), Mathematical Programming 127, 245-295,
