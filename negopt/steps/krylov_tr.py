@@ -18,7 +18,6 @@ from negopt._options import check_choice, check_integer, check_number
 from negopt._random import Draws
 from negopt._types import Iterate, Step
 from negopt.algebra.secular import INTERIOR, cubic_radius, trust_region_step
-from negopt.curvature.metric import Metric
 from negopt.models.limited import LimitedModel, Weights
 from negopt.models.spectrum import Spectrum, spectral_step
 
@@ -40,6 +39,19 @@ CONJUGATED = 10_000
 SHIFTED = 4.0
 
 
+class Variables(Protocol):
+    """The change of variables that makes the ball round."""
+
+    @property
+    def round(self) -> bool:
+        """Whether it is round as it is."""
+        ...
+
+    def outward(self, v: Array) -> Array:
+        """Return a step from these variables, and a gradient to them."""
+        ...
+
+
 class NewtonOperator(Protocol):
     """Products, where the basis is kept, and, if there are any, a metric and a model.
 
@@ -47,8 +59,7 @@ class NewtonOperator(Protocol):
     ----------
     basis : Subspace or None
         What was learnt of the Hessian at this point; a rejected step re-uses it.
-    metric : Metric
-        The change of variables that makes the ball round.
+    metric : Variables
     model : LimitedModel or None
         A model of the Hessian in these variables.
     modelled : bool
@@ -58,10 +69,26 @@ class NewtonOperator(Protocol):
     """
 
     basis: Subspace | None
-    metric: Metric
-    model: LimitedModel | None
-    modelled: bool
-    first_gnorm: float
+
+    @property
+    def metric(self) -> Variables:
+        """The variables of the ball."""
+        ...
+
+    @property
+    def model(self) -> LimitedModel | None:
+        """A model in these variables."""
+        ...
+
+    @property
+    def modelled(self) -> bool:
+        """Whether the step is to be the model's."""
+        ...
+
+    @property
+    def first_gnorm(self) -> float:
+        """Largest gradient norm before."""
+        ...
 
     @property
     def product(self) -> Callable[[Array], Array]:
