@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.random import Generator
 
 from negopt._array import (
     Array,
@@ -22,6 +21,7 @@ from negopt._array import (
     scalars,
 )
 from negopt._dense import symmetric_eigen
+from negopt._random import Draws
 from negopt._space import Space
 from negopt._types import Certificate, Iterate
 from negopt.decisions.endings import FLAT, NEGATIVE, POSITIVE, kind_of_curvature
@@ -66,10 +66,11 @@ def in_one_piece(n: int, limit: int) -> bool:
 def certify(
     objective: CertifiedObjective,
     iterate: Iterate,
-    rng: Generator | None,
+    rng: Draws | None,
     limit: int,
     precondition: Callable[[Array], Array] | None = None,
     space: type[Space] = Space,
+    hessian: Array | None = None,
 ) -> tuple[Certificate, Array | None]:
     """Look for negative curvature in a space grown from a random probe.
 
@@ -78,7 +79,7 @@ def certify(
     objective : Objective
     iterate : Iterate
         The stationary point.
-    rng : Generator or None
+    rng : Draws or None
         Source of the probes; not needed where `in_one_piece`.  N.B. a fixed probe would be
         blind to whatever is orthogonal to it, and a space built from g cannot see curvature
         that g lacks.
@@ -89,6 +90,8 @@ def certify(
         steers the search to the low end of the spectrum; a bad model only slows it.
     space : type
         `Space`, or what does the same in another way.
+    hessian : array, shape (n, n), optional
+        All n products, where they are known already.
 
     Returns
     -------
@@ -131,8 +134,8 @@ def certify(
     """
     n = int(iterate.x.shape[0])
     product = objective.measured_products(iterate)
-    if in_one_piece(n, limit):
-        return _whole(objective, iterate, product)
+    if hessian is not None or in_one_piece(n, limit):
+        return _whole(objective, iterate, product, hessian)
     assert rng is not None
     limit = min(limit, n)
     grown = space(iterate.x, n if limit == n else min(limit, max(LEAST, ROOM // n)))
@@ -184,18 +187,18 @@ def _judge(result: Certificate, noise: float) -> None:
 
 
 def _whole(
-    objective: CertifiedObjective, iterate: Iterate, product: Callable[[Array], Array]
+    objective: CertifiedObjective,
+    iterate: Iterate,
+    product: Callable[[Array], Array],
+    images: Array | None,
 ) -> tuple[Certificate, Array | None]:
     """Look at all of H, in few variables: no space has to be built for it."""
     xp = namespace_of(iterate.x)
     n = int(iterate.x.shape[0])
     eye = xp.eye(n, dtype=iterate.x.dtype, device=device_of(iterate.x))
-    result = Certificate()
-    columns = []
-    for i in range(n):
-        columns.append(product(eye[i, :]))
-        result.products += 1
-    images = xp.stack(columns, axis=0)
+    result = Certificate(products=n)
+    if images is None:
+        images = xp.stack([product(eye[i, :]) for i in range(n)], axis=0)
     if not all_finite(images):
         return result, None
     matrix = float64_rows_dot(images, eye)

@@ -18,7 +18,7 @@ FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def length(v: Array) -> float:
-    """Return the Euclidean norm of `v`, as `norm` does, for less where nothing over- or underflows."""
+    """Return the Euclidean norm of `v`, as `norm` does, at less cost where its square is safe."""
     if is_plain(v):
         square = float(v.dot(v))
         if 1e-280 < square < math.inf:

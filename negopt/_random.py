@@ -1,4 +1,4 @@
-"""The random numbers of a run: a seed of the user's, or his own generator."""
+"""The random numbers of a run: from the user's seed or generator."""
 
 from __future__ import annotations
 
@@ -7,14 +7,53 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["first_state", "generator"]
+__all__ = ["Draws", "first_state", "generator"]
+
+
+class Draws:
+    """The random numbers of a run; a generator is made when something is drawn.
+
+    Parameters
+    ----------
+    seed : int, Generator or another seed of NumPy's
+    """
+
+    def __init__(self, seed: Any) -> None:
+        self._seed = seed
+        self._made: np.random.Generator | None = None
+        if not (type(seed) is int and seed >= 0):  # of any other kind it is made, or refused
+            self._made = generator(seed)
+
+    @property
+    def generator(self) -> np.random.Generator:
+        """The generator itself."""
+        if self._made is None:
+            self._made = generator(self._seed)
+        return self._made
+
+    def standard_normal(self, size: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Draw a vector of normal numbers."""
+        return self.generator.standard_normal(size)
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """State of the generator, of plain numbers."""
+        if self._made is None:
+            return first_state(self._seed)
+        return dict(self._made.bit_generator.state)
+
+    def go_back(self, state: dict[str, Any]) -> None:
+        """Draw again from `state` on, with a generator of its own: the user's stays as it is."""
+        bits = getattr(np.random, str(state["bit_generator"]))()
+        bits.state = state
+        self._made = np.random.Generator(bits)
 
 
 def generator(seed: Any) -> np.random.Generator:
-    """Return the generator of a run: the user's own, or a fresh one for his seed."""
+    """Return the generator of a run: the user's own, or a fresh one for a seed."""
     try:
         rng = np.random.default_rng(seed)
-        # N.B. the plain stream of a seed is what the user draws his start or data from.
+        # N.B. the plain stream of a seed is what the user draws a start or data from.
         return rng if isinstance(seed, np.random.Generator) else rng.spawn(1)[0]
     except (TypeError, ValueError) as error:
         raise ValueError(f"rng={seed!r}: pass a seed or a numpy Generator.") from error

@@ -8,14 +8,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
 from negopt._array import Array, dot, eps_of, namespace_of, scalars
 from negopt._certify import certify, escape, finding, in_one_piece, inverse_of, noise_of
 from negopt._objective import Objective
 from negopt._options import RunOptions
-from negopt._random import first_state, generator
-from negopt._space import Space
+from negopt._random import Draws
 from negopt._stopping import (
     Limits,
     bound_on_gradient,
@@ -48,10 +45,7 @@ class Solver:
         self.method = method
         self.objective = objective
         self.run = run
-        self._rng: np.random.Generator | None = None
-        if not (type(run.rng) is int and run.rng >= 0):  # of any other kind it is made, or refused
-            self._rng = generator(run.rng)
-        self.space = Space  # of the second-order check
+        self.draws = Draws(run.rng)
         self.limits: Limits | None = None
         self.outcome: Outcome | None = None
         self.step_norm = math.nan
@@ -61,13 +55,6 @@ class Solver:
         self.difference: Callable[[Iterate, Iterate], Array] | None = None
         self._operator: Any = None
         self._clock = time.monotonic()
-
-    @property
-    def rng(self) -> np.random.Generator:
-        """Source of what is random; made when something is."""
-        if self._rng is None:
-            self._rng = generator(self.run.rng)
-        return self._rng
 
     def init(self, start: Iterate | None = None) -> State:
         """Return the first state, at `start`, by default what `evaluate_start` returns."""
@@ -111,9 +98,7 @@ class Solver:
         self.objective.counters = state.counters
         self.objective.best = state.best
         if state.rng_state:  # a generator of its own: the caller's is left as it is
-            bits = getattr(np.random, str(state.rng_state["bit_generator"]))()
-            bits.state = state.rng_state
-            self._rng = np.random.Generator(bits)
+            self.draws.go_back(state.rng_state)
         before = state.status, state.message
         state.status, state.message = None, ""
         self._elapsed_before = state.elapsed
@@ -174,7 +159,7 @@ class Solver:
         method, objective, here = self.method, self.objective, state.iterate
         operator = self._operator = method.curvature.operator(state.memory, objective, here)
         outcome = self.outcome = method.globalize.advance(
-            state.globalize, objective, here, operator, method.step, self.rng
+            state.globalize, objective, here, operator, method.step, self.draws
         )
         state.k += 1
         counters, trial, accepted = state.counters, outcome.trial, outcome.accepted
@@ -220,6 +205,13 @@ class Solver:
             return
         # A rule whose steps need not descend says how long it may be left alone.
         if state.stalled >= getattr(self.method.globalize, "patience", STALL):
+            self._give_up(state)
+
+    def conclude(self, state: State, hopeless: bool) -> None:
+        """Decide what an iteration made elsewhere, with `outcome`, leads to."""
+        if self.outcome is not None and self.outcome.stuck:
+            self._stuck(state, self.outcome)
+        elif hopeless:
             self._give_up(state)
 
     def _give_up(self, state: State) -> None:
@@ -271,7 +263,8 @@ class Solver:
 
     # --- the end, and what looks like it ----------------------------------------------
 
-    def check_stop(self, state: State) -> None:
+    def check_stop(self, state: State, hessian: Any = None) -> None:
+        """End the run where a test holds; `hessian` is that at the iterate, where it is known."""
         assert self.limits is not None
         if state.status is not None:
             return
@@ -282,12 +275,24 @@ class Solver:
         if state.status is not Status.CONVERGED:
             return
         if gradient_measure(state.iterate, self.limits.order) <= self.limits.gtol:
-            self._second_order(state)
+            self._second_order(state, hessian)
         else:
             state.certificate = Certificate()
             state.message += "; the curvature was not checked (the gradient is not small)."
 
-    def _second_order(self, state: State) -> None:
+    def settle(self, state: State, certificate: Certificate) -> None:
+        """End the run at a minimum whose curvature was checked elsewhere."""
+        assert self.limits is not None
+        state.certificate = certificate
+        if self.outcome is not None:
+            self.outcome.min_curvature = certificate.min_curvature
+        verdict = stop(state.iterate, self.limits, state.k, None)
+        assert verdict is not None
+        state.status, state.message = verdict
+        if state.status is Status.CONVERGED:
+            state.message += finding(certificate)
+
+    def _second_order(self, state: State, hessian: Any) -> None:
         """Check the curvature; leave a saddle downhill or say that it is one."""
         run, here = self.run, state.iterate
         if not run.certify or run.certify_products == 0:
@@ -297,12 +302,12 @@ class Solver:
         state.certificate = Certificate()
         limit, known, drawn = run.certify_products, self.objective.best, None
         try:
-            if in_one_piece(self.objective.n, limit):
-                certificate, newton = certify(self.objective, here, None, limit)
+            if hessian is not None or in_one_piece(self.objective.n, limit):
+                certificate, newton = certify(self.objective, here, None, limit, hessian=hessian)
             else:
-                drawn = self.rng.bit_generator.state
+                drawn = self.draws.state
                 certificate, newton = certify(
-                    self.objective, here, self.rng, limit, self._model(state), self.space
+                    self.objective, here, self.draws, limit, self._model(state)
                 )
             state.certificate = certificate
             if self.outcome is not None:
@@ -313,7 +318,7 @@ class Solver:
                 return  # the verdict, if there is one already, is about the lower point
         except BudgetExhausted as error:
             if drawn is not None:  # half a check counts for nothing: resuming begins it again
-                self.rng.bit_generator.state = drawn
+                self.draws.go_back(drawn)
             if state.certificate.status == "not checked":
                 state.message += f"; the curvature was not checked: {error.message}."
                 return
@@ -382,9 +387,7 @@ class Solver:
         """Return the point to report and complete the state."""
         best = self.objective.best or state.iterate
         state.best = best
-        state.rng_state = (
-            first_state(self.run.rng) if self._rng is None else dict(self._rng.bit_generator.state)
-        )
+        state.rng_state = self.draws.state
         state.certificate.direction = None
         if state.status in (Status.CONVERGED, Status.SADDLE) and self.limits is not None:
             # The verdict is about the iterate; a value lower by rounding alone does not

@@ -6,7 +6,6 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 
 from negopt._array import (
     Array,
@@ -17,6 +16,7 @@ from negopt._array import (
     norm,
 )
 from negopt._dense import symmetric_eigen
+from negopt._random import Draws
 
 __all__ = ["Space"]
 
@@ -28,8 +28,6 @@ BLOCK = 16384
 
 class Space:
     """An orthonormal basis, grown by a direction at a time, and H restricted to it.
-
-    `negopt._fused.space` does the same in compiled code.
 
     Parameters
     ----------
@@ -57,7 +55,7 @@ class Space:
         self.k = 0
         self.values = self.weights = np.zeros(0)
 
-    def open(self, wanted: Array | None, rng: Generator) -> Array:
+    def open(self, wanted: Array | None, rng: Draws) -> Array:
         """Return the next direction: `wanted`, made orthonormal, or a random one."""
         if wanted is None or not self._place(wanted, 1e-6):
             n = int(self.basis.shape[1])

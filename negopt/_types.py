@@ -10,13 +10,11 @@ import enum
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from negopt._array import Array
 from negopt._bounds import Bound
-
-if TYPE_CHECKING:
-    from numpy.random import Generator
+from negopt._random import Draws
 
 T = TypeVar("T")
 
@@ -372,7 +370,7 @@ class Curvature(Protocol):
 class StepRule(Protocol):
     """A rule that turns an operator and a bound into a step."""
 
-    def propose(self, iterate: Iterate, operator: Any, bound: Bound, rng: Generator) -> Step:
+    def propose(self, iterate: Iterate, operator: Any, bound: Bound, rng: Draws) -> Step:
         """Return the step from `iterate`."""
         ...
 
@@ -391,7 +389,7 @@ class Globalization(Protocol):
         iterate: Iterate,
         operator: Any,
         step_rule: StepRule,
-        rng: Generator,
+        rng: Draws,
     ) -> Outcome:
         """Try to move once; updates `state` in place."""
         ...

@@ -58,7 +58,7 @@ def trust_region_step(
     ----------
     Moré and Sorensen (1983), SIAM J. Sci. Stat. Comput. 4, 553-572, doi:10.1137/0904038.
     """
-    d, p = values.tolist(), parts.tolist()
+    d, p, radius = values.tolist(), parts.tolist(), float(radius)
     low_value, high_value = min(d), max(d)
     tiny = ROUNDING * max(abs(low_value), abs(high_value))
     a = [v / radius for v in p]
@@ -149,11 +149,10 @@ def cubic_radius(values: FloatArray, parts: FloatArray, weight: float) -> float:
     Cartis, Gould and Toint (2011), Mathematical Programming 127, 245-295,
     doi:10.1007/s10107-009-0286-5.
     """
-    d = values.tolist()
-    low = max(-min(d), SMALLEST)
-    a = parts.tolist()
+    d, a, weight = values.tolist(), parts.tolist(), float(weight)
+    low: float = max(-min(d), SMALLEST)
     high = low + math.sqrt(weight) * math.sqrt(math.hypot(*a))
-    t = high
+    t: float = high
     for _ in range(200):
         square = curve = 0.0
         for v, c in zip(a, d, strict=True):

@@ -112,7 +112,8 @@ def _eigen(matrix: Array) -> tuple[Array, Array] | None:
     if not all_finite(matrix):
         return None
     if isinstance(matrix, np.ndarray):
-        return symmetric_eigen(matrix)
+        values, vectors = symmetric_eigen(matrix)
+        return values.astype(matrix.dtype, copy=False), vectors.astype(matrix.dtype, copy=False)
     values, vectors = namespace_of(matrix).linalg.eigh(matrix)
     return values, vectors
 

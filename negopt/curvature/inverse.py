@@ -189,19 +189,25 @@ def natural_units(iterate: Iterate) -> Array | None:
     """
     xp = namespace_of(iterate.x)
     x, g = xp.abs(iterate.x), xp.abs(iterate.g)
-    least = scalars(xp.min(x), xp.min(g))
+    if is_plain(x):
+        least = x.item(x.argmin()), g.item(g.argmin())  # a third of what np.min takes
+    else:
+        least = scalars(xp.min(x), xp.min(g))
     if not (min(least) > 0.0 and iterate.finite):
         return None
-    log_x, log_g = xp.log(x), xp.log(g)
-    spreads = scalars(_spread(log_x), _spread(log_g), _spread(log_x + log_g))
-    return x if units_differ(*spreads) else None
+    log_x = xp.log(x)
+    (of_x,) = scalars(_spread(log_x))
+    if not units_differ(of_x, math.inf, 0.0):  # by the sizes of x alone: the usual end
+        return None
+    log_g = xp.log(g)
+    return x if units_differ(of_x, *scalars(_spread(log_g), _spread(log_x + log_g))) else None
 
 
 def _spread(v: Array) -> Array:
     """Return the variance of the entries of `v`, on its device."""
-    xp, n = namespace_of(v), v.shape[0]
-    off = v - xp.sum(v) / n
-    return xp.sum(off * off) / n
+    n = v.shape[0]
+    off = v - namespace_of(v).mean(v)
+    return inner(off, off) / n
 
 
 def units_at(iterate: Iterate | None, units: str) -> Array | None:
@@ -256,8 +262,12 @@ def sr1_update(
     In float64 NumPy H itself is overwritten, here and in `bfgs_update`.
     """
     plain = is_plain(s)
-    v = dsymv(-1.0, matrix, y, 1.0, s) if plain else s - matrix @ y
-    vv, vy = inners((v, v), (v, y))
+    if plain:
+        v = dsymv(-1.0, matrix, y, 1.0, s)
+        vv, vy = ddot(v, v), ddot(v, y)
+    else:
+        v = s - matrix @ y
+        vv, vy = inners((v, v), (v, y))
     if not pairs.takes_sr1(vv, vy, yy, skip, pairs.RESIDUAL * math.sqrt(ss)):
         return matrix, False
     size = 1.0 / math.sqrt(abs(vy))  # v v' / v'y in one piece might leave the range of floats

@@ -6,10 +6,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from numpy.random import Generator
-
 from negopt._array import dot, scalars
 from negopt._options import check_choice, check_number
+from negopt._random import Draws
 from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
 from negopt.decisions.endings import STALL
 from negopt.globalize.fixed import PATIENCE, take_step
@@ -147,7 +146,7 @@ class ArmijoSearch:
         iterate: Iterate,
         operator: Any,
         step_rule: StepRule,
-        rng: Generator,
+        rng: Draws,
     ) -> Outcome:
         """Search along the proposed step."""
         step = step_rule.propose(iterate, operator, None, rng)

@@ -6,10 +6,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from numpy.random import Generator
-
 from negopt._bounds import CubicWeight
 from negopt._options import check_number
+from negopt._random import Draws
 from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
 from negopt.globalize.ratio import moves, reduction_ratio, rounding_of
 
@@ -118,7 +117,7 @@ class CubicRegularization:
         iterate: Iterate,
         operator: Any,
         step_rule: StepRule,
-        rng: Generator,
+        rng: Draws,
     ) -> Outcome:
         """Try one step; an exact model is asked again, a learning one once."""
         out = Outcome(start=iterate)

@@ -6,11 +6,10 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from numpy.random import Generator
-
 from negopt import _bounds as bounds
 from negopt._array import Array, eps_of
 from negopt._options import check_choice, check_number
+from negopt._random import Draws
 from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
 from negopt.decisions.endings import STALL
 from negopt.globalize.blend import Blend
@@ -161,7 +160,7 @@ class AdaptiveDamping:
         iterate: Iterate,
         operator: Any,
         step_rule: StepRule,
-        rng: Generator,
+        rng: Draws,
     ) -> Outcome:
         """Damp until a step is accepted; the basis is re-used, so trials cost only f."""
         if not self.reject:
@@ -214,7 +213,7 @@ class AdaptiveDamping:
         iterate: Iterate,
         operator: Any,
         step_rule: StepRule,
-        rng: Generator,
+        rng: Draws,
     ) -> Outcome:
         """Take the step, up or down."""
         lowest = min(state.lowest, iterate.f)

@@ -6,10 +6,9 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from numpy.random import Generator
-
 from negopt._array import Array, dot, scalars
 from negopt._options import check_choice, check_number
+from negopt._random import Draws
 from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
 from negopt.globalize.ratio import moves
 
@@ -115,7 +114,7 @@ class FixedRate:
         iterate: Iterate,
         operator: Any,
         step_rule: StepRule,
-        rng: Generator,
+        rng: Draws,
     ) -> Outcome:
         """Take one step."""
         step = step_rule.propose(iterate, operator, None, rng)

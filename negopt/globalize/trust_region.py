@@ -6,11 +6,10 @@ import math
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from numpy.random import Generator
-
 from negopt import _bounds as bounds
 from negopt._array import dot, eps_of, scalars
 from negopt._options import check_choice, check_number
+from negopt._random import Draws
 from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
 from negopt.decisions.region import (
     NONFINITE_FACTOR,
@@ -136,7 +135,7 @@ class TrustRegion:
         iterate: Iterate,
         operator: Any,
         step_rule: StepRule,
-        rng: Generator,
+        rng: Draws,
     ) -> Outcome:
         """Try one step; an exact model is asked again, a learning one once."""
         radius, free, started = state.radius, state.free, state.started

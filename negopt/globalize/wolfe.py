@@ -8,10 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from numpy.random import Generator
-from scipy.linalg.blas import daxpy
+from scipy.linalg.blas import daxpy, ddot
 
 from negopt._array import (
+    EPS,
     Array,
     as_vector,
     convert_like,
@@ -23,6 +23,7 @@ from negopt._array import (
     scalars,
 )
 from negopt._options import check_choice, check_integer, check_number
+from negopt._random import Draws
 from negopt._types import Iterate, Oracle, Outcome, StepRule, saved
 from negopt.decisions import pairs
 from negopt.decisions.search import (
@@ -38,11 +39,6 @@ from negopt.decisions.search import (
 from negopt.globalize.ratio import moves
 
 __all__ = ["SearchLength", "WolfeSearch", "line_search_wolfe_pm"]
-
-
-def moved(x: Array, alpha: float, d: Array) -> Array:
-    """Return ``x + alpha d``."""
-    return daxpy(d, x.copy(), None, alpha) if is_plain(x) else x + alpha * d
 
 
 @saved
@@ -127,29 +123,30 @@ class WolfeSearch:
         iterate: Iterate,
         operator: Any,
         step_rule: StepRule,
-        rng: Generator,
+        rng: Draws,
     ) -> Outcome:
         """Search along the proposed direction."""
         step = step_rule.propose(iterate, operator, None, rng)
         out = Outcome(start=iterate, step=step)
         x, f, d, length = iterate.x, iterate.f, step.s, step.length
-        xnorm = iterate.xnorm if math.isfinite(iterate.xnorm) else norm(x)
+        plain = is_plain(x)
+        xnorm = iterate.xnorm if iterate.xnorm < math.inf else norm(x)
         lowest = min(state.lowest, f)
         # All conditions mirror: the search only ever sees a direction of descent.
         sign = -1.0 if step.slope > 0.0 else 1.0
         d0, c1, c2, strong = -abs(step.slope), self.c1, self.c2, self.wolfe == "strong"
         size = pairs.first_trial(step.norm, state.length, self.expand)
-        noise = pairs.search_noise(f, lowest, eps_of(x))
+        noise = pairs.search_noise(f, lowest, EPS if plain else eps_of(x))
         w: list[float] = []
         tried = [(0.0, math.inf, math.nan)]  # x itself is no trial
         points: dict[float, Iterate] = {}  # the best so far and the last
         task = EVALUATE
         while task == EVALUATE:
             alpha = sign * size
-            at = moved(x, alpha, d)
+            at = daxpy(d, x.copy(), None, alpha) if plain else x + alpha * d
             for twin, value, slope in tried:  # noqa: B007 - those of the twin
-                if pairs.is_unresolved(abs(twin - alpha) * length, xnorm) and _same(
-                    at, moved(x, twin, d)
+                if pairs.is_unresolved(abs(twin - alpha) * length, xnorm) and _is_at(
+                    at, x, twin, d
                 ):  # x cannot resolve the two steps: the value is known already
                     if twin in points:
                         points[alpha] = points[twin]
@@ -160,7 +157,8 @@ class WolfeSearch:
                 out.valid = trial.finite
                 value, slope = math.inf, math.nan
                 if out.valid:
-                    value, slope = trial.f, inner(trial.g, d)
+                    value = trial.f
+                    slope = ddot(trial.g, d) if plain else inner(trial.g, d)
                     if points:
                         best = sign * w[BEST]
                         points = {a: p for a, p in points.items() if a == best}
@@ -191,8 +189,10 @@ class WolfeSearch:
         return out
 
 
-def _same(x: Array, y: Array) -> bool:
-    return not bool(namespace_of(x).any(x != y))
+def _is_at(at: Array, x: Array, alpha: float, d: Array) -> bool:
+    """Tell whether ``x + alpha d`` is the point `at`."""
+    other = daxpy(d, x.copy(), None, alpha) if is_plain(x) else x + alpha * d
+    return not bool(namespace_of(x).any(at != other))
 
 
 def line_search_wolfe_pm(

@@ -22,12 +22,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.linalg.lapack import dgetrf, dgetrs, dsytrf, dsytrs
 
 from negopt._array import Array, device_of, dot, namespace_of, scalars, to_host
+from negopt._random import Draws
 from negopt._types import Iterate, Outcome, Step, saved
 from negopt.models.spectrum import Spectrum, spectral_step
 from negopt.vectors.primitives import (
@@ -37,9 +37,6 @@ from negopt.vectors.primitives import (
     products,
     slope_and_square,
 )
-
-if TYPE_CHECKING:
-    from numpy.random import Generator
 
 __all__ = ["LimitedModel", "PairMemory", "Weights", "forget", "new_pair_memory", "store_pair"]
 
@@ -503,8 +500,8 @@ class LimitedModel:
     def _factor(self, theta: float) -> _Factor:
         k = self._system(theta)
         if self.convex:
-            return _Factor(k, self)
-        return _Factor(self._reduced(k), self)
+            return _Factor(k, self.m)
+        return _Factor(self._reduced(k), self.m, self._reduction())
 
     def _negative(self) -> int:
         """Return how many negative eigenvalues N has, or -1 where N is as good as singular."""
@@ -534,7 +531,7 @@ class LimitedModel:
     # --- the step ----------------------------------------------------------------------------
 
     @quiet
-    def trust_step(self, iterate: Iterate, radius: float, rng: Generator) -> Step:
+    def trust_step(self, iterate: Iterate, radius: float, rng: Draws) -> Step:
         """Return the global minimiser of the model in the ball ``||s|| <= radius``."""
         memory, g, gamma = self.memory, iterate.g, self.gamma
         if memory.count == 0:
@@ -601,6 +598,8 @@ class LimitedModel:
         right = self._right(around)
         for attempt in range(MOST_SHIFTS):
             theta, tau = sigma / gamma, gamma + sigma
+            if not theta < 1e100:
+                return None
             factor = self._factor(theta)
             if factor.negative is None:
                 return None
@@ -649,7 +648,7 @@ class LimitedModel:
             return max(-float(ratios.min()), 0.0) + step
         return 4.0 * sigma
 
-    def _by_spectrum(self, iterate: Iterate, radius: float, rng: Generator) -> Step:
+    def _by_spectrum(self, iterate: Iterate, radius: float, rng: Draws) -> Step:
         return spectral_step(iterate, self.spectrum, radius, rng)
 
     # --- other products ------------------------------------------------------------------------
@@ -761,23 +760,29 @@ class LimitedModel:
 
 
 class _Factor:
-    """A factorisation of K, and its inertia."""
+    """A factorisation of K, and its inertia.
 
-    def __init__(self, k: HostArray, model: LimitedModel) -> None:
-        self.model = model
-        size = k.shape[0]
-        self.ldl, self.pivots, info = dsytrf(k.T, lower=1, lwork=32 * size, overwrite_a=1)
+    `reduction` says which columns are in the model; None where every pair is convex.
+    """
+
+    def __init__(
+        self,
+        k: HostArray,
+        m: int,
+        reduction: tuple[HostArray, HostArray, HostArray] | None = None,
+    ) -> None:
+        self.reduction = reduction
+        self.ldl, self.pivots, info = dsytrf(k.T, lower=1, lwork=32 * k.shape[0], overwrite_a=1)
         #: Negative eigenvalues of K, of convex pairs always those of N; None where it is singular.
-        self.negative: int | None = model.m if model.convex else None
-        if info == 0 and not model.convex:
+        self.negative: int | None = m if reduction is None else None
+        if info == 0 and reduction is not None:
             self.negative = _count_negative(self.ldl, self.pivots)
 
     def solve(self, right: HostArray) -> HostArray:
-        model = self.model
-        if model.convex:
+        if self.reduction is None:
             solved, _ = dsytrs(self.ldl, self.pivots, right, lower=1)
             return solved  # type: ignore[no-any-return]
-        keep, s, y = model._reduction()
+        keep, s, y = self.reduction
         reduced = right.copy()
         reduced[s] -= reduced[y]
         solved, _ = dsytrs(self.ldl, self.pivots, reduced[keep], lower=1)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from negopt._array import Array, dot, eps_of, from_host, namespace_of, norm, scalars, to_host
+from negopt._random import Draws
 from negopt._types import Iterate, Step
 from negopt.algebra.secular import HARD, INTERIOR, trust_region_step
 from negopt.vectors.primitives import HostArray, combine, products
-
-if TYPE_CHECKING:
-    from numpy.random import Generator
 
 __all__ = ["SpectralModel", "Spectrum", "spectral_step"]
 
@@ -39,7 +37,7 @@ class SpectralModel(Protocol):
         """Return ``Q'v``, the length of what lies outside Q, and that part if it was formed."""
         ...
 
-    def outside(self, like: Array, rng: Generator) -> Array:
+    def outside(self, like: Array, rng: Draws) -> Array:
         """Return a random unit vector orthogonal to Q."""
         ...
 
@@ -86,9 +84,9 @@ class Spectrum:
         """Return ``scale v + Q w``."""
         if self.weights is None:
             part = from_host(w, v)
-            return part if scale == 0.0 else scale * v + part
+            return part if scale == 0.0 else float(scale) * v + part
         if self.k == 0:
-            return scale * v
+            return float(scale) * v
         return combine(w.dot(self.weights), self.rows, scale, v)
 
     def split(self, v: Array, vnorm: float) -> tuple[HostArray, float, Array | None]:
@@ -137,7 +135,7 @@ class Spectrum:
             return self.expand(w, 0.0, v)
         return self.expand(w - inside / outside, 1.0 / outside, v)
 
-    def outside(self, like: Array, rng: Generator) -> Array:
+    def outside(self, like: Array, rng: Draws) -> Array:
         """Return a random unit vector orthogonal to the basis."""
         v = from_host(rng.standard_normal(self.n), like)
         for _ in range(2):
@@ -150,7 +148,7 @@ def spectral_step(
     iterate: Iterate,
     model: SpectralModel,
     radius: float,
-    rng: Generator,
+    rng: Draws,
     *,
     absolute: bool = False,
 ) -> Step:

@@ -274,4 +274,4 @@ class Training:
             return
         if hasattr(self.objective, "buffers"):
             self.fit.buffers = self.objective.buffers()
-        _fit_state.save(self.path, self.fit, self.solver.rng)
+        _fit_state.save(self.path, self.fit, self.solver.draws)

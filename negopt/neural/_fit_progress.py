@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from negopt._array import Array, copy_of, scalars
 from negopt._result import notifier
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Bar", "Callback", "Measures", "Metrics", "Watch"]
 
-#: Name -> ``metric(objective, x) -> float``.
-Metrics = Mapping[str, Callable[[ObjectiveLike, Array], float]]
+#: Name -> ``metric(objective, x) -> float``, functions of the user's own objective.
+Metrics = Mapping[str, Callable[[Any, Array], float]]
 
 
 class Measures:

@@ -318,7 +318,7 @@ def result_of(run: Training) -> OptimizeResult:
     if feed is None:
         attach(result, solver.method, state, point, solver.objective)
     else:
-        state.rng_state = dict(solver.rng.bit_generator.state)
+        state.rng_state = solver.draws.state
     result.history = {name: np.asarray(column) for name, column in fit.steps.items()}
     result.history["epochs"] = {name: np.asarray(column) for name, column in fit.epochs.items()}
     result.x_last = copy_of(last)

@@ -12,6 +12,7 @@ import numpy as np
 
 from negopt import checkpoint
 from negopt._array import Array, from_host, library_of, namespace_of, to_host
+from negopt._random import Draws
 from negopt._report import FIELDS
 from negopt._resume import adopt
 from negopt._types import State, saved
@@ -60,9 +61,9 @@ class FitState:
     buffers: dict[str, Array] | None = None  #: those of the network, where it has any
 
 
-def save(path: PathLike, state: FitState, rng: np.random.Generator) -> None:
+def save(path: PathLike, state: FitState, draws: Draws) -> None:
     """Write the run to `path`, whole or not at all; see `negopt.checkpoint.save`."""
-    state.solver.rng_state = dict(rng.bit_generator.state)
+    state.solver.rng_state = draws.state
     # As arrays: numbers in a JSON text would be slow to write once there are many.
     checkpoint.write(path, replace(state, steps=_packed(state.steps), epochs=_packed(state.epochs)))
 

@@ -257,7 +257,7 @@ def read_table(
     format : {"libsvm", "csv"}, optional
         By default ``"libsvm"`` when one of the first 100 lines reads
         ``label index:value ...``, else ``"csv"`` (white space too).
-    n_features, target
+    n_features, target : optional
         For :func:`read_libsvm` and for :func:`read_csv`.
     """
     kind = format

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 
 from negopt._array import dot, scalars
 from negopt._bounds import Bound
 from negopt._options import check_choice, check_number
+from negopt._random import Draws
 from negopt._types import Iterate, Step
 from negopt.models.limited import LimitedModel
 
@@ -57,9 +57,7 @@ class Damped:
         check_choice("repair", self.repair, ("shift", "flip", "clip"))
         check_number("delta", self.delta, 0.0, 1.0, open_low=True)
 
-    def propose(
-        self, iterate: Iterate, operator: LimitedModel, bound: Bound, rng: Generator
-    ) -> Step:
+    def propose(self, iterate: Iterate, operator: LimitedModel, bound: Bound, rng: Draws) -> Step:
         """Return the direction as a step of length factor 1."""
         g = iterate.g
         model = operator.spectrum

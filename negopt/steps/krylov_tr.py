@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.random import Generator
 from scipy.linalg.lapack import dposv
 
 from negopt._array import Array, dot, scalars
@@ -16,11 +15,12 @@ from negopt._bounds import Bound, CubicWeight, Radius
 from negopt._dense import symmetric_eigen
 from negopt._lanczos import Subspace, axpy, inner, length
 from negopt._options import check_choice, check_integer, check_number
+from negopt._random import Draws
 from negopt._types import Iterate, Step
 from negopt.algebra.secular import INTERIOR, cubic_radius, trust_region_step
 from negopt.curvature.metric import Metric
 from negopt.models.limited import LimitedModel, Weights
-from negopt.models.spectrum import SpectralModel, spectral_step
+from negopt.models.spectrum import Spectrum, spectral_step
 
 __all__ = ["KrylovTrustRegion"]
 
@@ -130,9 +130,7 @@ class KrylovTrustRegion:
         check_number("forcing", self.forcing, 0.0, 1.0, open_low=True, open_high=True)
         check_choice("direction", self.direction, ("newton", "saddle-free"))
 
-    def propose(
-        self, iterate: Iterate, operator: NewtonOperator, bound: Bound, rng: Generator
-    ) -> Step:
+    def propose(self, iterate: Iterate, operator: NewtonOperator, bound: Bound, rng: Draws) -> Step:
         """Return the step for a radius or a weight; re-uses the basis kept in `operator`."""
         if not isinstance(bound, (Radius, CubicWeight)):
             raise TypeError(
@@ -160,7 +158,7 @@ class KrylovTrustRegion:
         return Step(s, step.slope, step.quadratic, size, step.on_boundary, euclidean, learnt)
 
     def _of_products(
-        self, here: Iterate, operator: NewtonOperator, bound: Radius | CubicWeight, rng: Generator
+        self, here: Iterate, operator: NewtonOperator, bound: Radius | CubicWeight, rng: Draws
     ) -> Step:
         model, gnorm = operator.model, here.gnorm
         share = 10.0 * math.sqrt(gnorm / max(operator.first_gnorm, gnorm))
@@ -338,22 +336,22 @@ def _model_step(
     model: LimitedModel,
     here: Iterate,
     bound: Radius | CubicWeight,
-    rng: Generator,
+    rng: Draws,
     direction: str = "newton",
 ) -> Step:
     """Return the step of a model for a radius or a weight."""
     absolute, radius = direction == "saddle-free", bound.value
-    if isinstance(bound, CubicWeight):
-        spectrum = model.spectrum
+    if not absolute and isinstance(bound, Radius):
+        return model.trust_step(here, radius, rng)
+    spectrum = model.spectrum
+    if isinstance(bound, CubicWeight):  # the length is exact, so the step has to be
         inside, outside, _ = spectrum.split(here.g, here.gnorm)
         values, vectors = spectrum.eigen
         parts = vectors.T @ inside
         if not spectrum.full:
             values, parts = np.append(values, spectrum.gamma), np.append(parts, outside)
         radius = cubic_radius(np.abs(values) if absolute else values, parts, radius)
-    if absolute:
-        return spectral_step(here, model.spectrum, radius, rng, absolute=True)
-    return model.trust_step(here, radius, rng)
+    return spectral_step(here, spectrum, radius, rng, absolute=absolute)
 
 
 def _in_metric(operator: NewtonOperator) -> Callable[[Array], Array]:
@@ -377,7 +375,7 @@ def _preconditioned(model: LimitedModel, residual: Array, shift: float, space: S
     return model.solve_shifted(residual, space.shift)
 
 
-def absolute_solve(spectrum: SpectralModel, v: Array, shift: float) -> Array:
+def absolute_solve(spectrum: Spectrum, v: Array, shift: float) -> Array:
     """Return ``(|B| + shift I)^-1 v``."""
     values, vectors = spectrum.eigen
     outside = abs(spectrum.gamma)

@@ -6,10 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-from numpy.random import Generator
-
 from negopt._array import Array, dot, scalars
 from negopt._bounds import Bound
+from negopt._random import Draws
 from negopt._types import Iterate, Step
 
 __all__ = ["AdamStep"]
@@ -38,7 +37,7 @@ class AdamStep:
     Kingma and Ba (2015), Adam: a method for stochastic optimization, arXiv:1412.6980.
     """
 
-    def propose(self, iterate: Iterate, operator: Moments, bound: Bound, rng: Generator) -> Step:
+    def propose(self, iterate: Iterate, operator: Moments, bound: Bound, rng: Draws) -> Step:
         """Return the step, whatever `bound`."""
         s = -operator.mean / operator.diagonal
         slope, quadratic, square = scalars(dot(iterate.g, s), -dot(operator.mean, s), dot(s, s))

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
-from numpy.random import Generator
 
 from negopt._array import Array, dot, eps_of, namespace_of, scalars, to_host
 from negopt._bounds import Bound, damping_in
 from negopt._options import check_choice, check_number
+from negopt._random import Draws
 from negopt._types import Iterate, Step
 
 __all__ = ["NewQNewton", "SaddleFreeExact"]
@@ -79,9 +79,7 @@ class SaddleFreeExact:
         check_number("threshold", self.threshold, open_high=True)
         check_number("replacement", self.replacement, open_high=True)
 
-    def propose(
-        self, iterate: Iterate, operator: EigenOperator, bound: Bound, rng: Generator
-    ) -> Step:
+    def propose(self, iterate: Iterate, operator: EigenOperator, bound: Bound, rng: Draws) -> Step:
         """Return the step; `bound` is the damping."""
         found = operator.eigen()
         if found is None or operator.largest == 0.0:
@@ -140,9 +138,7 @@ class NewQNewton:
         check_number("spacing", self.spacing, open_low=True, open_high=True)
         check_choice("units", self.units, ("relative", "absolute"))
 
-    def propose(
-        self, iterate: Iterate, operator: EigenOperator, bound: Bound, rng: Generator
-    ) -> Step:
+    def propose(self, iterate: Iterate, operator: EigenOperator, bound: Bound, rng: Draws) -> Step:
         """Return the step of factor 1; there is no bound to keep."""
         found = operator.eigen()
         if found is None or operator.largest == 0.0:

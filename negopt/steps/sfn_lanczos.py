@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 
 from negopt._array import dot, scalars
 from negopt._bounds import Bound, Radius
 from negopt._dense import symmetric_eigen
 from negopt._lanczos import LanczosBasis
 from negopt._options import check_choice, check_integer, check_number
+from negopt._random import Draws
 from negopt._types import Iterate, KrylovOperator, Step
 from negopt.algebra.secular import INTERIOR, trust_region_step
 
@@ -80,9 +80,7 @@ class SaddleFreeLanczos:
         check_number("floor", self.floor, 0.0, 1.0, open_low=True, open_high=True)
         check_choice("model", self.model, ("absolute", "quadratic"))
 
-    def propose(
-        self, iterate: Iterate, operator: KrylovOperator, bound: Bound, rng: Generator
-    ) -> Step:
+    def propose(self, iterate: Iterate, operator: KrylovOperator, bound: Bound, rng: Draws) -> Step:
         """Return the step for a radius; re-uses the basis kept in `operator`."""
         if not isinstance(bound, Radius):
             raise TypeError("a trust-region step needs a radius; use globalize=TrustRegion().")

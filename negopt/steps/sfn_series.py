@@ -7,13 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 
 from negopt._array import Array, dot, eps_of, norm, scalars
 from negopt._bounds import Bound, damping_in
 from negopt._dense import singular_values, symmetric_eigen
 from negopt._lanczos import LanczosBasis
 from negopt._options import check_choice, check_integer, check_number
+from negopt._random import Draws
 from negopt._types import Iterate, KrylovOperator, Step
 from negopt.steps.acceleration import ACCELERATORS, accelerate, sums_needed
 
@@ -169,9 +169,7 @@ class SaddleFreeSeries:
         windows = (sums_needed(self.accelerator, n) for n in range(5))
         return max(w for w in windows if w <= self.terms)
 
-    def propose(
-        self, iterate: Iterate, operator: KrylovOperator, bound: Bound, rng: Generator
-    ) -> Step:
+    def propose(self, iterate: Iterate, operator: KrylovOperator, bound: Bound, rng: Draws) -> Step:
         """Return the step; `bound` is the damping, a share of the largest |eigenvalue|."""
         if self.engine == "krylov":
             return self._krylov(iterate, operator, bound)

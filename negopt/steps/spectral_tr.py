@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from numpy.random import Generator
-
 from negopt._bounds import Bound, Radius
 from negopt._options import check_choice
+from negopt._random import Draws
 from negopt._types import Iterate, Step
 from negopt.models.spectrum import SpectralModel, spectral_step
 
@@ -23,7 +22,7 @@ class TrustModel(Protocol):
         """Eigenvalues and basis."""
         ...
 
-    def trust_step(self, iterate: Iterate, radius: float, rng: Generator) -> Step:
+    def trust_step(self, iterate: Iterate, radius: float, rng: Draws) -> Step:
         """Return the global minimiser of the model in the ball."""
         ...
 
@@ -64,7 +63,7 @@ class SpectralTrustRegion:
     def __post_init__(self) -> None:
         check_choice("model", self.model, ("signed", "absolute"))
 
-    def propose(self, iterate: Iterate, operator: TrustModel, bound: Bound, rng: Generator) -> Step:
+    def propose(self, iterate: Iterate, operator: TrustModel, bound: Bound, rng: Draws) -> Step:
         """Return the exact step; `bound` is the radius."""
         if not isinstance(bound, Radius):
             raise TypeError("a trust-region step needs a radius; use globalize=TrustRegion().")

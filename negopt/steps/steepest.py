@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from numpy.random import Generator
-
 from negopt._bounds import Bound
+from negopt._random import Draws
 from negopt._types import Iterate, Step
 
 __all__ = ["SteepestDescent"]
@@ -31,7 +30,7 @@ class SteepestDescent:
     Cauchy (1847), Comptes rendus hebdomadaires de l'Academie des sciences 25, 536-538.
     """
 
-    def propose(self, iterate: Iterate, operator: Scaled, bound: Bound, rng: Generator) -> Step:
+    def propose(self, iterate: Iterate, operator: Scaled, bound: Bound, rng: Draws) -> Step:
         """Return the step, whatever `bound`."""
         factor = 1.0 / operator.scale
         length = factor * iterate.gnorm

@@ -7,12 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from numpy.random import Generator
-
 from negopt._array import Array, dot, eps_of, scalars
 from negopt._bounds import Bound, Radius
 from negopt._lanczos import length
 from negopt._options import check_integer, check_number
+from negopt._random import Draws
 from negopt._types import Iterate, Step
 
 __all__ = ["EllipsoidalOperator", "SteihaugToint"]
@@ -182,7 +181,7 @@ class SteihaugToint:
         check_number("forcing", self.forcing, 0.0, 1.0, open_low=True, open_high=True)
 
     def propose(
-        self, iterate: Iterate, operator: EllipsoidalOperator, bound: Bound, rng: Generator
+        self, iterate: Iterate, operator: EllipsoidalOperator, bound: Bound, rng: Draws
     ) -> Step:
         """Return the step for a radius; re-uses the path kept in `operator`."""
         if not isinstance(bound, Radius):

@@ -69,6 +69,7 @@ def combine(weights: HostArray, rows: Array, scale: float, v: Array) -> Array:
         if scale != 0.0:
             out += scale * v
         return out
+    scale = float(scale)  # N.B. NumPy's would make float32 double
     out = namespace_of(v).matmul(from_host(weights, v), rows)
     if scale != 0.0:
         out += scale * v

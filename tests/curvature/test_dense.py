@@ -9,7 +9,8 @@ import pytest
 
 import negopt
 from negopt._objective import Objective
-from negopt._types import Iterate
+from negopt._types import Iterate, Outcome, Step
+from negopt.curvature import dense
 from negopt.curvature.dense import DenseHessian, DenseOperator, HessianMemory
 
 RNG = np.random.default_rng(3)
@@ -28,6 +29,13 @@ class Hessians:
 
     def hessian(self, iterate):
         return self.matrices.pop(0)
+
+
+def tried(rule, memory, operator):
+    """Tell the rule of a step that was taken with the operator."""
+    operator.eigen()
+    step = Step(V, 0.0, 0.0, 1.0, learnt=operator.learnt)
+    assert rule.update(memory, V, V, Outcome(start=HERE, step=step))
 
 
 def absolute(H):
@@ -51,8 +59,11 @@ def test_the_average_is_of_the_signed_matrices():
     memory = rule.init(HERE.x)
     first = rule.operator(memory, Hessians(A), HERE)
     np.testing.assert_array_equal(first.model, A)
+    assert memory.average is None  # nothing is written before the step has been tried
+    tried(rule, memory, first)
     kept = memory.average.copy()
     second = rule.operator(memory, Hessians(B), HERE)
+    tried(rule, memory, second)
     mean = 0.75 * A + 0.25 * B
     np.testing.assert_allclose(memory.average, mean)
     np.testing.assert_array_equal(first.model, kept)  # the older array is as it was
@@ -71,8 +82,11 @@ def test_a_matrix_that_is_not_finite_leaves_the_average():
     assert memory.average is None
     assert operator.eigen() is None
     np.testing.assert_array_equal(operator.solve(V, absolute=True), V)
-    rule.operator(memory, Hessians(A), HERE)
+    tried(rule, memory, operator)
+    assert memory.average is None
+    tried(rule, memory, rule.operator(memory, Hessians(A), HERE))
     operator = rule.operator(memory, Hessians(bad), HERE)
+    tried(rule, memory, operator)
     np.testing.assert_array_equal(memory.average, A)
     np.testing.assert_allclose(operator.solve(V, absolute=True), np.linalg.solve(absolute(A), V))
 
@@ -82,7 +96,7 @@ def test_reset_forgets_the_average_and_the_scales():
     memory = HessianMemory(None, 3.0, 4.0)
     assert rule.reset(memory) is False
     assert (memory.scale, memory.gnorm) == (0.0, 0.0)
-    rule.operator(memory, Hessians(A), HERE)
+    tried(rule, memory, rule.operator(memory, Hessians(A), HERE))
     assert rule.reset(memory) is True
     assert memory.average is None
     assert rule.update(memory, V, V) is True
@@ -95,20 +109,20 @@ def test_options_out_of_range(average):
 
 
 def test_solve_floors_small_eigenvalues():
-    operator = DenseOperator(H := np.diag([4.0, -1e-9, 1e-3]), H, HessianMemory())
+    operator = DenseOperator(H := np.diag([4.0, -1e-9, 1e-3]), H)
     v = np.ones(3)
     np.testing.assert_allclose(operator.solve(v, absolute=True, floor=1e-2), [0.25, 25.0, 25.0])
     np.testing.assert_allclose(operator.solve(v, absolute=False), [0.25, -1e9, 1e3], rtol=1e-6)
     assert operator.largest == 4.0
-    zero = DenseOperator(Z := np.zeros((3, 3)), Z, HessianMemory())
+    zero = DenseOperator(Z := np.zeros((3, 3)), Z)
     np.testing.assert_array_equal(zero.solve(v, absolute=True), v)
 
 
 def test_eigenvalues_are_formed_once(monkeypatch):
     calls = []
-    original = np.linalg.eigh
-    monkeypatch.setattr(np.linalg, "eigh", lambda m: calls.append(0) or original(m))
-    operator = DenseOperator(A, A, HessianMemory())
+    original = dense.symmetric_eigen
+    monkeypatch.setattr(dense, "symmetric_eigen", lambda m: calls.append(0) or original(m))
+    operator = DenseOperator(A, A)
     for _ in range(3):
         operator.eigen()
         operator.solve(V, absolute=True)
@@ -119,7 +133,7 @@ def test_eigenvalues_are_formed_once(monkeypatch):
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_every_array_library(xp_case, dtype):
     Ax, v = xp_case.asarray(A, dtype), xp_case.asarray(V, dtype)
-    operator = DenseOperator(Ax, Ax, HessianMemory())
+    operator = DenseOperator(Ax, Ax)
     tolerance = 1e-9 if dtype == "float64" else 1e-4
     for image, expected in (
         (operator.matvec(v), A @ V),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from negopt._types import Iterate
+from negopt._types import Iterate, Outcome, Step
 from negopt.curvature.ellipsoid import EllipsoidProducts
 
 
@@ -24,7 +24,8 @@ def walk(rule, gradients):
     memory = rule.init(gradients[0])
     for g in gradients:
         operator = rule.operator(memory, Nothing(), point(g))
-        rule.update(memory, g, g)
+        step = Step(g, 0.0, 0.0, 1.0, learnt=operator.learnt)
+        rule.update(memory, g, g, Outcome(start=point(g), step=step))
     return operator, memory
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from negopt._types import Iterate
+from negopt._types import Iterate, Outcome
 from negopt.curvature.identity import NoCurvature, ScaledIdentity
 
 
@@ -56,7 +56,7 @@ def test_negative_and_no_curvature() -> None:
     assert rule.update(memory, np.array([2.0, 0.0]), np.array([-6.0, 0.0]))
     assert rule.operator(memory, None, HERE).scale == pytest.approx(3.0)
     # f is linear there: the next step is ten times as long as the last one
-    assert rule.update(memory, np.array([2.0, 0.0]), np.zeros(2))
+    assert rule.update(memory, np.array([2.0, 0.0]), np.zeros(2), Outcome(start=HERE))
     scale = rule.operator(memory, None, HERE).scale
     assert HERE.gnorm / scale == pytest.approx(20.0)
     assert rule.reset(memory)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import copy
-import math
+import gc
+import weakref
 
 import numpy as np
 import pytest
 
 import negopt
-from negopt._types import Iterate
-from negopt.curvature.compact import CompactOperator
+from negopt._bounds import Radius
+from negopt._lanczos import Subspace
+from negopt._types import Iterate, Outcome, Step
 from negopt.curvature.lqn import HybridPairs
 from negopt.curvature.metric import Metric
 from negopt.curvature.newton import MOST_FAILURES, ModelledProducts, _in_metric
+from negopt.models.limited import LimitedModel
+from negopt.steps.krylov_tr import KrylovTrustRegion
 
 RNG = np.random.default_rng(0)
 
@@ -48,11 +51,16 @@ def taught(rule, n=4, count=3, seed=1):
     return H, memory
 
 
-def judged(rule, memory, *, factor, decrease, modelled):
+def judged(rule, memory, *, factor, decrease, modelled, accepted=True):
     """Return whether the model makes the step after one with these results."""
-    memory.f, memory.gnorm, memory.predicted, memory.modelled = 0.0, 1.0, 1.0, modelled
-    here = point([factor, 0.0, 0.0, 0.0], f=-decrease)
-    return rule.operator(memory, Quadratic(np.eye(4)), here).modelled
+    start = point([1.0, 0.0, 0.0, 0.0])
+    memory.trusted = modelled
+    operator = rule.operator(memory, Quadratic(np.eye(4)), start)
+    assert operator.modelled is modelled
+    trial = point([factor, 0.0, 0.0, 0.0], f=-decrease)
+    step = Step(start.g, -1.0, 0.0, 1.0, learnt=operator.learnt(None))
+    rule.failed(memory, Outcome(start, step, trial, accepted=accepted))
+    return rule.operator(memory, Quadratic(np.eye(4)), trial).modelled
 
 
 @pytest.mark.parametrize(
@@ -75,10 +83,9 @@ def test_when_the_model_is_trusted(modelled, factor, decrease, next_one):
 def test_never_before_a_first_step_nor_twice_at_one_point():
     rule = ModelledProducts()
     _, memory = taught(rule)
-    objective = Quadratic(np.eye(4))
-    assert not rule.operator(memory, objective, point(np.ones(4))).modelled
-    memory.predicted = 0.0
-    assert not rule.operator(memory, objective, point(np.ones(4))).modelled
+    assert not rule.operator(memory, Quadratic(np.eye(4)), point(np.ones(4))).modelled
+    assert not judged(rule, memory, factor=1.0, decrease=0.0, modelled=False)
+    assert not judged(rule, memory, factor=0.1, decrease=1.0, modelled=True, accepted=False)
     always = ModelledProducts(products="always")
     _, memory = taught(always)
     assert not judged(always, memory, factor=0.1, decrease=1.0, modelled=False)
@@ -108,16 +115,14 @@ def test_the_model_is_that_of_lqn_in_the_variables_of_the_metric():
     scale = 10.0 ** RNG.uniform(-2, 2, 12)
     other = HybridPairs(maxcor=5, block=1)
     pairs, scaled = other.init(np.zeros(12)), _in_metric(memory.pairs, Metric(scale))
-    order = memory.pairs.order
-    for slot in order:
-        s, y = memory.pairs.rows[2 * slot], memory.pairs.rows[2 * slot + 1]
+    for slot in range(5):
+        s, y = memory.pairs.rows[slot], memory.pairs.rows[5 + slot]
         other.update(pairs, s / scale, scale * y)
     expected = other.operator(pairs, None, point(np.ones(12)))
     assert scaled.curvatures == pytest.approx(pairs.curvatures)
-    found = CompactOperator(scaled, expected.gamma, 1, 1e-8, np.ones(12))
+    found = LimitedModel(scaled, expected.gamma, 12)
     for v in np.eye(12):
         np.testing.assert_allclose(found.matvec(v), expected.matvec(v), rtol=1e-8, atol=1e-8)
-    assert _in_metric(memory.pairs, Metric()) is memory.pairs
 
 
 @pytest.mark.parametrize("metric", ["sphere", "diag"])
@@ -132,7 +137,7 @@ def test_the_operator(metric):
     np.testing.assert_allclose(operator.matvec(np.ones(6)), H @ np.ones(6))
     assert objective.count == before + 1
     operator.modelled = True  # from here on it is the model
-    newest = memory.pairs.rows[2 * memory.pairs.order[-1]]
+    newest = memory.pairs.rows[memory.pairs.newest]
     np.testing.assert_allclose(operator.matvec(newest), H @ newest, rtol=1e-6, atol=1e-6)
     dense = np.stack([operator.matvec(e) for e in np.eye(6)])
     v = np.ones(6)
@@ -150,21 +155,56 @@ def test_what_a_step_costs_is_learnt():
     rule = ModelledProducts(metric="diag", maxcor=8)
     H = np.diag([1.0, 2.0, 3.0])
     memory = rule.init(np.zeros(3))
-    operator = rule.operator(memory, Quadratic(H), point([1.0, 2.0, 3.0]))
-    rows = np.linalg.qr(RNG.standard_normal((3, 3)))[0]
-    images = operator.metric.outward(operator.metric.outward(rows) @ H)
-    operator.record(rows, images, 0.25)
-    assert memory.predicted == 0.25
-    kept = copy.copy(memory.rows)
-    rows *= 0.0  # the basis is the step's own and may change
-    assert np.array_equal(memory.rows, kept)
+    start = point([1.0, 2.0, 3.0])
+    operator = rule.operator(memory, Quadratic(H), start)
+    scale = operator.metric.inverse_root
+    space = Subspace(lambda v: scale * (H @ (scale * v)), scale * start.g, 3)
+    for v in np.linalg.qr(RNG.standard_normal((3, 3)))[0]:
+        assert space.grow(v)
     s = np.array([1.0, 1.0, 1.0])
-    assert rule.update(memory, s, H @ s)
-    assert memory.rows is None
-    assert len(memory.pairs.order) == 4
-    for slot in memory.pairs.order:
-        np.testing.assert_allclose(memory.pairs.rows[2 * slot + 1], H @ memory.pairs.rows[2 * slot])
+    step = Step(s, -1.0, 0.0, 1.0, learnt=operator.learnt(space))
+    assert memory.metric.diagonal is None
+    assert memory.pairs.count == 0
+    assert rule.update(memory, s, H @ s, Outcome(start, step, start, s))
+    assert memory.pairs.count == 4
+    for slot in range(4):
+        s, y = memory.pairs.rows[slot], memory.pairs.rows[8 + slot]
+        np.testing.assert_allclose(y, H @ s)
     np.testing.assert_allclose(memory.metric.diagonal, [1.0, 2.0, 3.0])
+    assert step.learnt.space is None
+
+
+def test_the_operator_is_pure():
+    """Nothing that a rule remembers depends on how often its operator is asked for."""
+    problem = negopt.problems.get("broyden_tridiagonal", 30)
+    options = {"maxiter": 7, "certify": False}
+    state = negopt.minimize(problem, problem.x0, method="newton-krylov", options=options).state
+    rule = negopt.METHODS["newton-krylov"].curvature
+    before = repr(state.memory)
+    objective = Quadratic(np.eye(30))
+    for _ in range(3):
+        operator = rule.operator(state.memory, objective, state.iterate)
+        KrylovTrustRegion().propose(state.iterate, operator, Radius(0.1), RNG)
+    assert repr(state.memory) == before
+
+
+@pytest.mark.parametrize("maxcor", [0, 5])
+@pytest.mark.parametrize("metric", ["sphere", "rmsprop"])
+def test_vectors_are_freed_without_the_collector(maxcor, metric):
+    rule = ModelledProducts(maxcor=maxcor, metric=metric)
+    H, memory = taught(rule, n=30, count=4 if maxcor else 0)
+    here = point(np.ones(30))
+    gc.collect()
+    gc.disable()
+    try:
+        operator = rule.operator(memory, Quadratic(H), here)
+        step = KrylovTrustRegion().propose(here, operator, Radius(0.5), RNG)
+        space = weakref.ref(operator.basis)
+        assert space() is not None
+        del operator, step
+        assert space() is None
+    finally:
+        gc.enable()
 
 
 def test_reset():
@@ -172,10 +212,10 @@ def test_reset():
     memory = rule.init(np.zeros(4))
     assert not rule.reset(memory)
     _, memory = taught(rule)
-    rule.operator(memory, Quadratic(np.eye(4)), point(np.ones(4)))
+    memory.trusted, memory.wait, memory.failures = True, 3, 2
     assert rule.reset(memory)
-    assert memory.pairs.order == []
-    assert math.isnan(memory.f)
+    assert memory.pairs.count == 0
+    assert (memory.trusted, memory.wait, memory.failures) == (False, 0, 0)
     assert not rule.reset(memory)
 
 

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import negopt
-from negopt._damping import AbsoluteDamping
 from negopt._objective import Objective
 from negopt._types import Step
 from negopt.globalize.damping import AdaptiveDamping
@@ -71,10 +70,10 @@ class Truncated:
     """The step rule of `source_loop`."""
 
     def propose(self, iterate, operator, bound, rng):
-        assert type(bound) is AbsoluteDamping
+        assert bound.absolute
         g = iterate.g
         values, vectors = np.linalg.eigh(operator.H)
-        u = -vectors @ ((vectors.T @ g) / (np.abs(values) + float(bound)))
+        u = -vectors @ ((vectors.T @ g) / (np.abs(values) + bound.value))
         u = u + 0.1 * np.array([1.0, -1.0, 1.0]) * g
         return Step(u, float(g @ u), float(u @ operator.H @ u), float(np.linalg.norm(u)))
 

@@ -16,7 +16,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import negopt
-from negopt._damping import AbsoluteDamping
 from negopt._types import Iterate, Step
 from negopt.globalize.damping import AdaptiveDamping
 
@@ -30,8 +29,9 @@ class Downhill:
     asked: list = dataclasses.field(default_factory=list)
 
     def propose(self, iterate, operator, bound, rng):
-        self.asked.append(bound)
-        length = 1.0 / (1.0 + bound)
+        self.asked.append(bound.value)
+        self.absolute = bound.absolute
+        length = 1.0 / (1.0 + bound.value)
         return Step(-length * iterate.g / iterate.gnorm, -length * iterate.gnorm, 0.0, length)
 
 
@@ -180,12 +180,16 @@ def test_a_fixed_damping_comes_back_after_rejections():
 
 @pytest.mark.parametrize("reject", [True, False])
 def test_the_unit_travels_with_the_damping(reject):
-    for unit, kind, least in (("relative", float, 2**-26), ("absolute", AbsoluteDamping, 1e-8)):
+    for unit, least in (("relative", 2**-26), ("absolute", 1e-8)):
         rule = AdaptiveDamping(damping=1e-9, damping_unit=unit, reject=reject)
         state = rule.init(HERE)
-        out, asked = advance(rule, state, 1.0)
+        steps = Downhill()
+        out = rule.advance(state, Ratios(1.0), HERE, None, steps, np.random.default_rng(0))
         assert out.accepted
-        assert [type(d) for d in asked] == [kind]
+        assert out.start is HERE
+        assert isinstance(out.step, Step)
+        assert steps.asked == [1e-9]
+        assert steps.absolute is (unit == "absolute")
         assert state.damping == pytest.approx(least)
 
 

@@ -96,8 +96,8 @@ def test_a_radius_below_the_spacing_of_x_gives_up():
 
     class Down:
         def propose(self, iterate, operator, bound, rng):
-            s = np.array([-bound, 0.0])
-            return Step(s, -bound, 0.0, bound)
+            s = np.array([-bound.value, 0.0])
+            return Step(s, -bound.value, 0.0, bound.value)
 
     class Fixed:
         learns = False

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from negopt._damping import AbsoluteDamping
+from negopt._bounds import Damping
 from negopt._types import Iterate
 from negopt.curvature.products import ProductOperator
 from negopt.steps.acceleration import ACCELERATORS
@@ -60,7 +60,7 @@ def test_krylov_engine_is_exact_at_k_equal_n(n, seed, condition, damping):
 
     operator = ProductOperator(product)
     rule = SaddleFreeSeries(terms=n, change=0.0)
-    step = rule.propose(point(g), operator, damping, np.random.default_rng(0))
+    step = rule.propose(point(g), operator, Damping(damping), np.random.default_rng(0))
     largest = np.max(np.abs(np.linalg.eigvalsh(H)))
     expected = absolute_step(H, g, damping * largest)
     np.testing.assert_allclose(step.s, expected, atol=1e-8 * np.linalg.norm(expected))
@@ -70,7 +70,7 @@ def test_krylov_engine_is_exact_at_k_equal_n(n, seed, condition, damping):
     assert len(products) <= n
     # Another damping re-uses the basis: no product more.
     count = len(products)
-    step = rule.propose(point(g), operator, 10 * damping + 1.0, np.random.default_rng(0))
+    step = rule.propose(point(g), operator, Damping(10 * damping + 1.0), np.random.default_rng(0))
     expected = absolute_step(H, g, (10 * damping + 1.0) * largest)
     np.testing.assert_allclose(step.s, expected, atol=1e-8 * np.linalg.norm(expected))
     assert len(products) == count
@@ -86,7 +86,7 @@ def test_krylov_engine_is_exact_when_the_space_closes(n, seed, distinct):
     values[:distinct] = levels
     H, g = (Q * values) @ Q.T, rng.standard_normal(n)
     step = SaddleFreeSeries(terms=20, change=0.0).propose(
-        point(g), ProductOperator(lambda v: H @ v), 1e-3, rng
+        point(g), ProductOperator(lambda v: H @ v), Damping(1e-3), rng
     )
     expected = absolute_step(H, g, 1e-3 * np.max(np.abs(levels)))
     np.testing.assert_allclose(step.s, expected, atol=1e-6 * np.linalg.norm(expected))
@@ -145,7 +145,7 @@ def series_step(H, g, damping, **options):
     rule = SaddleFreeSeries(engine="binomial", **options)
     operator = ProductOperator(lambda v: H @ v)
     step = rule.propose(point(g), operator, damping, np.random.default_rng(0))
-    return step, operator.memory.scale
+    return step, operator.scale
 
 
 @settings(max_examples=60)
@@ -158,7 +158,7 @@ def series_step(H, g, damping, **options):
 def test_series_within_its_bound(n, seed, terms, damping):
     """With n <= 5 the Lanczos bound V is certain to be above the largest eigenvalue."""
     H, g = hessian(n, seed, 30.0)
-    step, V = series_step(H, g, damping, terms=terms, accelerator=None)
+    step, V = series_step(H, g, Damping(damping), terms=terms, accelerator=None)
     values = np.linalg.eigvalsh(H)
     assert np.max(values**2) <= V
     limit = absolute_step(H, g, damping * np.sqrt(V))
@@ -177,7 +177,7 @@ def test_series_converges_to_the_eigendecomposition(accelerator, damping, n, see
     H, g = hessian(n, seed, 3.0)
     errors = []
     for terms in (10, 60, 300):
-        step, V = series_step(H, g, damping, terms=terms, accelerator=accelerator, order=2)
+        step, V = series_step(H, g, Damping(damping), terms=terms, accelerator=accelerator, order=2)
         limit = absolute_step(H, g, damping * np.sqrt(V))
         errors.append(np.linalg.norm(step.s - limit) / np.linalg.norm(limit))
     assert errors[-1] <= 1e-6
@@ -191,7 +191,7 @@ def test_series_converges_to_the_eigendecomposition(accelerator, damping, n, see
 def test_the_shifted_series_is_that_of_the_shifted_hessian(scaling, relative, n, seed, damping):
     H, g = hessian(n, seed, 2.0)
     H *= 8.0 / np.max(np.abs(np.linalg.eigvalsh(H)))  # the source's V = 100 is a bound then
-    bound = damping if relative else AbsoluteDamping(damping)
+    bound = Damping(damping, absolute=not relative)
     step, V = series_step(
         H, g, bound, terms=800, accelerator=None, series="shifted", scaling=scaling
     )
@@ -210,7 +210,10 @@ def test_an_absolute_damping_is_not_a_share(engine):
     H, g = hessian(4, 7, 3.0)
     rule = SaddleFreeSeries(engine=engine, terms=4 if engine == "krylov" else 400, change=0.0)
     step = rule.propose(
-        point(g), ProductOperator(lambda v: H @ v), AbsoluteDamping(0.7), np.random.default_rng(0)
+        point(g),
+        ProductOperator(lambda v: H @ v),
+        Damping(0.7, absolute=True),
+        np.random.default_rng(0),
     )
     expected = absolute_step(H, g, 0.7)
     np.testing.assert_allclose(step.s, expected, atol=1e-6 * np.linalg.norm(expected))
@@ -225,11 +228,11 @@ def test_every_array_library(xp_case, engine, dtype):
     here = Iterate(x, 0.0, gx, float(np.linalg.norm(g)), float(np.max(np.abs(g))))
     rule = SaddleFreeSeries(engine=engine, terms=4 if engine == "krylov" else 100, change=0.0)
     operator = ProductOperator(lambda v: Hx @ v)
-    step = rule.propose(here, operator, 0.1, np.random.default_rng(0))
+    step = rule.propose(here, operator, Damping(0.1), np.random.default_rng(0))
     assert xp_case.owns(step.s)
     assert step.s.dtype == gx.dtype
     largest = np.max(np.abs(np.linalg.eigvalsh(H)))
-    scale = largest if engine == "krylov" else np.sqrt(operator.memory.scale)
+    scale = largest if engine == "krylov" else np.sqrt(operator.scale)
     expected = absolute_step(H, g, 0.1 * scale)
     tolerance = 1e-9 if dtype == "float64" else 1e-4
     error = xp_case.to_numpy(step.s).astype(float) - expected

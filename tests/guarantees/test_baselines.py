@@ -20,6 +20,7 @@ from hypothesis import strategies as st
 import negopt
 from negopt import Status
 from negopt._objective import Objective
+from negopt._types import Outcome
 
 STEPS = 40
 
@@ -185,7 +186,7 @@ def test_the_operator_may_be_asked_for_twice():
         for point in (here, there):
             for _ in range(times):
                 operator = rule.operator(memory, objective, point)
-            assert rule.update(memory, there.x - here.x, there.g - here.g)
+            assert rule.update(memory, there.x - here.x, there.g - here.g, Outcome(start=here))
         operator = rule.operator(memory, objective, here)
         assert memory.count == 2
         if times == 1:

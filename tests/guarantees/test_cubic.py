@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import negopt
-from negopt._damping import CubicWeight
+from negopt._bounds import CubicWeight
 from negopt._types import Iterate, Step
 from negopt.curvature.products import ProductOperator
 from negopt.globalize.cubic import RANGE, CubicRegularization

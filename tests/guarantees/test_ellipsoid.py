@@ -15,7 +15,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from negopt._types import Iterate
+from negopt._bounds import Radius
+from negopt._types import Iterate, Outcome, Step
 from negopt.curvature.ellipsoid import EllipsoidProducts
 from negopt.steps.steihaug import SteihaugToint
 
@@ -52,7 +53,8 @@ def case(seed, n, metric, diagonal, spread, past=3):
     for _ in range(past):
         here = point(scales * rng.standard_normal(n))
         operator = rule.operator(memory, objective, here)
-        rule.update(memory, here.x, here.g)
+        step = Step(here.g, 0.0, 0.0, 1.0, learnt=operator.learnt)
+        rule.update(memory, here.x, here.g, Outcome(start=here, step=step))
     here = point(scales * rng.standard_normal(n))
     operator = rule.operator(memory, objective, here)
     M = np.stack([operator.metric(e) for e in np.eye(n)], axis=1)
@@ -74,7 +76,7 @@ CASES = dict(
 def test_inside_the_ellipsoid_and_below_the_cauchy_point(seed, n, metric, diagonal, spread, radius):
     operator, objective, here, M = case(seed, n, metric, diagonal, spread)
     H, g = objective.matrix, here.g
-    step = SteihaugToint().propose(here, operator, radius, RNG)
+    step = SteihaugToint().propose(here, operator, Radius(radius), RNG)
     length = np.sqrt(step.s @ M @ step.s)
     assert length <= radius * (1 + 1e-9)
     if step.on_boundary:
@@ -105,12 +107,12 @@ def test_the_norms_are_equivalent(seed, n, metric, diagonal, spread):
 def test_a_smaller_radius_is_free(seed, n, metric, diagonal, spread, radius, shrink):
     operator, objective, here, _ = case(seed, n, metric, diagonal, spread)
     rule = SteihaugToint()
-    rule.propose(here, operator, radius, RNG)
+    rule.propose(here, operator, Radius(radius), RNG)
     calls = objective.calls
-    again = rule.propose(here, operator, shrink * radius, RNG)
+    again = rule.propose(here, operator, Radius(shrink * radius), RNG)
     assert objective.calls == calls
     fresh, *_ = case(seed, n, metric, diagonal, spread)
-    afresh = rule.propose(here, fresh, shrink * radius, RNG)
+    afresh = rule.propose(here, fresh, Radius(shrink * radius), RNG)
     np.testing.assert_allclose(again.s, afresh.s, atol=1e-9 * afresh.euclidean)
 
 

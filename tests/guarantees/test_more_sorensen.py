@@ -21,6 +21,7 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from negopt import kernels
+from negopt._bounds import Radius
 from negopt._types import Iterate
 from negopt.algebra.secular import BOUNDARY, HARD, INTERIOR, trust_region_step
 from negopt.curvature.compact import CompactOperator, new_pair_memory, store_pair
@@ -234,7 +235,9 @@ def test_compact_model_in_five_regimes(kind, lowest, k, extra, seed):
     operator = memory_with(B, rng, k, n, gamma, span)
     dense = np.stack([operator.matvec(e) for e in np.eye(n)], axis=1)
     np.testing.assert_allclose(dense, B, atol=1e-8 * max(abs(gamma), np.linalg.norm(B, 2)))
-    step = SpectralTrustRegion().propose(point(g), operator, radius, np.random.default_rng(1))
+    step = SpectralTrustRegion().propose(
+        point(g), operator, Radius(radius), np.random.default_rng(1)
+    )
     assert_optimal(B, g, step.s, radius, 1e-6)
     q = float(g @ step.s + step.s @ B @ step.s / 2)
     assert step.predicted_decrease == pytest.approx(-q, rel=1e-6)
@@ -266,7 +269,9 @@ def test_rules_against_60_digits(seed, n, pairs, rule, log_radius):
     g = rng.standard_normal(n)
     operator = rule.operator(memory, None, point(g))
     radius = 10.0**log_radius
-    step = SpectralTrustRegion().propose(point(g), operator, radius, np.random.default_rng(1))
+    step = SpectralTrustRegion().propose(
+        point(g), operator, Radius(radius), np.random.default_rng(1)
+    )
     B = np.stack([operator.matvec(e) for e in np.eye(n)], axis=1)
     assert np.linalg.norm(B - B.T) <= 1e-7 * np.linalg.norm(B)
     B = (B + B.T) / 2
@@ -288,7 +293,7 @@ def test_gamma_lowest_and_g_almost_inside_the_span(outside):
     B = gamma * np.eye(n) + (span * (np.array([1.0, 2.0, 5.0]) - gamma)) @ span.T
     operator = memory_with(B, rng, k, n, gamma, span)
     g = span @ np.array([1.0, -1.0, 0.5]) + outside * Q[:, k]
-    step = SpectralTrustRegion().propose(point(g), operator, 3.0, np.random.default_rng(1))
+    step = SpectralTrustRegion().propose(point(g), operator, Radius(3.0), np.random.default_rng(1))
     assert np.linalg.norm(step.s) == pytest.approx(3.0, rel=1e-9)
     assert_optimal(B, g, step.s, 3.0, 1e-9)
 
@@ -310,7 +315,7 @@ def test_absolute_model(seed, n, radius):
     lam, vectors = np.linalg.eigh((B + B.T) / 2)
     absolute = (vectors * np.abs(lam)) @ vectors.T
     rule = SpectralTrustRegion(model="absolute")
-    step = rule.propose(point(g), operator, radius, np.random.default_rng(1))
+    step = rule.propose(point(g), operator, Radius(radius), np.random.default_rng(1))
     assert_optimal(absolute, g, step.s, radius, 1e-6)
 
 
@@ -332,7 +337,7 @@ def test_every_array_library(xp_case, dtype, lowest):
     gx = xp_case.asarray(g, dtype)
     here = Iterate(x, 0.0, gx, float(np.linalg.norm(g)), float(np.max(np.abs(g))))
     operator = CompactOperator(memory, gamma, kernels.SR1_PAIRS, 1e-8, x)
-    step = SpectralTrustRegion().propose(here, operator, 0.5, np.random.default_rng(1))
+    step = SpectralTrustRegion().propose(here, operator, Radius(0.5), np.random.default_rng(1))
     assert xp_case.owns(step.s)
     assert step.s.dtype == gx.dtype
     tolerance = 1e-9 if dtype == "float64" else 1e-3

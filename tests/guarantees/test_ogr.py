@@ -23,7 +23,7 @@ import negopt
 from negopt._objective import Objective
 from negopt._options import RunOptions
 from negopt._solver import Solver
-from negopt._types import Iterate
+from negopt._types import Iterate, Outcome
 from negopt.curvature.regression import GradientRegression
 
 
@@ -157,7 +157,9 @@ def test_curvature_outside_is_that_of_the_last_step():
     assert rule.operator(memory, None, here).gamma == pytest.approx(8.0 / 2.0)
     assert rule.update(memory, s, -y)
     assert rule.operator(memory, None, here).gamma == pytest.approx(np.sqrt(8.0))
-    assert rule.update(memory, 0.5 * s, 0.0 * y)  # linear: ten times as far as the last step
+    assert rule.update(
+        memory, 0.5 * s, 0.0 * y, Outcome(start=here)
+    )  # linear: ten times as far as the last step
     assert rule.operator(memory, None, here).gamma == pytest.approx(0.1 * 5.0 / 0.5)
 
 

@@ -6,8 +6,8 @@ Theorem.  Let ``z = M^1/2 s``, ``a = M^-1/2 g``, ``A = M^-1/2 H M^-1/2``, and r 
 1. Every proposed step has ``||z|| <= r``.
 2. A step from products has ``m(0) - m(s) >= ||a|| min(r, ||a|| / ||A||) / 20``; without a model
    (``maxcor=0``) its space contains a, and its decrease is at least the Cauchy decrease along a.
-3. A step of the model solves the model's subproblem: its decrease is at least the Cauchy decrease
-   of the model.
+3. A step of the model solves its subproblem for a radius of at least nine tenths of the bound:
+   its decrease is at least the Cauchy decrease of the model in that ball.
 4. With ``metric="diag"`` the iterates of ``f(Dx)`` from ``D^-1 x_0``, D a positive diagonal
    matrix, are ``D^-1 x_k``, when the first radius is the same length in both norms.
 """
@@ -38,7 +38,7 @@ class Watch:
         out = operator.metric.outward
         matrix = np.stack([out(operator.matvec(out(e))) for e in np.eye(iterate.x.size)])
         z = operator.metric.inward(step.s)
-        self.log.append((step, bound, out(iterate.g), matrix, z, operator.modelled))
+        self.log.append((step, bound.value, out(iterate.g), matrix, z, operator.modelled))
         return step
 
 
@@ -86,14 +86,15 @@ def test_radius_and_decrease(
         assert step.length == pytest.approx(np.linalg.norm(step.s), rel=1e-9)
         assert step.slope == pytest.approx(a @ z, rel=1e-6)
         size, largest = np.linalg.norm(a), np.linalg.norm(matrix, 2)
-        if direction == "newton":
+        if direction == "newton" and not modelled:  # a model says so itself (test_more_sorensen)
             exact = -(a @ z + z @ matrix @ z / 2)
             assert step.predicted_decrease == pytest.approx(
                 exact, rel=1e-5, abs=1e-9 * size * bound
             )
         least = size * min(bound, size / largest if largest else np.inf) / 20
         if direction == "newton" and (modelled or maxcor == 0):
-            least = cauchy_decrease(a, matrix, bound)
+            # A step of the model may end at nine tenths of the radius.
+            least = cauchy_decrease(a, matrix, 0.9 * bound if modelled else bound)
         if direction == "newton" or not modelled:
             assert step.predicted_decrease >= least * (1 - 1e-5)
 

@@ -24,9 +24,9 @@ from hypothesis import strategies as st
 
 import negopt
 from negopt import METHODS
-from negopt._damping import AbsoluteDamping
+from negopt._bounds import Damping
 from negopt._types import Iterate
-from negopt.curvature.dense import DenseHessian, DenseOperator, HessianMemory
+from negopt.curvature.dense import DenseHessian, DenseOperator
 from negopt.steps.sfn_exact import SaddleFreeExact
 
 EPS = np.finfo(float).eps
@@ -53,8 +53,8 @@ def test_the_formula(n, seed, condition, damping, absolute, floor):
     values *= 10.0 ** rng.uniform(-2, 2)
     H, g = (V * values) @ V.T, rng.standard_normal(n)
     H = (H + H.T) / 2
-    operator = DenseOperator(H, H, HessianMemory())
-    bound = AbsoluteDamping(damping) if absolute else damping
+    operator = DenseOperator(H, H)
+    bound = Damping(damping, absolute=absolute)
     step = SaddleFreeExact(floor=floor).propose(point(g), operator, bound, RNG)
     largest = np.max(np.abs(values))
     size = np.maximum(np.abs(values), floor * largest)
@@ -77,7 +77,7 @@ class Watch:
 
     def propose(self, iterate, operator, bound, rng):
         step = self.inner.propose(iterate, operator, bound, rng)
-        self.log.append((operator, bound, step))
+        self.log.append((operator, bound.value, step))
         return step
 
 

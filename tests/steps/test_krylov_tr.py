@@ -7,11 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from negopt import kernels
-from negopt._types import Iterate
+from negopt._bounds import Radius
+from negopt._types import Iterate, Step
+from negopt.algebra.secular import cubic_radius, trust_region_step
 from negopt.curvature.metric import Metric
 from negopt.curvature.products import ProductOperator
-from negopt.steps.krylov_tr import FLOOR, KrylovTrustRegion, _preconditioned
+from negopt.models.limited import Weights
+from negopt.steps.krylov_tr import FLOOR, KrylovTrustRegion, absolute_solve
 
 RNG = np.random.default_rng(0)
 
@@ -43,7 +45,7 @@ def test_step(n, seed, log_radius, forcing):
     product = Counted(H)
     operator = ProductOperator(product)
     rule = KrylovTrustRegion(forcing=forcing)
-    step = rule.propose(point(g), operator, radius, RNG)
+    step = rule.propose(point(g), operator, Radius(radius), RNG)
     assert np.linalg.norm(step.s) <= radius * (1 + 1e-14)
     assert step.slope == pytest.approx(g @ step.s, rel=1e-9)
     assert step.quadratic == pytest.approx(step.s @ H @ step.s, rel=1e-6, abs=1e-8 * radius)
@@ -51,12 +53,12 @@ def test_step(n, seed, log_radius, forcing):
     if forcing < 1e-10:  # g is generic: the space is complete, and the step that of eigh
         values, vectors = np.linalg.eigh(H)
         small = np.empty(n)
-        kernels.trust_region_step(values, vectors.T @ g, radius, small)
+        trust_region_step(values, vectors.T @ g, radius, small)
         best = g @ vectors @ small + values @ small**2 / 2
         assert -step.predicted_decrease == pytest.approx(best, rel=1e-6)
     # A rejected step: the smaller radius is solved for in the same basis.
     count = product.count
-    again = rule.propose(point(g), operator, 1e-2 * radius, RNG)
+    again = rule.propose(point(g), operator, Radius(1e-2 * radius), RNG)
     assert np.linalg.norm(again.s) <= 1e-2 * radius * (1 + 1e-14)
     assert product.count - count <= max(0, n - count)
     if operator.basis.k == count:
@@ -72,7 +74,7 @@ def test_the_forcing_term_stops_early():
         product = Counted(H)
         g = 10 * rng.standard_normal(60)
         step = KrylovTrustRegion(forcing=forcing).propose(
-            point(g), ProductOperator(product), 1e6, RNG
+            point(g), ProductOperator(product), Radius(1e6), RNG
         )
         assert np.linalg.norm(H @ step.s + g) <= forcing * np.linalg.norm(g)
         counts.append(product.count)
@@ -83,7 +85,7 @@ def test_the_limit_on_products():
     rng = np.random.default_rng(1)
     product = Counted(np.diag(np.geomspace(1e-4, 1e4, 50)))
     rule = KrylovTrustRegion(max_products=7, forcing=1e-9)
-    rule.propose(point(rng.standard_normal(50)), ProductOperator(product), 1e9, RNG)
+    rule.propose(point(rng.standard_normal(50)), ProductOperator(product), Radius(1e9), RNG)
     assert product.count == 7
 
 
@@ -97,7 +99,9 @@ def test_products_that_are_not_finite(good):
         return np.diag(np.arange(1.0, 9.0)) @ v if left[0] >= 0 else np.nan * v
 
     g = np.ones(8)
-    step = KrylovTrustRegion(forcing=1e-9).propose(point(g), ProductOperator(product), 0.1, RNG)
+    step = KrylovTrustRegion(forcing=1e-9).propose(
+        point(g), ProductOperator(product), Radius(0.1), RNG
+    )
     assert np.linalg.norm(step.s) == pytest.approx(0.1)
     assert step.predicted_decrease > 0
     if good == 0:
@@ -123,24 +127,24 @@ def test_every_array_library(xp_case, dtype):
     Hx, gx = xp_case.asarray(H, dtype), xp_case.asarray(g, dtype)
     here = Iterate(gx, 0.0, gx, float(np.linalg.norm(g)), float(np.max(np.abs(g))))
     step = KrylovTrustRegion(forcing=1e-9).propose(
-        here, ProductOperator(lambda v: Hx @ v), 0.7, RNG
+        here, ProductOperator(lambda v: Hx @ v), Radius(0.7), RNG
     )
     assert xp_case.owns(step.s)
     assert step.s.dtype == gx.dtype
     values, vectors = np.linalg.eigh(H)
     small = np.empty(6)
-    kernels.trust_region_step(values, vectors.T @ g, 0.7, small)
+    trust_region_step(values, vectors.T @ g, 0.7, small)
     tolerance = 1e-9 if dtype == "float64" else 1e-3
     np.testing.assert_allclose(xp_case.to_numpy(step.s), vectors @ small, atol=tolerance)
 
 
-class DenseModel:
-    """A dense matrix with the face of a compact model whose basis is the identity."""
+class DenseSpectrum:
+    """The eigenvalues of a dense matrix in a basis that is the identity."""
 
     gamma, full = 1.0, True
 
     def __init__(self, B):
-        self.small, self.k, self.n = B - np.eye(len(B)), len(B), len(B)
+        self.k = self.n = len(B)
         self.eigen = np.linalg.eigh(B)
 
     def project(self, v):
@@ -153,24 +157,47 @@ class DenseModel:
         return v, 0.0, None
 
 
-class Operator:
-    """Products with a metric, a model, and what the step tells."""
+class DenseModel:
+    """A dense matrix as a model; `weighted`: its steps come with their multiplier."""
 
-    def __init__(self, H, *, metric=None, model=None, modelled=False):
+    gamma = 1.0
+
+    def __init__(self, B, *, weighted=True):
+        self.B, self.weighted, self.spectrum = B, weighted, DenseSpectrum(B)
+        self.convex = bool(self.spectrum.eigen[0][0] > 0.0)
+
+    def trust_step(self, iterate, radius, rng):
+        values, vectors = self.spectrum.eigen
+        small, g = np.empty(len(self.B)), iterate.g
+        shift, case, _ = trust_region_step(values, vectors.T @ g, radius, small)
+        s = vectors @ small
+        learnt = Weights(np.zeros(0), 0.0, np.zeros(0), shift) if self.weighted else None
+        return Step(s, g @ s, s @ self.B @ s, float(np.linalg.norm(s)), case > 0, learnt=learnt)
+
+    def solve_shifted(self, v, sigma):
+        return np.linalg.solve(self.B + sigma * np.eye(len(v)), v)
+
+
+class Operator:
+    """Products with a metric, a model, and what the step has learnt."""
+
+    first_gnorm = 0.0
+
+    def __init__(self, H, *, metric=None, model=None, modelled=False, weighted=True):
         self.product = self.matvec = Counted(H)
         self.metric, self.modelled = metric or Metric(), modelled
-        self.model = None if model is None else DenseModel(model)
-        self.basis, self.memory = None, ProductOperator(None).memory
+        self.model = None if model is None else DenseModel(model, weighted=weighted)
+        self.basis = None
 
-    def record(self, rows, images, predicted):
-        self.told = rows, images, predicted
+    def learnt(self, space):
+        return space
 
 
 def reference(H, g, radius):
     """Return the minimiser over the ball by eigendecomposition."""
     values, vectors = np.linalg.eigh(H)
     small = np.empty(len(g))
-    kernels.trust_region_step(values, vectors.T @ g, radius, small)
+    trust_region_step(values, vectors.T @ g, radius, small)
     return vectors @ small
 
 
@@ -186,16 +213,15 @@ def test_a_metric_is_a_change_of_variables(n, seed, log_radius):
     H, g, radius = symmetric(rng, n), rng.standard_normal(n), 10.0**log_radius
     scale = 10.0 ** rng.uniform(-3, 3, n)
     operator = Operator(H / np.outer(scale, scale), metric=Metric(scale))
-    step = KrylovTrustRegion(forcing=1e-12).propose(point(g / scale), operator, radius, RNG)
+    step = KrylovTrustRegion(forcing=1e-12).propose(point(g / scale), operator, Radius(radius), RNG)
     z = reference(H, g, radius)
     best = -(g @ z + z @ H @ z / 2)
     assert step.predicted_decrease == pytest.approx(best, rel=1e-6)
     assert step.norm == pytest.approx(np.linalg.norm(step.s / scale), rel=1e-9)
     assert step.euclidean == pytest.approx(np.linalg.norm(step.s))
-    rows, images, predicted = operator.told
+    rows, images = step.learnt.rows, step.learnt.images
     np.testing.assert_allclose(rows @ rows.T, np.eye(len(rows)), atol=1e-12)
     np.testing.assert_allclose(images, rows @ H, atol=1e-9)
-    assert predicted == step.predicted_decrease
 
 
 @settings(max_examples=40)
@@ -209,7 +235,7 @@ def test_saddle_free(n, seed, log_radius):
     H = (vectors * values) @ vectors.T
     size = np.maximum(np.abs(values), FLOOR * np.max(np.abs(values)))
     rule = KrylovTrustRegion(forcing=1e-12, direction="saddle-free")
-    step = rule.propose(point(g), Operator(H), radius, RNG)
+    step = rule.propose(point(g), Operator(H), Radius(radius), RNG)
     absolute = (vectors * size) @ vectors.T
     s = reference(absolute, g, radius)
     model = lambda s: g @ s + s @ absolute @ s / 2  # noqa: E731
@@ -217,12 +243,14 @@ def test_saddle_free(n, seed, log_radius):
     assert step.quadratic == pytest.approx(step.s @ H @ step.s, rel=1e-6, abs=1e-9 * radius)
 
 
+@pytest.mark.parametrize("weighted", [True, False])
 @pytest.mark.parametrize("radius", [0.1, 1e3])
-def test_a_model_that_is_right_takes_one_product(radius):
+@pytest.mark.parametrize("lift", [5, 30])
+def test_a_model_that_is_right_takes_one_product(radius, lift, weighted):
     rng = np.random.default_rng(5)
-    H, g = symmetric(rng, 30) + 5 * np.eye(30), rng.standard_normal(30)
-    operator = Operator(H, model=H)
-    step = KrylovTrustRegion(forcing=1e-6).propose(point(g), operator, radius, RNG)
+    H, g = symmetric(rng, 30) + lift * np.eye(30), rng.standard_normal(30)
+    operator = Operator(H, model=H, weighted=weighted)
+    step = KrylovTrustRegion(forcing=1e-6).propose(point(g), operator, Radius(radius), RNG)
     assert operator.product.count == 1
     np.testing.assert_allclose(step.s, reference(H, g, radius), rtol=1e-6, atol=1e-6 * radius)
 
@@ -238,7 +266,7 @@ def test_a_model_that_is_nearly_right_saves_products():
     counts = []
     for model in (None, near):
         operator = Operator(H, model=model)
-        step = KrylovTrustRegion(forcing=1e-6).propose(point(g), operator, 1e9, RNG)
+        step = KrylovTrustRegion(forcing=1e-6).propose(point(g), operator, Radius(1e9), RNG)
         assert np.linalg.norm(H @ step.s + g) <= 1e-6 * np.linalg.norm(g)
         counts.append(operator.product.count)
     assert counts[1] < 0.3 * counts[0]
@@ -249,7 +277,7 @@ def test_the_preconditioner():
     B, r = symmetric(rng, 8), rng.standard_normal(8)
     values, vectors = np.linalg.eigh(B)
     expected = (vectors / (np.abs(values) + 0.3)) @ vectors.T @ r
-    np.testing.assert_allclose(_preconditioned(DenseModel(B), r, 0.3), expected)
+    np.testing.assert_allclose(absolute_solve(DenseSpectrum(B), r, 0.3), expected)
 
 
 def test_a_direction_that_promises_too_little_is_not_enough():
@@ -257,7 +285,7 @@ def test_a_direction_that_promises_too_little_is_not_enough():
     delta, H, g = 0.01, np.array([[0.0, 10.0], [10.0, 0.0]]), np.array([1.0, 0.0])
     model = np.linalg.inv([[delta, 1.0], [1.0, 2.0 / delta]])  # its step: along (delta, 1)
     operator = Operator(H, model=model)
-    step = KrylovTrustRegion(forcing=0.51).propose(point(g), operator, 1e3, RNG)
+    step = KrylovTrustRegion(forcing=0.51).propose(point(g), operator, Radius(1e3), RNG)
     assert operator.product.count == 2
     s = reference(H, g, 1e3)
     assert step.predicted_decrease == pytest.approx(-(g @ s + s @ H @ s / 2))
@@ -268,10 +296,86 @@ def test_the_model_in_place_of_products(direction):
     rng = np.random.default_rng(8)
     B, g, scale = symmetric(rng, 5), rng.standard_normal(5), np.array([1.0, 10.0, 0.1, 3.0, 1.0])
     operator = Operator(np.nan * np.eye(5), metric=Metric(scale), model=B, modelled=True)
-    step = KrylovTrustRegion(direction=direction).propose(point(g / scale), operator, 0.4, RNG)
+    step = KrylovTrustRegion(direction=direction).propose(
+        point(g / scale), operator, Radius(0.4), RNG
+    )
     assert operator.product.count == 0
     if direction == "saddle-free":
         values, vectors = np.linalg.eigh(B)
         B = (vectors * np.abs(values)) @ vectors.T
     np.testing.assert_allclose(step.s / scale, reference(B, g, 0.4), rtol=1e-7)
-    assert operator.told == (None, None, step.predicted_decrease)
+    assert step.learnt is None
+
+
+def spread(n, low, high, seed=1):
+    rng = np.random.default_rng(seed)
+    Q = np.linalg.qr(rng.standard_normal((n, n)))[0]
+    return (Q * np.geomspace(low, high, n)) @ Q.T, rng.standard_normal(n)
+
+
+@pytest.mark.parametrize("share", [1e-2, 1e-4, 1e-6])
+def test_the_forcing_term_falls_with_the_root_of_the_gradient(share):
+    """Residuals of ten times the root of the share of the largest gradient so far."""
+    H, g = spread(120, 1e-2, 1e2)
+    operator = ProductOperator(Counted(H), first_gnorm=np.linalg.norm(g) / share)
+    step = KrylovTrustRegion().propose(point(g), operator, Radius(1e9), RNG)
+    asked = min(0.5, 10.0 * np.sqrt(share))
+    left = np.linalg.norm(H @ step.s + g) / np.linalg.norm(g)
+    assert left <= asked
+    assert left > 0.1 * asked  # and no product is taken for more
+    once = ProductOperator(Counted(H), first_gnorm=np.linalg.norm(g))
+    KrylovTrustRegion().propose(point(g), once, Radius(1e9), RNG)
+    assert once.product.count < operator.product.count or asked == 0.5
+
+
+@pytest.mark.parametrize("model", [None, "near"])
+@settings(max_examples=30)
+@given(seed=st.integers(0, 10**6), log_radius=st.floats(-4, 2), low=st.sampled_from([1e-6, -1.0]))
+def test_a_path_that_ends_is_gone_on_with_in_its_space(model, seed, log_radius, low):
+    """Whether conjugate gradients suffice, the ball ends them, or curvature is not positive."""
+    n = 40
+    H, g = spread(n, 1e-3, 1e2, seed)
+    near = None if model is None else H + 0.1 * np.eye(n)
+    if low < 0.0:
+        H = H - 0.5 * np.eye(n)
+    operator, radius = Operator(H, model=near), 10.0**log_radius
+    rule = KrylovTrustRegion(forcing=1e-10)
+    step = rule.propose(point(g), operator, Radius(radius), RNG)
+    z = reference(H, g, radius)
+    best = -(g @ z + z @ H @ z / 2)
+    assert step.predicted_decrease == pytest.approx(best, rel=1e-6)
+    assert step.slope == pytest.approx(g @ step.s)
+    assert step.quadratic == pytest.approx(step.s @ H @ step.s, rel=1e-6, abs=1e-6 * best)
+    # A smaller radius takes the rows as they are; they are orthonormal then.
+    count = operator.product.count
+    again = rule.propose(point(g), operator, Radius(0.1 * step.norm), RNG)
+    space = again.learnt
+    np.testing.assert_allclose(space.rows @ space.rows.T, np.eye(space.k), atol=1e-12)
+    np.testing.assert_allclose(space.images, space.rows @ H, atol=1e-7)
+    np.testing.assert_allclose(space.matrix(), space.rows @ H @ space.rows.T, atol=1e-7)
+    assert count <= operator.product.count <= n + 2
+    z = reference(H, g, 0.1 * step.norm)
+    assert again.predicted_decrease == pytest.approx(-(g @ z + z @ H @ z / 2), rel=1e-6)
+
+
+@settings(max_examples=60)
+@given(
+    k=st.integers(1, 8),
+    seed=st.integers(0, 10**9),
+    power=st.floats(-8, 8),
+    kind=st.sampled_from(["convex", "indefinite", "hard"]),
+)
+def test_the_length_of_the_cubic_minimiser(k, seed, power, kind):
+    rng = np.random.default_rng(seed)
+    values, parts = rng.standard_normal(k), rng.standard_normal(k)
+    if kind == "convex":
+        values = np.abs(values)
+    if kind == "hard":
+        parts[np.argmin(values)] = 0.0
+    weight = 10.0**power
+    radius = cubic_radius(values, parts, weight)
+    shift = weight * radius
+    low = max(0.0, -values.min())
+    assert shift >= low * (1 - 1e-12)
+    if shift > low * (1 + 1e-9) and radius > 0.0:
+        assert np.linalg.norm(parts / (values + shift)) == pytest.approx(radius, rel=1e-6)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from negopt._types import Iterate
-from negopt.curvature.products import ProductMemory, ProductOperator
+from negopt._bounds import Radius
+from negopt._types import Iterate, Outcome
+from negopt.curvature.products import HessianProducts, ProductMemory, ProductOperator
 from negopt.steps.sfn_lanczos import SaddleFreeLanczos
 
 RNG = np.random.default_rng(0)
@@ -17,10 +18,10 @@ def point(g):
     return Iterate(np.zeros_like(g), 0.0, g, float(np.linalg.norm(g)), float(np.max(np.abs(g))))
 
 
-def products_for(rule, g, memory=None):
+def products_for(rule, g, first_gnorm=0.0):
     H = np.diag(np.linspace(0.1, 10.0, g.size))
-    operator = ProductOperator(lambda v: H @ v, memory or ProductMemory())
-    step = rule.propose(point(g), operator, 1e6, RNG)
+    operator = ProductOperator(lambda v: H @ v, first_gnorm=first_gnorm)
+    step = rule.propose(point(g), operator, Radius(1e6), RNG)
     residual = np.linalg.norm(H @ step.s + g) / np.linalg.norm(g)
     return operator.basis.k, residual
 
@@ -38,11 +39,9 @@ def test_it_grows_until_the_residual_is_small_enough():
 def test_a_small_gradient_asks_for_more():
     g = np.random.default_rng(1).standard_normal(60)
     first = 1e6 * np.linalg.norm(g)
-    memory = ProductMemory(first_gnorm=first)
-    count, residual = products_for(SaddleFreeLanczos(), g, memory)
+    count, residual = products_for(SaddleFreeLanczos(), g, first)
     assert residual <= 10.0 * np.sqrt(np.linalg.norm(g) / first)
     assert count > products_for(SaddleFreeLanczos(), g)[0]
-    assert memory.first_gnorm == first
 
 
 def test_no_more_products_than_allowed():
@@ -55,10 +54,10 @@ def test_another_radius_takes_no_product_whatever_it_would_like():
     operator = ProductOperator(lambda v: H @ v)
     here = point(np.random.default_rng(1).standard_normal(60))
     rule = SaddleFreeLanczos(forcing=0.01)
-    rule.propose(here, operator, 1e-3, RNG)
+    rule.propose(here, operator, Radius(1e-3), RNG)
     used = operator.basis.k
     for bound in (1e6, 1e-6):
-        step = rule.propose(here, operator, bound, RNG)
+        step = rule.propose(here, operator, Radius(bound), RNG)
         assert step.norm <= bound
         assert operator.basis.k == used
     assert used < products_for(rule, here.g)[0]
@@ -66,19 +65,19 @@ def test_another_radius_takes_no_product_whatever_it_would_like():
 
 def test_no_finite_product_gives_a_gradient_step_to_the_boundary():
     operator = ProductOperator(lambda v: np.nan * v)
-    step = SaddleFreeLanczos().propose(point(G), operator, 0.25, RNG)
+    step = SaddleFreeLanczos().propose(point(G), operator, Radius(0.25), RNG)
     np.testing.assert_allclose(step.s, -0.25 * G / np.linalg.norm(G))
     assert step.on_boundary
-    assert operator.memory.scale == 0.0
+    assert operator.scale == 0.0
 
 
 def test_the_unit_waits_for_the_first_curvature():
-    memory = ProductMemory()
-    rule = SaddleFreeLanczos()
-    rule.propose(point(G), ProductOperator(lambda v: 0.0 * v, memory), 0.25, RNG)
-    assert memory.scale == 0.0
-    rule.propose(point(G), ProductOperator(lambda v: -7.0 * v, memory), 0.25, RNG)
-    assert memory.scale == pytest.approx(7.0)
+    memory, rule, products = ProductMemory(), SaddleFreeLanczos(), HessianProducts()
+    for curvature, unit in ((0.0, 0.0), (-7.0, 7.0), (3.0, 7.0)):
+        operator = ProductOperator(lambda v, c=curvature: c * v, memory.scale)
+        step = rule.propose(point(G), operator, Radius(0.25), RNG)
+        products.update(memory, G, G, Outcome(start=point(G), step=step))
+        assert memory.scale == pytest.approx(unit)
 
 
 def test_it_needs_a_radius():
@@ -106,12 +105,12 @@ def test_options_out_of_range(options):
 def test_every_array_library(xp_case, dtype):
     H = np.diag([3.0, -1.0, 0.4])
     host = SaddleFreeLanczos(forcing=1e-12).propose(
-        point(G), ProductOperator(lambda v: H @ v), 0.3, RNG
+        point(G), ProductOperator(lambda v: H @ v), Radius(0.3), RNG
     )
     Hx, gx = xp_case.asarray(H, dtype), xp_case.asarray(G, dtype)
     here = Iterate(xp_case.asarray(np.zeros(3), dtype), 0.0, gx, float(np.linalg.norm(G)), 2.0)
     operator = ProductOperator(lambda v: Hx @ v)
-    step = SaddleFreeLanczos(forcing=1e-12).propose(here, operator, 0.3, RNG)
+    step = SaddleFreeLanczos(forcing=1e-12).propose(here, operator, Radius(0.3), RNG)
     assert xp_case.owns(step.s)
     assert step.s.dtype == gx.dtype
     tolerance = 1e-9 if dtype == "float64" else 1e-4

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from negopt._types import Iterate
-from negopt.curvature.products import ProductMemory, ProductOperator
+from negopt._bounds import Damping
+from negopt._types import Iterate, Outcome
+from negopt.curvature.products import HessianProducts, ProductMemory, ProductOperator
 from negopt.steps.acceleration import ACCELERATORS
 from negopt.steps.sfn_series import SaddleFreeSeries
 
@@ -37,18 +38,18 @@ def test_no_finite_product_gives_a_unit_gradient_step(engine):
     np.testing.assert_allclose(step.s, -G / np.linalg.norm(G))
     assert step.slope < 0
     # a rejected step must not be proposed again
-    damped = rule.propose(point(G), operator, 3.0, RNG)
+    damped = rule.propose(point(G), operator, Damping(3.0), RNG)
     np.testing.assert_allclose(damped.s, step.s / 4.0)
 
 
 @pytest.mark.parametrize("engine", ["krylov", "binomial"])
 def test_no_curvature_gives_a_gradient_step(engine):
     rule = SaddleFreeSeries(engine=engine)
-    step = rule.propose(point(G), ProductOperator(lambda v: 0.0 * v), 0.1, RNG)
+    step = rule.propose(point(G), ProductOperator(lambda v: 0.0 * v), Damping(0.1), RNG)
     assert np.all(np.isfinite(step.s))
     np.testing.assert_allclose(step.s / np.linalg.norm(step.s), -G / np.linalg.norm(G))
     assert np.linalg.norm(
-        rule.propose(point(G), ProductOperator(lambda v: 0.0 * v), 9.0, RNG).s
+        rule.propose(point(G), ProductOperator(lambda v: 0.0 * v), Damping(9.0), RNG).s
     ) < (0.2 * np.linalg.norm(step.s))
 
 
@@ -62,7 +63,7 @@ def test_a_product_that_fails_on_the_way_ends_the_series():
     rule = SaddleFreeSeries(engine="binomial", terms=20, order=1, scaling="source")
     operator = ProductOperator(product)
     with np.errstate(invalid="ignore"):
-        step = rule.propose(point(G), operator, 0.1, RNG)
+        step = rule.propose(point(G), operator, Damping(0.1), RNG)
     assert len(operator.basis.vectors) == 4
     assert np.all(np.isfinite(step.s))
     assert step.slope < 0
@@ -75,7 +76,9 @@ def test_the_krylov_engine_stops_when_the_step_settles():
     counts = {}
     for change in (0.0, 0.05):
         product, calls = counted(spectrum)
-        SaddleFreeSeries(change=change).propose(point(g), ProductOperator(product), 0.01, RNG)
+        SaddleFreeSeries(change=change).propose(
+            point(g), ProductOperator(product), Damping(0.01), RNG
+        )
         counts[change] = len(calls)
     assert counts[0.05] <= 5 < counts[0.0] <= 20
 
@@ -91,7 +94,7 @@ def test_products_of_the_series(scaling, extra, terms):
     product, calls = counted(np.diag(rng.standard_normal(30)))
     rule = SaddleFreeSeries(engine="binomial", terms=terms, order=1, scaling=scaling)
     operator = ProductOperator(product)
-    rule.propose(point(rng.standard_normal(30)), operator, 0.1, RNG)
+    rule.propose(point(rng.standard_normal(30)), operator, Damping(0.1), RNG)
     assert len(calls) == 2 * (terms - 1) + extra + 1
 
 
@@ -99,9 +102,9 @@ def test_a_space_that_closes_needs_no_further_product():
     product, calls = counted(H)
     rule = SaddleFreeSeries(engine="binomial", terms=50)
     operator = ProductOperator(product)
-    rule.propose(point(G), operator, 0.1, RNG)
+    rule.propose(point(G), operator, Damping(0.1), RNG)
     assert len(calls) == 3 + 1
-    rule.propose(point(G), operator, 0.3, RNG)
+    rule.propose(point(G), operator, Damping(0.3), RNG)
     assert len(calls) == 3 + 2  # s'Hs
 
 
@@ -112,7 +115,7 @@ def test_terms_from_the_basis_are_those_from_products(series):
     A, g = A + A.T, rng.standard_normal(12)
     rule = SaddleFreeSeries(engine="binomial", terms=7, series=series)
     operator = ProductOperator(lambda v: A @ v)
-    rule.propose(point(g), operator, 0.1, RNG)
+    rule.propose(point(g), operator, Damping(0.1), RNG)
     found = operator.basis
     assert len(found.vectors) == 7
     M = np.eye(12) - np.linalg.matrix_power(A + found.shift * np.eye(12), 2) / found.root**2
@@ -126,33 +129,36 @@ def test_the_shifted_series_starts_anew_with_another_damping():
     product, calls = counted(np.diag(np.linspace(-3.0, 5.0, 20)))
     rule = SaddleFreeSeries(engine="binomial", terms=6, series="shifted")
     operator = ProductOperator(product)
-    rule.propose(point(np.ones(20)), operator, 0.1, RNG)
+    rule.propose(point(np.ones(20)), operator, Damping(0.1), RNG)
     assert len(calls) == 10 + 1 + 1
-    rule.propose(point(np.ones(20)), operator, 0.1, RNG)
+    rule.propose(point(np.ones(20)), operator, Damping(0.1), RNG)
     assert len(calls) == 12 + 1
-    rule.propose(point(np.ones(20)), operator, 0.2, RNG)
+    rule.propose(point(np.ones(20)), operator, Damping(0.2), RNG)
     assert len(calls) == 13 + 10 + 1  # the size of H is known
 
 
+def scales(rule, *factors):
+    """Return the scale after steps with multiples of H."""
+    products, memory, found = HessianProducts(), ProductMemory(), []
+    for factor in factors:
+        operator = ProductOperator(lambda v, c=factor: c * (H @ v), memory.scale)
+        before = memory.scale
+        step = rule.propose(point(G), operator, Damping(0.1), RNG)
+        assert memory.scale == before  # nothing is written before the step has been tried
+        products.update(memory, G, G, Outcome(start=point(G), step=step))
+        found.append(memory.scale)
+    return found
+
+
 def test_the_source_scaling_is_a_running_maximum_from_100():
-    memory = ProductMemory()
     rule = SaddleFreeSeries(engine="binomial", terms=6, scaling="source")
-    rule.propose(point(G), ProductOperator(lambda v: H @ v, memory), 0.1, RNG)
-    assert memory.scale == 100.0
-    rule.propose(point(G), ProductOperator(lambda v: 10 * (H @ v), memory), 0.1, RNG)
-    expected = np.linalg.norm(100 * H @ H @ G) / np.linalg.norm(G)
-    assert memory.scale == pytest.approx(max(100.0, expected))
-    rule.propose(point(G), ProductOperator(lambda v: H @ v, memory), 0.1, RNG)
-    assert memory.scale == pytest.approx(max(100.0, expected))
+    expected = max(100.0, np.linalg.norm(100 * H @ H @ G) / np.linalg.norm(G))
+    assert scales(rule, 1.0, 10.0, 1.0) == pytest.approx([100.0, expected, expected])
 
 
 def test_the_lanczos_bound_is_let_go_slowly():
-    memory = ProductMemory()
     rule = SaddleFreeSeries(engine="binomial", terms=6)
-    rule.propose(point(G), ProductOperator(lambda v: 10 * (H @ v), memory), 0.1, RNG)
-    assert memory.scale == pytest.approx(1.1 * 1600)
-    rule.propose(point(G), ProductOperator(lambda v: H @ v, memory), 0.1, RNG)
-    assert memory.scale == pytest.approx(1.1 * 800)
+    assert scales(rule, 10.0, 1.0) == pytest.approx([1.1 * 1600, 1.1 * 800])
 
 
 @pytest.mark.parametrize("kind", ["goe", "logarithmic"])
@@ -168,11 +174,11 @@ def test_the_lanczos_bound_keeps_the_series_convergent_and_the_source_does_not(k
             A = 100 * np.diag(10 ** rng.uniform(-4, 0, 60) * rng.choice([-1, 1], 60))
         g, largest = rng.standard_normal(60), np.max(np.linalg.eigvalsh(A) ** 2)
         for scaling in below:
-            memory = ProductMemory()
             rule = SaddleFreeSeries(engine="binomial", terms=2, accelerator=None, scaling=scaling)
-            rule.propose(point(g), ProductOperator(lambda v, A=A: A @ v, memory), 0.1, RNG)
-            below[scaling] += memory.scale < 0.5 * largest
-            inside += scaling == "lanczos" and memory.scale >= largest
+            operator = ProductOperator(lambda v, A=A: A @ v)
+            rule.propose(point(g), operator, Damping(0.1), RNG)
+            below[scaling] += operator.scale < 0.5 * largest
+            inside += scaling == "lanczos" and operator.scale >= largest
     assert below["lanczos"] == 0
     assert below["power"] <= 2
     assert below["source"] >= 30
@@ -180,17 +186,15 @@ def test_the_lanczos_bound_keeps_the_series_convergent_and_the_source_does_not(k
 
 
 def test_power_iteration_estimates_from_below():
-    memory = ProductMemory()
     rule = SaddleFreeSeries(engine="binomial", terms=6, scaling="power")
-    rule.propose(point(G), ProductOperator(lambda v: H @ v, memory), 0.1, RNG)
-    assert 0.95 * 1.1 * 16 <= memory.scale <= 1.1 * 16
+    assert 0.95 * 1.1 * 16 <= scales(rule, 1.0)[0] <= 1.1 * 16
 
 
 def test_one_term_runs_no_product_but_for_the_model():
     """K = 1 with the source's scaling is gradient descent with rate 1/(10 + lambda)."""
     product, calls = counted(H)
     rule = SaddleFreeSeries(engine="binomial", terms=1, order=0, scaling="source")
-    step = rule.propose(point(G), ProductOperator(product), 0.1, RNG)
+    step = rule.propose(point(G), ProductOperator(product), Damping(0.1), RNG)
     np.testing.assert_allclose(step.s, -G / 11.0)
     assert len(calls) == 1
 
@@ -206,7 +210,7 @@ def test_a_series_cut_short_is_summed_without_what_it_cannot_use(accelerator):
     rule = SaddleFreeSeries(
         engine="binomial", terms=20, order=2, accelerator=accelerator, scaling="source"
     )
-    step = rule.propose(point(G), ProductOperator(product), 0.1, RNG)
+    step = rule.propose(point(G), ProductOperator(product), Damping(0.1), RNG)
     assert np.all(np.isfinite(step.s))
     assert step.slope < 0
 
@@ -215,7 +219,7 @@ def test_a_series_that_diverges_falls_back_on_descent():
     """With V far below the largest eigenvalue the sum is worthless; the step still descends."""
     rule = SaddleFreeSeries(engine="binomial", terms=20, scaling="source", accelerator=None)
     step = rule.propose(
-        point(G), ProductOperator(lambda v: 1e3 * (np.diag([1, -1, 1e-3]) @ v)), 0, RNG
+        point(G), ProductOperator(lambda v: 1e3 * (np.diag([1, -1, 1e-3]) @ v)), Damping(0), RNG
     )
     assert np.all(np.isfinite(step.s))
     assert step.slope < 0

@@ -10,7 +10,7 @@ import torch
 from negopt._array import Array
 from negopt._resume import adopt
 from negopt._types import Iterate, State
-from negopt.checkpoint import FORMAT, decode, encode
+from negopt.checkpoint import FORMAT, Json, decode, encode
 from negopt.methods import Method
 from negopt.neural.torch._arguments import RENAMED
 
@@ -23,7 +23,7 @@ class Saved(TypedDict, total=False):
     format: int
     n: int
     options: dict[str, str]
-    tree: object
+    tree: Json
     arrays: dict[str, torch.Tensor]
 
 
