@@ -15,6 +15,7 @@ import numpy as np
 
 from negopt.compiled import linear
 from negopt.compiled._build import Kernel, part, plain
+from negopt.compiled.linear import EPS
 from negopt.compiled.jitted import (
     GRADIENT_ONLY,
     GRADIENTS,
@@ -26,7 +27,6 @@ from negopt.compiled.jitted import (
     VALUES,
     call,
 )
-from negopt.compiled.linear import EPS
 from negopt.decisions import endings as e
 from negopt.decisions import pairs as p
 from negopt.decisions import search as s
@@ -215,7 +215,7 @@ def multiply(w: Work) -> None:
     m, slot = ints[PAIRS], ints[NEWEST]
     last = 2 * m
     g = w.vectors[2 * ints[ITERATE] + 1]
-    linear.multiply_rows(w.store, min(ints[STORED], m), max(slot, 0), g, gram)
+    linear.multiply_rows(w.store, min(ints[STORED], m), slot if slot >= 0 else 0, g, gram)
     if slot >= 0:
         for r in range(last):
             gram[r, slot] = gram[last + WITH_S, r]

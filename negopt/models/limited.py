@@ -596,7 +596,7 @@ class LimitedModel:
                 return None
         negative = self._negative()
         right = self._right(around)
-        for attempt in range(MOST_SHIFTS):
+        for _ in range(MOST_SHIFTS):
             theta, tau = sigma / gamma, gamma + sigma
             if not theta < 1e100:
                 return None
