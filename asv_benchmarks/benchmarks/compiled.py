@@ -7,7 +7,7 @@ import time
 import numba
 import numpy as np
 
-from .common import FUSED, ratio, solve
+from .common import FUSED, SMOKE, ratio, solve
 
 
 @numba.njit(cache=True)
@@ -29,7 +29,7 @@ class Bare:
         self.fun_and_grad = rosenbrock
 
 
-SIZES = (2, 10, 100, 1_000, 10_000)
+SIZES = (2,) if SMOKE else (2, 10, 100, 1_000, 10_000)
 LIMITED = tuple(method for method in FUSED if method != "dqn-wolfe-pm")
 
 
