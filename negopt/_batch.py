@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from negopt._array import Array, as_vector, is_array, namespace_of
-from negopt._compiled import compiled
 from negopt._minimize import own_method, solve
 from negopt._objective import Objective
 from negopt._options import RunOptions, as_options, check_integer, collect, warn_unknown
 from negopt._table import Table
 from negopt._types import Status
+from negopt.compiled import rows_for
 from negopt.methods import METHODS, Method, choose
 
 __all__ = ["minimize_batch"]
@@ -112,21 +112,21 @@ def minimize_batch(
     own, run = _settings(fun, n, method, tol, as_options(options))
     table = Table(k, own.name)
     one = One(fun, jac, each, common, own, run, k)
-    runner = None
+    rows = None
     if k > 0:
         objective = Objective(fun, starts[0, :], (), jac)  # says what is wrong with fun or jac
         table.jac_source = objective.gradient_source
-        from negopt._fused.evaluate import parts
-
-        runner = _runner(starts, one, parts(objective))
-    if runner is None:
-        _in_python(range(k), starts, one, table, {}, 1 if workers is None else workers)
+        rows = rows_for(own, RunOptions(**run), objective, starts, each, common)
+    if rows is None:
+        _in_python(range(k), starts, one, table, 1 if workers is None else workers)
     else:
         threads = processors() if workers is None else workers
-        if runner.target.parallel:
+        if rows.parallel:
             threads = 1  # it has threads of its own
-        _in_kernels(starts, runner, table, threads)
-        _rest(starts, runner, one, table, threads)
+        _in_kernel(rows, table, threads)
+        # What is rare is solved again, as `minimize` solves it.
+        unfinished = np.flatnonzero(table.status < 0)
+        _in_python(unfinished.tolist(), starts, one, table, threads)
     return table.result(starts)
 
 
@@ -211,8 +211,8 @@ class One:
         # A generator that all drew from would make the result depend on their order.
         self.rngs = rng.spawn(k) if isinstance(rng, np.random.Generator) else None
 
-    def __call__(self, i: int, x: Array, **changed: Any) -> Any:
-        options = {**self.run, **changed}
+    def __call__(self, i: int, x: Array) -> Any:
+        options = dict(self.run)
         if self.rngs is not None:
             options["rng"] = self.rngs[i]
         args = (*(a[i] for a in self.each), *self.common)
@@ -229,52 +229,22 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
-def _runner(starts: Array, one: One, parts: tuple[Any, Any, str] | None) -> Any:
-    """Return what solves the batch in compiled code, or None where it cannot."""
-    if parts is None or type(starts) is not np.ndarray or starts.dtype != np.float64:
-        return None
-    if not all(type(a) is np.ndarray for a in one.each):
-        return None
-    run = RunOptions(**one.run)
-    if run.eps is not None or run.finite_diff_rel_step is not None or run.compiled is False:
-        return None
-    n = int(starts.shape[1])
-    target = compiled(parts, one.common, n, one.each)
-    if target is None:
-        return None
-    from negopt._fused.rows import rows_for
-
-    return rows_for(one.method, run, target, n)
-
-
-def _in_kernels(starts: Array, runner: Any, table: Table, workers: int) -> None:
+def _in_kernel(rows: Any, table: Table, workers: int) -> None:
     """Solve all in compiled code, what is rare excepted; each thread takes what is next."""
-    from negopt.kernels.objective import HALT
-
-    k = int(starts.shape[0])
-    runner.prepare(starts)
-    threads = [runner.worker() for _ in range(min(workers, k))]
+    k = table.k
+    threads = [rows.worker() for _ in range(min(workers, k))]
     blocks = Shared(range(0, k, BLOCK))
 
     def work(thread: Any) -> None:
-        solve, _ = thread
         for first in blocks:
-            solve(first, min(first + BLOCK, k))
+            thread.solve(first, min(first + BLOCK, k))
 
     def halt() -> None:
-        for _, head in threads:
-            head[HALT] = 1
+        for thread in threads:
+            thread.halt()
 
     together(work, threads, halt)
-    table.adopt(runner)
-
-
-def _rest(starts: Array, runner: Any, one: One, table: Table, workers: int) -> None:
-    """Hand to Python what the kernels did not finish: from where it stands, or afresh."""
-    unfinished = np.flatnonzero(table.status < 0)
-    reached = {i: runner.rest(i) for i in unfinished.tolist() if table.counts[i, 1] > 0}
-    table.status[unfinished] = Status.FAILED
-    _in_python(unfinished.tolist(), starts, one, table, reached, workers)
+    table.adopt(rows)
 
 
 def _in_python(
@@ -282,24 +252,19 @@ def _in_python(
     starts: Array,
     one: One,
     table: Table,
-    reached: Mapping[int, tuple[Array, dict[str, Any]]],
     workers: int,
 ) -> None:
-    """Solve the problems `which` by the ordinary machinery.
-
-    Those in `reached` go on from a point, with options of their own.
-    """
+    """Solve the problems `which` by the ordinary machinery."""
     stop = threading.Event()
 
     def work(indices: Iterator[int]) -> None:
         for i in indices:
             if stop.is_set():
                 return
-            x, changed = reached.get(i, (starts[i, :], {}))
             try:
-                res = one(i, x, **changed)
+                res = one(i, starts[i, :])
             except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
-                table.fail(i, x, error)
+                table.fail(i, starts[i, :], error)
             else:
                 table.write(i, res)
 

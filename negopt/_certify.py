@@ -70,6 +70,7 @@ def certify(
     limit: int,
     precondition: Callable[[Array], Array] | None = None,
     space: type[Space] = Space,
+    hessian: Array | None = None,
 ) -> tuple[Certificate, Array | None]:
     """Look for negative curvature in a space grown from a random probe.
 
@@ -89,6 +90,8 @@ def certify(
         steers the search to the low end of the spectrum; a bad model only slows it.
     space : type
         `Space`, or what does the same in another way.
+    hessian : array, shape (n, n), optional
+        All n products, where they are known already.
 
     Returns
     -------
@@ -131,8 +134,8 @@ def certify(
     """
     n = int(iterate.x.shape[0])
     product = objective.measured_products(iterate)
-    if in_one_piece(n, limit):
-        return _whole(objective, iterate, product)
+    if hessian is not None or in_one_piece(n, limit):
+        return _whole(objective, iterate, product, hessian)
     assert rng is not None
     limit = min(limit, n)
     grown = space(iterate.x, n if limit == n else min(limit, max(LEAST, ROOM // n)))
@@ -184,18 +187,18 @@ def _judge(result: Certificate, noise: float) -> None:
 
 
 def _whole(
-    objective: CertifiedObjective, iterate: Iterate, product: Callable[[Array], Array]
+    objective: CertifiedObjective,
+    iterate: Iterate,
+    product: Callable[[Array], Array],
+    images: Array | None,
 ) -> tuple[Certificate, Array | None]:
     """Look at all of H, in few variables: no space has to be built for it."""
     xp = namespace_of(iterate.x)
     n = int(iterate.x.shape[0])
     eye = xp.eye(n, dtype=iterate.x.dtype, device=device_of(iterate.x))
-    result = Certificate()
-    columns = []
-    for i in range(n):
-        columns.append(product(eye[i, :]))
-        result.products += 1
-    images = xp.stack(columns, axis=0)
+    result = Certificate(products=n)
+    if images is None:
+        images = xp.stack([product(eye[i, :]) for i in range(n)], axis=0)
     if not all_finite(images):
         return result, None
     matrix = float64_rows_dot(images, eye)

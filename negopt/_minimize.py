@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import sys
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -25,6 +26,7 @@ from negopt._result import notifier, wrap
 from negopt._resume import adopt
 from negopt._solver import Solver
 from negopt._types import State, Status
+from negopt.compiled import run_for
 from negopt.methods import METHODS, Method, choose
 
 __all__ = ["has_constraints", "minimize", "own_method", "solve"]
@@ -310,9 +312,11 @@ def _loop(solver: Solver, state: State, callback: Callable[..., Any] | None) -> 
     """Step until a status is set; report each iteration."""
     run = solver.run
     notify = notifier(callback)
+    loop = run_for(solver, state) if state.status is None else None
     xp = namespace_of(state.iterate.x)
     allvecs = [xp.asarray(state.iterate.x, copy=True)] if run.return_all else None
     recording = run.record or state.history is not None  # a resumed record goes on
+    watched = notify is not None or recording or run.disp or run.return_all
     if recording and state.history is None:
         state.history = {name: [] for name in FIELDS}
         record(state.history, row(state, None, math.nan))
@@ -322,7 +326,10 @@ def _loop(solver: Solver, state: State, callback: Callable[..., Any] | None) -> 
     while state.status is None:
         before = state.k
         heading = Heading(state) if recording else None
-        solver.step(state)
+        if loop is None:
+            solver.step(state)
+        else:
+            loop.step(state, 1 if watched else sys.maxsize)
         if state.k == before:  # a budget ended the run before the iteration was complete
             break
         if run.disp or recording:
@@ -346,6 +353,8 @@ def _loop(solver: Solver, state: State, callback: Callable[..., Any] | None) -> 
                     "Interrupted in the callback; this is the best point so far. Go on from here "
                     "with options={'state': res.state}."
                 )
+    if loop is not None:
+        loop.finish(state)
     if run.disp:
         logger.info("%s", state.message)
     return allvecs

@@ -186,6 +186,25 @@ class Objective:
             facts = f"{self.maxtime:g} s is used up ({elapsed:.3g} s)"
             raise BudgetExhausted(self.words.used_up("maxtime", facts))
 
+    def grant(self, seconds: float) -> None:
+        """Leave so many seconds out of ``maxtime``."""
+        self._begin += seconds
+
+    def functions(self) -> tuple[Any, Any, str] | None:
+        """Return what gives f or the pair (f, g), what gives g, the scheme of differences.
+
+        None where more than these is needed: steps of the user's, or pairs for a strategy.
+        """
+        if self._strategy is not None:
+            return None
+        if self._both is not None:
+            return self._both, None, ""
+        if self.scheme is None:
+            return self._value, self._gradient, ""
+        if any(step is not None for step in self._steps):  # N.B. either may be an array
+            return None
+        return self._value, None, self.scheme
+
     def allowance(self) -> int:
         """Return n >= 1: an evaluation may begin while fewer than n calls of fun are made."""
         self._require(self.evaluation_cost)

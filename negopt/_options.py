@@ -119,7 +119,9 @@ class RunOptions:
     record: bool = option(False, "keep res.history, arrays of scalars")
     return_all: bool = option(False, "keep res.allvecs, the iterates")
     compiled: bool | str = option(
-        "auto", "compiled kernels between evaluations: 'auto', True or False"
+        "auto",
+        "objectives jitted by Numba run in the compiled loop, with the methods that it knows: "
+        "'auto' and True; False calls them from Python",
     )
     eps: npt.ArrayLike | None = option(None, "absolute step of gradient differences")
     finite_diff_rel_step: npt.ArrayLike | None = option(

@@ -207,6 +207,13 @@ class Solver:
         if state.stalled >= getattr(self.method.globalize, "patience", STALL):
             self._give_up(state)
 
+    def conclude(self, state: State, hopeless: bool) -> None:
+        """Decide what an iteration made elsewhere, with `outcome`, leads to."""
+        if self.outcome is not None and self.outcome.stuck:
+            self._stuck(state, self.outcome)
+        elif hopeless:
+            self._give_up(state)
+
     def _give_up(self, state: State) -> None:
         assert self.limits is not None
         state.status = Status.PRECISION
@@ -256,7 +263,8 @@ class Solver:
 
     # --- the end, and what looks like it ----------------------------------------------
 
-    def check_stop(self, state: State) -> None:
+    def check_stop(self, state: State, hessian: Any = None) -> None:
+        """End the run where a test holds; `hessian` is that at the iterate, where it is known."""
         assert self.limits is not None
         if state.status is not None:
             return
@@ -267,12 +275,24 @@ class Solver:
         if state.status is not Status.CONVERGED:
             return
         if gradient_measure(state.iterate, self.limits.order) <= self.limits.gtol:
-            self._second_order(state)
+            self._second_order(state, hessian)
         else:
             state.certificate = Certificate()
             state.message += "; the curvature was not checked (the gradient is not small)."
 
-    def _second_order(self, state: State) -> None:
+    def settle(self, state: State, certificate: Certificate) -> None:
+        """End the run at a minimum whose curvature was checked elsewhere."""
+        assert self.limits is not None
+        state.certificate = certificate
+        if self.outcome is not None:
+            self.outcome.min_curvature = certificate.min_curvature
+        verdict = stop(state.iterate, self.limits, state.k, None)
+        assert verdict is not None
+        state.status, state.message = verdict
+        if state.status is Status.CONVERGED:
+            state.message += finding(certificate)
+
+    def _second_order(self, state: State, hessian: Any) -> None:
         """Check the curvature; leave a saddle downhill or say that it is one."""
         run, here = self.run, state.iterate
         if not run.certify or run.certify_products == 0:
@@ -282,8 +302,8 @@ class Solver:
         state.certificate = Certificate()
         limit, known, drawn = run.certify_products, self.objective.best, None
         try:
-            if in_one_piece(self.objective.n, limit):
-                certificate, newton = certify(self.objective, here, None, limit)
+            if hessian is not None or in_one_piece(self.objective.n, limit):
+                certificate, newton = certify(self.objective, here, None, limit, hessian=hessian)
             else:
                 drawn = self.draws.state
                 certificate, newton = certify(

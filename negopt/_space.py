@@ -29,8 +29,6 @@ BLOCK = 16384
 class Space:
     """An orthonormal basis, grown by a direction at a time, and H restricted to it.
 
-    `negopt._fused.space` does the same in compiled code.
-
     Parameters
     ----------
     like : array, shape (n,)

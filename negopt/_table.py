@@ -56,24 +56,23 @@ class Table:
         self.message = Messages(k)
 
     def write(self, i: int, res: Any) -> None:
-        """Take the result of one problem; counts are added to what is there."""
+        """Take the result of one problem."""
         self.points[i] = (res.x, res.jac)
         self.fun[i] = res.fun
         self.status[i] = res.status
-        self.counts[i] += (res.nit, res.nfev, res.njev, res.nhev)
+        self.counts[i] = (res.nit, res.nfev, res.njev, res.nhev)
         self.curvature[i] = CURVATURES.index(res.curvature_status)
         self.min_curvature[i] = res.min_curvature
         self.message.texts[i] = res.message
 
-    def adopt(self, runner: Any) -> None:
-        """Take over what the kernels wrote."""
-        self.x, self.jac = runner.x, runner.g
-        self.fun, self.status, self.min_curvature = runner.f, runner.status, runner.lowest
-        self.counts = runner.counts.copy()
-        self.counts[:, 3] = 0
-        done = self.status >= 0
-        self.curvature[done] = runner.counts[done, 3]
-        self.message = Messages(self.k, runner.message)
+    def adopt(self, rows: Any) -> None:
+        """Take over what compiled code has written."""
+        done = rows.table
+        self.x, self.jac, self.fun = done.x, done.g, done.f
+        self.status, self.min_curvature = rows.status, done.lowest
+        self.curvature = done.counts[:, 3].copy()
+        self.counts[:, :3] = done.counts[:, :3]
+        self.message = Messages(self.k, rows.message)
 
     def fail(self, i: int, x: Array, error: Exception) -> None:
         """Say why a problem could not be solved."""

@@ -20,12 +20,6 @@ import hypothesis
 import numpy as np
 import pytest
 
-from negopt._fused.engine import Cold
-
-# Kernels are compiled when they are first wanted, not after a second of plain iterations: a
-# test that compares two runs would meet both kinds.
-Cold.seconds = float("inf")
-
 # "repeatable" is what `make test` and CI run: the same examples every time.
 # HYPOTHESIS_PROFILE=explore looks for new ones.
 hypothesis.settings.register_profile(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
 
 import numpy as np
@@ -10,13 +12,12 @@ import scipy.optimize
 
 import negopt
 from negopt._types import Status
-from negopt.kernels._jit import jit_disabled
 
 try:
     import numba
 except ImportError:
     numba = None
-JIT = numba is not None and not jit_disabled()
+JIT = numba is not None and os.environ.get("NEGOPT_DISABLE_JIT", "0") in ("", "0")
 
 
 def jitted(function):
@@ -66,6 +67,28 @@ def test_each_problem_is_the_one_that_minimize_solves(fun) -> None:
         assert res.min_curvature[i] == pytest.approx(one.min_curvature, rel=1e-4)
     assert res.method == "dqn-wolfe-pm"
     assert "smallest curvature found" in res.message[0]
+
+
+@pytest.mark.skipif(not JIT, reason="nothing is compiled")
+@pytest.mark.parametrize("method", ["dqn-wolfe-pm", "lbfgs-wolfe"])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"certify": False}, {"maxiter": 4}, {"norm": 2}, {"grtol": 1e-2, "ftarget": -0.4}],
+    ids=str,
+)
+def test_compiled_batches_have_the_bits_of_single_runs(method, options) -> None:
+    """Saddles, maxima and failures among them."""
+    fun, X0 = jitted(double_well), starts(n=4)
+    X0[3] = [SHIFT[3], 1.0, 1.0, 1.0]  # on the stable manifold of its saddle
+    X0[7] = [SHIFT[7], 0.0, 0.0, 0.0]  # at the saddle
+    X0[8] = [SHIFT[8] + 1.0, 0.0, 0.0, 0.0]  # at the minimum
+    depth = np.linspace(0.5, 3.0, K)
+    res = negopt.minimize_batch(fun, X0, (SHIFT, depth), method, jac=True, options=options)
+    for i in range(K):
+        one = negopt.minimize(fun, X0[i], (SHIFT[i], depth[i]), method, jac=True, options=options)
+        for name in ("x", "jac", "fun", "status", "nit", "nfev", "njev", "min_curvature"):
+            np.testing.assert_array_equal(res[name][i], one[name], err_msg=f"{name} of {i}")
+        assert res.curvature_status[i] == one.curvature_status
 
 
 @BOTH
@@ -280,13 +303,15 @@ def test_two_batches_at_once(fun) -> None:
 
 
 @pytest.mark.skipif(not JIT, reason="nothing is compiled")
-def test_a_new_objective_or_batch_compiles_no_kernel_again() -> None:
-    from negopt.kernels.batch import solve_rows
-
-    fun = jitted(double_well)
-    negopt.minimize_batch(fun, starts(), (SHIFT,), jac=True, common=(1.0,))
-    negopt.minimize_batch(fun, starts(7, 2), (SHIFT[:7],), jac=True, common=(1,))
-    assert len(solve_rows.signatures) == 1
+def test_a_new_objective_or_batch_compiles_no_kernel_again(caplog) -> None:
+    negopt.minimize_batch(jitted(double_well), starts(), (SHIFT,), jac=True, common=(1.0,))
+    with caplog.at_level(logging.INFO, "negopt"):
+        fun = jitted(double_well)
+        negopt.minimize_batch(fun, starts(7, 2), (SHIFT[:7],), jac=True, common=(1.0,))
+        negopt.minimize_batch(fun, starts(9, 4), (SHIFT[:9],), jac=True, common=(2.0,))
+    assert {r.getMessage() for r in caplog.records} == {
+        "compiling 'double_well' for negopt's loop: once in this process"
+    }
 
 
 @pytest.mark.parametrize(

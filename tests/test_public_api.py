@@ -38,6 +38,7 @@ PUBLIC = {
     "minimize_batch",
     "neural",
     "plot",
+    "precompile",
     "problems",
     "show_options",
     "spectrum",

@@ -1,4 +1,4 @@
-"""The command line: ``negopt compare | train | resume | check | methods``.
+"""The command line: ``negopt compare | train | resume | check | methods | precompile``.
 
 Each subcommand lives in a module of its own and is imported when it is called, so
 ``negopt --help`` is quick and `import negopt` stays light.
@@ -23,6 +23,7 @@ COMMANDS = {
     "resume": "_train",
     "check": "_check",
     "methods": "_methods",
+    "precompile": "_precompile",
 }
 #: Exit codes: a mistake of the caller's, and the shell's code for Ctrl-C.
 USAGE, INTERRUPTED = 2, 130

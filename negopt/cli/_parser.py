@@ -102,6 +102,8 @@ def build_parser() -> argparse.ArgumentParser:
     _check(command("check", "compare derivatives with differences, and name what is wrong", _CHECK))
     methods = command("methods", "list the methods, or the options of one", "")
     methods.add_argument("name", nargs="?", metavar="NAME", help="show the options of this one")
+    ahead = command("precompile", "compile negopt's own kernels ahead, for jitted objectives", "")
+    ahead.add_argument("--quiet", action="store_true", help="say nothing")
     return parser
 
 

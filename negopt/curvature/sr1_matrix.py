@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 
 from negopt._array import Array, from_host, inners, to_host
 from negopt._dense import symmetric_eigen
 from negopt._options import check_choice, check_number
+from negopt._random import Draws
 from negopt._types import Iterate, Outcome, Step, saved
 from negopt.curvature.inverse import (
     diagonal,
@@ -95,11 +95,11 @@ class MatrixOperator:
         """The model itself: its basis is the identity."""
         return self
 
-    def trust_step(self, iterate: Iterate, radius: float, rng: Generator) -> Step:
+    def trust_step(self, iterate: Iterate, radius: float, rng: Draws) -> Step:
         """Return the global minimiser of the model in the ball, in the matrix's units."""
         return spectral_step(iterate, self, radius, rng)
 
-    def outside(self, like: Array, rng: Generator) -> Array:
+    def outside(self, like: Array, rng: Draws) -> Array:
         """Nothing lies outside the basis."""
         raise AssertionError("the basis is full")
 

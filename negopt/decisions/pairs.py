@@ -34,6 +34,11 @@ def is_positive(ss: float, yy: float, sy: float, skip: float) -> bool:
     return sy > skip * math.sqrt(ss) * math.sqrt(yy)
 
 
+def balance(size: float) -> float:
+    """Return the power of two that brings ``s'y``, or what stands for its size, close to 1."""
+    return math.ldexp(1.0, -math.frexp(size)[1] // 2)
+
+
 def takes_sr1(vv: float, vw: float, ww: float, skip: float, least: float) -> bool:
     """Tell whether the rank-one update ``v v' / v'w`` is well defined.
 

@@ -126,12 +126,10 @@ class Spectrum:
         """Return ``B^-1 v``, or ``|B|^-1 v``, eigenvalues kept `floor` away from zero."""
         inside = self.project(v)
         values, vectors = self.eigen
-        largest = max(abs(self.gamma), float(np.max(np.abs(values), initial=0.0)))
+        largest = max(self.gamma, float(np.max(np.abs(values), initial=0.0)))
         size = np.maximum(np.abs(values), floor * largest)
         signed = size if absolute else np.where(values < 0.0, -size, size)
-        outside = max(abs(self.gamma), floor * largest)
-        if not absolute and self.gamma < 0.0:
-            outside = -outside
+        outside = max(self.gamma, floor * largest)
         w = vectors @ ((vectors.T @ inside) / signed)
         if self.full:
             return self.expand(w, 0.0, v)

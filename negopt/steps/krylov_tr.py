@@ -341,17 +341,17 @@ def _model_step(
 ) -> Step:
     """Return the step of a model for a radius or a weight."""
     absolute, radius = direction == "saddle-free", bound.value
-    if isinstance(bound, CubicWeight):
-        spectrum = model.spectrum
+    if not absolute and isinstance(bound, Radius):
+        return model.trust_step(here, radius, rng)
+    spectrum = model.spectrum
+    if isinstance(bound, CubicWeight):  # the length is exact, so the step has to be
         inside, outside, _ = spectrum.split(here.g, here.gnorm)
         values, vectors = spectrum.eigen
         parts = vectors.T @ inside
         if not spectrum.full:
             values, parts = np.append(values, spectrum.gamma), np.append(parts, outside)
         radius = cubic_radius(np.abs(values) if absolute else values, parts, radius)
-    if absolute:
-        return spectral_step(here, model.spectrum, radius, rng, absolute=True)
-    return model.trust_step(here, radius, rng)
+    return spectral_step(here, spectrum, radius, rng, absolute=absolute)
 
 
 def _in_metric(operator: NewtonOperator) -> Callable[[Array], Array]:

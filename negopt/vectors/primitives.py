@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.linalg.blas import idamax
+from scipy.linalg.blas import ddot, idamax
 
 from negopt._array import (
     Array,
@@ -42,7 +42,7 @@ def measure(value: object, x: Array, g: Array) -> tuple[float, float, float, flo
 def slope_and_square(g: Array, s: Array) -> tuple[float, float]:
     """Return ``g's`` and ``s's`` (one device read)."""
     if is_plain(g) and is_plain(s):
-        return float(g.dot(s)), float(s.dot(s))
+        return ddot(g, s), ddot(s, s)
     slope, square = scalars(dot(g, s), dot(s, s))
     return slope, square
 

@@ -144,7 +144,9 @@ def test_the_operator_offers_what_the_step_asks_for(row, started, problem) -> No
             if curvature > 0.0:
                 t = min(t, g @ g / curvature)
             cauchy = t * (g @ g) - 0.5 * t * t * curvature
-            assert step.predicted_decrease >= cauchy * (1 - 1e-8)
+            # ... but that of products preconditioned by a model, which promises a tenth of it
+            share = 0.1 if getattr(operator, "model", None) is not None else 1.0
+            assert step.predicted_decrease >= share * cauchy * (1 - 1e-8)
 
 
 def test_matvec_is_linear_and_symmetric(row, started, problem) -> None:

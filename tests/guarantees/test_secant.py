@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from negopt import kernels
 from negopt._types import Iterate
 from negopt.curvature.compact import CompactOperator
+from negopt.curvature.inverse import symmetric
 from negopt.curvature.lqn import HybridPairs
 from negopt.curvature.lsr1 import LSR1
 from negopt.curvature.sr1 import SR1
@@ -158,19 +159,16 @@ def test_skipped_pairs_leave_the_limited_memory_model(rule, seed, n, count, exac
 def test_dense_inverse(seed, n, count, h0):
     rule = SR1(h0=h0)
     memory = rule.init(np.zeros(n))
-    largest = 0.0
     for s, y in random_pairs(seed, n, count, 0.3):
-        before = None if memory.matrix is None else memory.matrix.copy()
+        before = None if memory.matrix is None else symmetric(memory.matrix)
         kept = rule.update(memory, s, y)
-        H = memory.matrix
+        H = None if memory.matrix is None else symmetric(memory.matrix)
         if not kept:
             if before is not None:
                 np.testing.assert_array_equal(H, before)
             continue
         size = np.linalg.norm(s) + np.linalg.norm(H, 2) * np.linalg.norm(y)
         assert np.linalg.norm(H @ y - s) <= 1e-11 * size
-        largest = max(largest, np.linalg.norm(H))
-        assert np.linalg.norm(H - H.T) <= 1e-15 * count * largest
 
 
 @settings(max_examples=50)
@@ -181,18 +179,18 @@ def test_skipped_pairs_leave_the_dense_inverse(seed, n):
     memory = rule.init(np.zeros(n))
     for s, y in random_pairs(seed, n, 3, 0.3):
         rule.update(memory, s, y)
-    H = memory.matrix.copy()
+    H = symmetric(memory.matrix)
     y = rng.standard_normal(n)
     v = rng.standard_normal(n) * np.linalg.norm(H @ y)
     for _ in range(3):
         v -= y * (v @ y) / (y @ y)
     assert not rule.update(memory, H @ y + v, y)  # the denominator v'y is zero
-    np.testing.assert_array_equal(memory.matrix, H)
+    np.testing.assert_array_equal(symmetric(memory.matrix), H)
     assert not rule.update(memory, H @ y, y)  # the secant equation holds already
-    np.testing.assert_array_equal(memory.matrix, H)
+    np.testing.assert_array_equal(symmetric(memory.matrix), H)
     assert not rule.update(memory, np.zeros(n), y)
     assert not rule.update(memory, y, np.zeros(n))
-    np.testing.assert_array_equal(memory.matrix, H)
+    np.testing.assert_array_equal(symmetric(memory.matrix), H)
 
 
 @settings(max_examples=30)
@@ -208,8 +206,9 @@ def test_quadratics_are_learnt_in_n_pairs(seed, n):
     for s in np.linalg.qr(rng.standard_normal((n, n)))[0]:
         assume(dense.update(inverse, s, A @ s))
         limited.update(memory, s, A @ s)
-    assume(np.linalg.norm(inverse.matrix, 2) < 1e3)
-    np.testing.assert_allclose(inverse.matrix @ A, np.eye(n), atol=1e-6)
+    H = symmetric(inverse.matrix)
+    assume(np.linalg.norm(H, 2) < 1e3)
+    np.testing.assert_allclose(H @ A, np.eye(n), atol=1e-6)
     operator = limited.operator(memory, None, here(n))
     assume(np.all(operator.used == 1))
     np.testing.assert_allclose(columns(operator, n), A, atol=1e-6)
@@ -314,7 +313,7 @@ def test_every_array_library(xp_case, rule, dtype):
     tolerance = 1e-9 if dtype == "float64" else 1e-3
     if isinstance(rule, SR1):
         assert xp_case.owns(memory.matrix)
-        H = xp_case.to_numpy(memory.matrix).astype(float)
+        H = xp_case.to_numpy(symmetric(memory.matrix)).astype(float)
         assert np.linalg.norm(H @ y - s) <= tolerance * np.linalg.norm(s) * 10
         return
     x = xp_case.asarray(np.zeros(n), dtype)

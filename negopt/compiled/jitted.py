@@ -1,0 +1,369 @@
+"""A jitted objective as one guarded C function, ``double fg(double* x, double* g, int64* head)``.
+
+The functions here are built around a user's dispatchers, so Numba compiles them for each
+objective and process; what receives dispatchers cannot be kept on disk.  The kernel, which gets
+an address, is compiled once for all.
+
+Data travel by address.  `head` is an array of int64: the names below, then 2n words of scratch,
+the first n of them for the copy of x that the user's function gets.  The arguments lie at
+``head[ARGS]`` as Numba lays out a tuple, their arrays by address: values may change without
+a new compilation.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import logging
+import math
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.dispatcher import Dispatcher
+from numba.core.registry import cpu_target
+from numba.extending import intrinsic, overload
+
+__all__ = [
+    "GRADIENTS",
+    "GRADIENT_ONLY",
+    "HALT",
+    "HEAD",
+    "OK",
+    "ROW",
+    "STATUS",
+    "VALUES",
+    "Target",
+    "call",
+    "target",
+]
+
+logger = logging.getLogger("negopt")
+
+# Names in `head`; x for the user's function is behind them.
+N, STATUS, ROW, ARGS, VALUES, GRADIENTS, HALT, GRADIENT_ONLY = range(8)
+HEAD = 8
+
+# Values of ``head[STATUS]``: all is well; the user's function raised; its gradient has the
+# wrong length.  The last two are looked at again, and said, in Python.
+OK, RAISED, SHAPE = 0, 1, 2
+
+#: The type of no arguments at all.
+NO_ARGUMENTS = numba.typeof(((), ()))
+
+#: How many times f is evaluated per variable, and the power of eps in the step.
+_DIFFERENCES = {"2-point": (1, 1.0 / 2.0), "3-point": (2, 1.0 / 3.0)}
+
+
+class Target:
+    """A jitted objective with its arguments, as the kernel calls it.
+
+    Attributes
+    ----------
+    address : int
+        Of the C function.
+    head : array of int64
+        What the function reads and counts.
+    parallel : bool
+        Whether it runs threads of its own: then call it from one thread at a time.
+    """
+
+    def __init__(self, function: Any, args: tuple[Any, ...], ty: Any, n: int) -> None:
+        place = np.zeros(1, dtype=np.int64)
+        if ty is not NO_ARGUMENTS:
+            size, store = _store(ty)
+            place = np.zeros(size // 8 + 1, dtype=np.int64)
+            store(args, place.ctypes.data)
+        self._alive = function, args, place  # what the addresses point to
+        self.address = int(function.address)
+        self.parallel = False
+        self.head = np.zeros(HEAD + 2 * n, dtype=np.int64)
+        self.head[N] = n
+        self.head[ARGS] = place.ctypes.data
+
+    def copy(self) -> Target:
+        """Return another with a head of its own, for another thread."""
+        other = copy.copy(self)
+        other.head = self.head.copy()
+        return other
+
+
+def target(
+    value: Any,
+    gradient: Any,
+    scheme: str,
+    args: tuple[Any, ...],
+    n: int,
+    each: tuple[Any, ...] = (),
+) -> Target | None:
+    """Return an objective for the kernel, or None where it has to be called from Python.
+
+    Parameters
+    ----------
+    value, gradient : callable
+        What gives f, or the pair (f, g); what gives g, or None.
+    scheme : {"", "2-point", "3-point"}
+        Differences in place of a gradient, if any.
+    args : tuple
+        Numbers, NumPy arrays, jitted functions, and tuples of these.
+    n : int
+    each : tuple of arrays
+        In front of `args` goes the ``head[ROW]``-th entry of each.
+
+    Notes
+    -----
+    The compilation takes about a second for each objective and each set of *types* of
+    arguments; their values may change.  It is kept as long as the process lives (the latest 64).
+    """
+    functions = [f for f in (value, gradient) if f is not None]
+    if not all(isinstance(f, Dispatcher) for f in functions):
+        return None
+    given, ty = (tuple(each), tuple(args)), NO_ARGUMENTS
+    if given != ((), ()):  # looking at types is slow, and this is the usual case
+        try:
+            ty = numba.typeof(given)
+        except (TypeError, ValueError, NotImplementedError):
+            return None
+        if not _is_plain(ty):
+            return None
+    function = _build(value, gradient, scheme, None if ty is NO_ARGUMENTS else ty)
+    if function is None:
+        return None
+    made = Target(function, given, ty, n)
+    made.parallel = any(bool(f.targetoptions.get("parallel")) for f in functions)
+    return made
+
+
+def _is_plain(ty: Any) -> bool:
+    """Tell whether a value of type `ty` needs no reference of its own while it is in use."""
+    if isinstance(ty, types.BaseTuple):
+        return all(_is_plain(t) for t in ty)
+    if isinstance(ty, types.Array):
+        return isinstance(ty.dtype, (types.Number, types.Boolean, types.Record))
+    return isinstance(ty, (types.Number, types.Boolean, types.NoneType, types.Dispatcher))
+
+
+# --- what Numba's language lacks -----------------------------------------------------------------
+
+
+def _place_of(context: Any, builder: Any, ty: Any, address: Any) -> Any:
+    return builder.inttoptr(address, context.get_data_type(ty).as_pointer())
+
+
+def _without_owner(context: Any, builder: Any, ty: Any, value: Any) -> Any:
+    """Return `value` as what it is a view of: Python keeps the arrays alive."""
+    if isinstance(ty, types.BaseTuple):
+        for i, t in enumerate(ty):
+            inner = _without_owner(context, builder, t, builder.extract_value(value, i))
+            value = builder.insert_value(value, inner, i)
+    elif isinstance(ty, types.Array):
+        array = context.make_array(ty)(context, builder, value=value)
+        array.meminfo = cgutils.get_null_value(array.meminfo.type)
+        array.parent = cgutils.get_null_value(array.parent.type)
+        value = array._getvalue()
+    return value
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _write(_: Any, args: Any, address: Any) -> Any:
+    """Write a tuple to an address."""
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        ty = signature.args[0]
+        value = _without_owner(context, builder, ty, values[0])
+        context.pack_value(builder, ty, value, _place_of(context, builder, ty, values[1]))
+        return context.get_dummy_value()
+
+    return types.void(args, types.intp), code
+
+
+def _reader(ty: Any) -> Any:
+    """Return ``read(address) -> tuple of type ty``."""
+
+    @intrinsic  # type: ignore[untyped-decorator]
+    def read(_: Any, address: Any) -> Any:
+        def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            return context.unpack_value(builder, ty, _place_of(context, builder, ty, values[0]))
+
+        return ty(types.intp), code
+
+    return read
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _doubles(_: Any, address: Any) -> Any:
+    """Read an address as that of floats."""
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return builder.inttoptr(values[0], ir.DoubleType().as_pointer())
+
+    return types.CPointer(types.float64)(types.intp), code
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def call(_: Any, address: Any, x: Any, g: Any, head: Any) -> Any:
+    """Call the C function of an objective: ``call(address, x, g, head) -> f``."""
+
+    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        data = [
+            context.make_array(ty)(context, builder, value=value).data
+            for ty, value in zip(signature.args[1:], values[1:], strict=True)
+        ]
+        kind = ir.FunctionType(ir.DoubleType(), [d.type for d in data])
+        return builder.call(builder.inttoptr(values[0], kind.as_pointer()), data)
+
+    return types.float64(types.intp, x, g, head), code
+
+
+# --- the C function ------------------------------------------------------------------------------
+
+
+@functools.lru_cache(maxsize=64)
+def _store(ty: Any) -> tuple[int, Any]:
+    """Return the size of a tuple of type `ty` in bytes, and what writes one to an address."""
+    context = cpu_target.target_context
+    size = context.get_abi_sizeof(context.get_data_type(ty))
+
+    @numba.njit(numba.void(ty, numba.intp))  # type: ignore[untyped-decorator]
+    def store(args: Any, address: int) -> None:
+        _write(args, address)
+
+    return size, store
+
+
+def _entries(arrays: Any, i: int) -> Any:
+    """Return the i-th entry of each."""
+    raise NotImplementedError
+
+
+@overload(_entries, strict=False)  # type: ignore[untyped-decorator]
+def _entries_of(arrays: Any, i: Any) -> Any:
+    if len(arrays) == 0:
+        return lambda arrays, i: ()
+    if len(arrays) == 1:
+        return lambda arrays, i: (arrays[0][i],)
+    return lambda arrays, i: (arrays[0][i], *_entries(arrays[1:], i))
+
+
+@functools.lru_cache(maxsize=64)
+def _build(fun: Any, jac: Any, scheme: str, ty: Any) -> Any:
+    """Compile an objective to a C function; None when Numba cannot.
+
+    `ty` is the type of the pair (arrays whose ``head[ROW]``-th entries are the first arguments,
+    tuple of the other arguments), None where both are empty.
+    """
+    ty = NO_ARGUMENTS if ty is None else ty
+    logger.info("compiling %r for negopt's loop: once in this process", fun.__name__)
+    pointer = types.CPointer(types.float64)
+    signature = types.float64(pointer, pointer, types.CPointer(types.int64))
+    inner = _with_differences(fun, scheme, ty) if scheme else _with_gradient(fun, jac, ty)
+
+    def guarded(x_address: Any, g_address: Any, head_address: Any) -> Any:
+        n = head_address[N]
+        head = numba.carray(head_address, (HEAD,))
+        x = numba.carray(x_address, (n,))
+        g = numba.carray(g_address, (n,))
+        # N.B. nothing may leave a C function but a number: what was raised would be printed
+        # and forgotten.
+        try:
+            f = inner(x, g, head)
+        except Exception:  # noqa: BLE001
+            head[STATUS] = RAISED
+            f = math.nan
+        return f
+
+    try:
+        return numba.cfunc(signature)(guarded)
+    except Exception:  # noqa: BLE001 - of whatever kind
+        return None  # called from Python it works, or says itself what is wrong
+
+
+def _caller(ty: Any) -> Any:
+    """Return ``call(function, x, head)``: `function` at a copy of x, with its arguments."""
+    read = _reader(ty)
+
+    @numba.njit  # type: ignore[untyped-decorator]
+    def call_at(function: Any, x: Any, head: Any) -> Any:
+        own = numba.carray(_doubles(head.ctypes.data + 8 * HEAD), x.shape)
+        for i in range(x.shape[0]):
+            own[i] = x[i]
+        arrays, others = read(head[ARGS])
+        return function(own, *(_entries(arrays, head[ROW]) + others))
+
+    return call_at
+
+
+@numba.njit  # type: ignore[untyped-decorator]
+def _spread(g: Any, out: Any, head: Any) -> bool:
+    """Copy a gradient to its place; False for one of a wrong length."""
+    if len(g) != out.shape[0]:
+        head[STATUS] = SHAPE
+        return False
+    for i in range(out.shape[0]):
+        out[i] = g[i]
+    return True
+
+
+def _with_gradient(fun: Any, jac: Any, ty: Any) -> Any:
+    call_at = _caller(ty)
+    if jac is None:
+
+        @numba.njit  # type: ignore[untyped-decorator]
+        def both(x: Any, g: Any, head: Any) -> float:
+            head[VALUES] += 1
+            head[GRADIENTS] += 1
+            f, given = call_at(fun, x, head)
+            return float(f) if _spread(given, g, head) else math.nan
+
+        return both
+
+    @numba.njit  # type: ignore[untyped-decorator]
+    def one_by_one(x: Any, g: Any, head: Any) -> float:
+        f = 0.0
+        if head[GRADIENT_ONLY] == 0:
+            head[VALUES] += 1
+            f = float(call_at(fun, x, head))
+            if not math.isfinite(f):
+                g[:] = math.nan
+                return f
+        head[GRADIENTS] += 1
+        return f if _spread(call_at(jac, x, head), g, head) else math.nan
+
+    return one_by_one
+
+
+def _with_differences(fun: Any, scheme: str, ty: Any) -> Any:
+    """Return what `negopt._differences.difference_gradient` does with its default steps."""
+    points, power = _DIFFERENCES[scheme]
+    relative = 2.220446049250313e-16**power
+    call_at = _caller(ty)
+
+    @numba.njit  # type: ignore[untyped-decorator]
+    def differences(x: Any, g: Any, head: Any) -> float:
+        head[VALUES] += 1
+        f = float(call_at(fun, x, head))
+        if not math.isfinite(f):
+            g[:] = math.nan
+            return f
+        head[GRADIENTS] += 1
+        head[VALUES] += points * x.shape[0]
+        z = numba.carray(_doubles(head.ctypes.data + 8 * (HEAD + x.shape[0])), x.shape)
+        for i in range(x.shape[0]):
+            z[i] = x[i]
+        for i in range(x.shape[0]):
+            step = relative * max(1.0, abs(x[i]))
+            z[i] = x[i] + step if x[i] >= 0.0 else x[i] - step
+            h = z[i] - x[i]  # the step that x can represent
+            ahead = float(call_at(fun, z, head))
+            if points == 1:
+                g[i] = (ahead - f) / h
+            else:
+                z[i] = x[i] - h
+                g[i] = (ahead - float(call_at(fun, z, head))) / (2.0 * h)
+            z[i] = x[i]
+        return f
+
+    return differences

@@ -1,0 +1,78 @@
+"""Batches in the compiled loop: what their problems begin with, and how they ended."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from negopt._array import eps_of
+from negopt._stopping import UNBOUNDED, Limits, bound_on_gradient, most_iterations, stop
+from negopt._types import Iterate, Status
+from negopt.compiled import kernel as k
+from negopt.compiled.jitted import HALT, Target
+from negopt.compiled.run import ENDLESS, Setting
+
+__all__ = ["Rows", "Worker"]
+
+
+#: What `negopt.decisions.endings.why_over` says, in the same order.
+ENDS = (Status.FAILED, Status.TARGET, Status.CONVERGED, Status.UNBOUNDED, Status.LIMIT)
+
+
+class Worker:
+    """Solves problems on one thread, in a workspace of its own."""
+
+    def __init__(self, target: Target, work: k.Work, batch: k.Batch) -> None:
+        self.target, self.work, self.batch = target, work, batch
+
+    def solve(self, first: int, last: int) -> None:
+        """Solve problems `first` to `last` - 1."""
+        address, head = self.target.address, self.target.head
+        k.KERNEL.compile()(first, last, address, head, self.work, self.batch, ENDLESS)
+
+    def halt(self) -> None:
+        """Have the thread stop before its next evaluation."""
+        self.target.head[HALT] = 1
+
+
+class Rows:
+    """The problems of a batch, in a table."""
+
+    def __init__(self, setting: Setting, starts: Any) -> None:
+        run = self.run = setting.run
+        self.setting, self.parallel = setting, setting.target.parallel
+        self.maxiter = most_iterations(run.maxiter, int(starts.shape[1]))
+        w = setting.work(None)
+        w.ints[k.MAXITER], w.ints[k.PAUSE_AT] = min(self.maxiter, ENDLESS), ENDLESS
+        w.reals[k.GTOL], w.reals[k.GRTOL] = bound_on_gradient(run.gtol, eps_of(starts)), run.grtol
+        w.reals[k.BOTTOM] = -UNBOUNDED
+        self.table = k.new_batch(starts, w)
+
+    def worker(self) -> Worker:
+        """Return what solves problems on one more thread."""
+        return Worker(self.setting.target.copy(), self.setting.work(None), self.table)
+
+    @property
+    def status(self) -> Any:
+        """How each has ended; ``FAILED`` where that is left to `minimize`."""
+        return np.array([int(s) for s in ENDS])[self.table.status]
+
+    def message(self, i: int) -> str:
+        """Say how problem `i` ended, as `negopt.minimize` does."""
+        t, order = self.table, float(self.run.norm)
+        g, (f0, gtol) = t.g[i], t.begun[i].tolist()
+        point = Iterate(t.x[i], float(t.f[i]), g, float(np.linalg.norm(g)), float(abs(g).max()))
+        status = ENDS[t.status[i]]
+        if status is Status.LIMIT:  # N.B. the lowest point may be a stationary one
+            return (
+                f"Maximum number of iterations has been exceeded (maxiter = {self.maxiter}); the "
+                f"gradient is still larger than gtol = {gtol:.3g}. Raise maxiter."
+            )
+        ended = stop(point, Limits(gtol, order, 0.0, float(self.run.ftarget), ENDLESS, f0), 0, None)
+        text = "" if ended is None else ended[1]
+        if t.counts[i, k.KIND]:
+            return f"{text}; smallest curvature found {t.lowest[i]:.3g} (positive)."
+        if status is Status.CONVERGED:
+            return f"{text}; the curvature was not checked (certify=False)."
+        return text

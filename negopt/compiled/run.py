@@ -1,0 +1,230 @@
+"""One run in the compiled loop, and `negopt._solver.Solver` where that hands back."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+
+from negopt._differences import product_error
+from negopt._method import Method
+from negopt._objective import Objective
+from negopt._options import RunOptions
+from negopt._solver import Solver
+from negopt._types import BudgetExhausted, Certificate, Iterate, Outcome, State
+from negopt.compiled import kernel as k
+from negopt.compiled.jitted import GRADIENTS, OK, STATUS, VALUES, Target
+from negopt.compiled.memory import Adapter
+from negopt.globalize.wolfe import WolfeSearch
+from negopt.steps.signed import Signed
+
+__all__ = ["Run", "Setting"]
+
+#: Seconds after which compiled code comes back, so that Ctrl-C and ``maxtime`` are seen to.
+SLICE = 0.02
+
+#: Stands for points that are in the workspace: where n is large each vector that is held counts.
+HELD = Iterate(np.zeros(0), math.nan, np.zeros(0), math.nan, math.nan, math.nan)
+
+#: More than any count can come to.
+ENDLESS = 2**62
+
+
+#: Up to here the Hessian is formed in full, in compiled code, where its products allow it.
+WHOLE = 64
+
+
+class Setting(NamedTuple):
+    """What does not change in a run, or between the problems of a batch."""
+
+    method: Method
+    run: RunOptions
+    objective: Objective
+    adapter: Adapter
+    target: Target
+
+    @property
+    def check(self) -> int:
+        """The number of variables where the second-order check is made in compiled code, else 0."""
+        run, n = self.run, self.objective.n
+        wanted = run.certify and run.maxfun is None and run.maxtime is None
+        few = n <= min(WHOLE, run.certify_products) and not self.objective.exact_products
+        return n if wanted and few else 0
+
+    def work(self, memory: Any) -> k.Work:
+        """Return a workspace with a memory, or None, and all constants."""
+        search = cast(WolfeSearch, self.method.globalize)
+        w = self.adapter.work(self.objective.n, memory, self.check)
+        ints, reals = w.ints, w.reals
+        ints[k.CHECK] = self.check > 0
+        ints[k.EUCLIDEAN] = self.run.norm == 2
+        ints[k.STRONG], ints[k.MAXLS] = search.wolfe == "strong", search.maxls
+        reals[k.C1], reals[k.C2], reals[k.EXPAND] = search.c1, search.c2, search.expand
+        reals[k.ANGLE] = cast(Signed, self.method.step).angle
+        reals[k.FTARGET] = self.run.ftarget
+        reals[k.LOWEST], reals[k.STALLED_GMAX] = math.inf, math.nan
+        error = product_error(k.EPS, self.objective.scheme or "")
+        reals[k.DIFFERENCE], reals[k.NOISE] = 1.5 * max(error, 1e-6), error
+        return w
+
+
+class Run:
+    """The compiled loop at work on one run; the solver decides what that hands back.
+
+    The state of the run is one and the same: it is loaded into a workspace, goes on for as many
+    iterations as it may, and is written back.
+    """
+
+    def __init__(self, solver: Solver, setting: Setting) -> None:
+        self.solver, self.setting, self.target = solver, setting, setting.target
+        self._slice = 1  # evaluations that are made at a time: as many as fit into SLICE
+        self._iterate: Iterate | None = None  # what the workspace holds, as it was written out
+        self._work: Any = None
+
+    def step(self, state: State, iterations: int = 1) -> State:
+        """Go on for as many iterations; sets ``state.status`` when the run is over."""
+        solver = self.solver
+        solver.outcome, solver.step_norm = None, math.nan
+        try:
+            if self._iterate is None or self._iterate is not state.iterate:
+                self._load(state)
+            self._work.ints[k.PAUSE_AT] = min(state.k + iterations, ENDLESS)
+            try:
+                task = self._drive()
+            finally:
+                raised = self._write(state)
+            self._say(task)
+            if task != k.PAUSE:
+                certificate, hessian = self._checked(task)
+                self.finish(state)
+                if task == k.RAISED:
+                    solver.objective.at(raised)  # raises what it has raised
+                    return solver.step(state)
+                if certificate is not None:
+                    solver.settle(state, certificate)
+                else:
+                    solver.conclude(state, task == k.GAVE_UP)
+                    solver.check_stop(state, hessian)
+        except BudgetExhausted as error:
+            self.finish(state)
+            solver.exhausted(state, error)
+        solver.complete(state)
+        return state
+
+    def finish(self, state: State) -> None:
+        """Write the memory of the run back into its state."""
+        if self._iterate is not None:
+            self.setting.adapter.save(state.memory, self._work)
+            reals = self._work.reals
+            state.globalize.length = float(reals[k.LAST_LENGTH])
+            state.globalize.lowest = float(reals[k.LOWEST])
+            self._iterate = self._work = None  # what follows may need the memory
+
+    def _drive(self) -> int:
+        """Evaluate until the loop has something to say, a slice of time after another."""
+        solve, objective, head = k.KERNEL.compile(), self.solver.objective, self.target.head
+        task = k.SPENT
+        while task == k.SPENT:
+            begun, values, gradients = time.perf_counter(), int(head[VALUES]), int(head[GRADIENTS])
+            calls = min(self._slice * objective.evaluation_cost, objective.allowance())
+            limit = values + calls
+            task = int(solve(0, 1, self.target.address, head, self._work, k.NO_BATCH, limit))
+            objective.spend(int(head[VALUES]) - values, int(head[GRADIENTS]) - gradients)
+            # From one evaluation to as many as fit, carefully: the first may be a fast one.
+            elapsed, most = time.perf_counter() - begun, 64 * self._slice
+            self._slice = max(min(int(self._slice * SLICE / max(elapsed, 1e-9)), most), 1)
+        head[STATUS] = OK
+        return task
+
+    def _say(self, task: int) -> None:
+        """Hand the solver the facts of the last iteration."""
+        ints, reals, solver = self._work.ints, self._work.reals, self.solver
+        outcome = solver.outcome = Outcome(
+            accepted=bool(ints[k.ACCEPTED]),
+            valid=bool(ints[k.FINITE]),
+            stuck=task in (k.SEARCH_FAILED, k.NOT_MOVED),
+            trials=int(ints[k.TRIALS]),
+        )
+        search: Any = solver.method.globalize
+        if task == k.SEARCH_FAILED:
+            outcome.reason = search.no_decrease(outcome.trials)
+        elif task == k.NOT_MOVED:
+            outcome.reason = search.NOT_MOVED
+        if outcome.accepted:
+            outcome.step_size = float(reals[k.STEP_SIZE])
+        if outcome.valid and task != k.SEARCH_FAILED:
+            solver.step_norm = float(reals[k.STEP_NORM])
+
+    def _checked(self, task: int) -> tuple[Certificate | None, Any]:
+        """Return what the second-order check has found, and the Hessian where it formed one."""
+        w = self._work
+        n, h = int(w.vectors.shape[1]), int(w.ints[k.HESSIAN])
+        if task == k.CERTAIN:
+            low, high = float(w.reals[k.SMALLEST]), float(w.reals[k.GREATEST])
+            return Certificate("positive", low, high, n, True), None
+        if task == k.UNCERTAIN and int(w.ints[k.COLUMN]) == n:
+            return None, w.vectors[h : h + n].copy()
+        return None, None
+
+    # --- the state, in and out ---------------------------------------------------------
+
+    def _load(self, state: State) -> None:
+        solver, objective = self.solver, self.solver.objective
+        assert solver.limits is not None
+        limits = solver.limits
+        self._work = w = self.setting.work(state.memory)
+        ints, reals = w.ints, w.reals
+        self._put(0, state.iterate)
+        if objective.best is not None and objective.best is not state.iterate:
+            self._put(1, objective.best)
+            ints[k.BEST] = 1
+        # N.B. figures of the start are formed as a batch forms them, to the last bit.
+        ints[k.PHASE] = k.START if state.k == 0 else k.ARRIVED
+        ints[k.K], ints[k.MAXITER] = state.k, min(limits.maxiter, ENDLESS)
+        ints[k.STALLED], ints[k.RESETS] = state.stalled, state.resets
+        reals[k.STALLED_GMAX] = state.stalled_gmax
+        reals[k.GTOL], reals[k.BOTTOM] = limits.gtol, limits.unbounded_below
+        reals[k.LAST_LENGTH] = state.globalize.length
+        reals[k.LOWEST] = state.globalize.lowest
+        objective.forget_start()
+        objective.best = state.best = state.iterate = self._iterate = HELD
+
+    def _put(self, place: int, point: Iterate) -> None:
+        w = self._work
+        w.vectors[2 * place], w.vectors[2 * place + 1] = point.x, point.g
+        xnorm = point.xnorm
+        if not math.isfinite(xnorm):
+            xnorm = float(np.linalg.norm(point.x))
+        w.figures[place] = point.f, point.gnorm, point.gmax, xnorm, 0.0
+
+    def _get(self, place: int) -> Iterate:
+        w = self._work
+        f, gnorm, gmax, xnorm, *_ = w.figures[place].tolist()
+        x, g = w.vectors[2 * place].copy(), w.vectors[2 * place + 1].copy()
+        return Iterate(x, f, g, gnorm, gmax, xnorm)
+
+    def _write(self, state: State) -> Any:
+        """Write out the points and the counts, to which the memory follows; return the trial x.
+
+        Of half an iteration nothing is left: the iterate is that before it.
+        """
+        ints, reals, objective = self._work.ints, self._work.reals, self.solver.objective
+        here, lowest, trial = int(ints[k.ITERATE]), int(ints[k.BEST]), int(ints[k.TRIAL])
+        state.iterate = self._iterate = self._get(here)
+        objective.best = state.iterate if lowest == here else self._get(lowest)
+        state.best = objective.best
+        state.k = int(ints[k.K])
+        state.stalled, state.resets = int(ints[k.STALLED]), int(ints[k.RESETS])
+        state.stalled_gmax = float(reals[k.STALLED_GMAX])
+        counters = state.counters
+        for name, place in (
+            ("n_rejected", k.REJECTED),
+            ("n_nonfinite", k.NONFINITE),
+            ("n_skipped", k.SKIPPED),
+            ("n_negative_steps", k.NEGATIVE),
+        ):
+            setattr(counters, name, getattr(counters, name) + int(ints[place]))
+            ints[place] = 0
+        return self._work.vectors[2 * trial].copy()
