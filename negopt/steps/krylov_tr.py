@@ -177,12 +177,12 @@ class KrylovTrustRegion:
             here = Iterate(iterate.x, iterate.f, g, length(g), math.nan)
         if operator.modelled:
             assert operator.model is not None
-            step = _model_step(operator.model, here, bound, rng, self.direction)
+            step = _model_step(operator.model, here, bound, self.direction)
             if metric.round and type(step.learnt) is Weights:
                 return step
             learnt = operator.learnt(None)
         else:
-            step = self._of_products(here, operator, bound, rng)
+            step = self._of_products(here, operator, bound)
             learnt = operator.learnt(operator.basis)
         s, size, euclidean = step.s, step.norm, step.euclidean
         if not metric.round:
@@ -192,7 +192,7 @@ class KrylovTrustRegion:
         return Step(s, step.slope, step.quadratic, size, step.on_boundary, euclidean, learnt)
 
     def _of_products(
-        self, here: Iterate, operator: NewtonOperator, bound: Radius | CubicWeight, rng: Draws
+        self, here: Iterate, operator: NewtonOperator, bound: Radius | CubicWeight
     ) -> Step:
         model, gnorm = operator.model, here.gnorm
         share = 10.0 * math.sqrt(gnorm / max(operator.first_gnorm, gnorm))
@@ -203,7 +203,7 @@ class KrylovTrustRegion:
             space = operator.basis = Subspace(_in_metric(operator), here.g, self.max_products)
             first = here.g
             if model is not None:
-                inner_step = _model_step(model, here, bound, rng)
+                inner_step = _model_step(model, here, bound)
                 first = inner_step.s
                 if isinstance(inner_step.learnt, Weights):
                     space.shift = inner_step.learnt.shift
@@ -370,13 +370,12 @@ def _model_step(
     model: LimitedModel,
     here: Iterate,
     bound: Radius | CubicWeight,
-    rng: Draws,
     direction: str = "newton",
 ) -> Step:
     """Return the step of a model for a radius or a weight."""
     absolute, radius = direction == "saddle-free", bound.value
     if not absolute and isinstance(bound, Radius):
-        return model.trust_step(here, radius, rng)
+        return model.trust_step(here, radius)
     spectrum = model.spectrum
     if isinstance(bound, CubicWeight):  # the length is exact, so the step has to be
         inside, outside, _ = spectrum.split(here.g, here.gnorm)
@@ -385,7 +384,7 @@ def _model_step(
         if not spectrum.full:
             values, parts = np.append(values, spectrum.gamma), np.append(parts, outside)
         radius = cubic_radius(np.abs(values) if absolute else values, parts, radius)
-    return spectral_step(here, spectrum, radius, rng, absolute=absolute)
+    return spectral_step(here, spectrum, radius, absolute=absolute)
 
 
 def _in_metric(operator: NewtonOperator) -> Callable[[Array], Array]:
