@@ -739,6 +739,8 @@ class LimitedModel:
                 self._core_factor = _Factor(self._core(), self.m, self._reduction())
         weights = self._right(self._core_factor.solve(self._right(products(memory.rows, v))))
         weights *= -gamma
+        if not np.isfinite(weights).all():  # pairs whose sizes leave the range of float64
+            return self.spectrum.matvec(v)
         return combine(weights, memory.rows, gamma, v)
 
     @quiet
