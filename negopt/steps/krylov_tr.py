@@ -32,7 +32,7 @@ POWELL = 0.1
 #: Up to this many products in one basis, all rows are kept orthonormal.
 SMALL = 20
 #: Up to this n a direction is made conjugate to all earlier ones: rounding must not cost products.
-CONJUGATED = 10_000
+CONJUGATED = 2_000
 #: The preconditioner is factored anew where the multiplier has grown by this factor.
 SHIFTED = 4.0
 
@@ -130,7 +130,7 @@ class KrylovTrustRegion:
        singular projections need no special care.
     3. As long as H is positive definite and the ball far, that is conjugate gradients, which
        need no projection: they are tried first (Steihaug, 1983) with a convex model or none,
-       each direction made conjugate to all earlier ones up to 10,000 variables.  Where the path
+       each direction made conjugate to all earlier ones up to 2,000 variables.  Where the path
        leaves the ball, or curvature is not positive, its directions are made orthonormal and
        the space goes on growing.
     4. A rejected step re-uses the basis, and adds to it only when the smaller radius asks
