@@ -8,6 +8,7 @@ import numpy as np
 
 from negopt._array import (
     Array,
+    FloatArray,
     device_of,
     float64_rows_dot,
     from_host,

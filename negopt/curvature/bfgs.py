@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from negopt._array import Array
 from negopt._options import check_choice, check_number, option
@@ -94,7 +93,7 @@ class BFGS(UnitRule):
         """Return an empty memory."""
         return PositiveMemory()
 
-    def operator(self, memory: PositiveMemory, objective: Any, iterate: Iterate) -> DenseInverse:
+    def operator(self, memory: PositiveMemory, objective: object, iterate: Iterate) -> DenseInverse:
         """Return the operator of the current inverse."""
         if memory.matrix is None:
             return self.begin(iterate)

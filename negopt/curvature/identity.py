@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from negopt._array import Array, dot, scalars
 from negopt._options import check_choice, option
@@ -46,7 +46,7 @@ class NoCurvature:
         """Return an empty memory."""
         return NoMemory()
 
-    def operator(self, memory: NoMemory, objective: Any, iterate: Iterate) -> IdentityOperator:
+    def operator(self, memory: NoMemory, objective: object, iterate: Iterate) -> IdentityOperator:
         """Return the identity."""
         return IdentityOperator()
 
@@ -115,7 +115,9 @@ class ScaledIdentity:
         """Return an empty memory."""
         return ScaleMemory()
 
-    def operator(self, memory: ScaleMemory, objective: Any, iterate: Iterate) -> IdentityOperator:
+    def operator(
+        self, memory: ScaleMemory, objective: object, iterate: Iterate
+    ) -> IdentityOperator:
         """Return the multiple of the identity."""
         if self.scaling == "none":
             return IdentityOperator()

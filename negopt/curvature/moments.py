@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from negopt._array import Array, dot, namespace_of, scalars
 from negopt._options import check_choice, check_number, option
@@ -94,7 +94,7 @@ class GradientMoments:
         """Return an empty memory."""
         return MomentMemory()
 
-    def operator(self, memory: MomentMemory, objective: Any, iterate: Iterate) -> MomentOperator:
+    def operator(self, memory: MomentMemory, objective: object, iterate: Iterate) -> MomentOperator:
         """Return the moments with the gradient at `iterate` among them."""
         first, second, largest = self._moments(memory, iterate.g)
         count = memory.count + 1

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field, replace
 from negopt._array import Array, namespace_of
 from negopt._lanczos import Subspace, length
 from negopt._options import check_choice, check_integer, option
-from negopt._types import Iterate, Outcome, Products, saved
+from negopt._protocols import ProductSource
+from negopt._types import Iterate, Outcome, saved
 from negopt.curvature.lsr1 import initial_scaling
 from negopt.curvature.metric import Metric, MetricMemory, MetricRule
 from negopt.curvature.products import basis_solve
@@ -104,7 +105,7 @@ class ModelledOperator:
 
     def __init__(
         self,
-        objective: Products,
+        objective: ProductSource,
         iterate: Iterate,
         metric: Metric,
         memory: MetricMemory,
@@ -193,7 +194,7 @@ class ModelledProducts(MetricRule):
         return ModelledMemory(new_pair_memory(x0, self.maxcor) if self.maxcor else None)
 
     def operator(
-        self, memory: ModelledMemory, objective: Products, iterate: Iterate
+        self, memory: ModelledMemory, objective: ProductSource, iterate: Iterate
     ) -> ModelledOperator:
         """Return the Hessian or its model at `iterate`."""
         known = self.ask(memory.metric, objective, iterate)

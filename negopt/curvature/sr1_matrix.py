@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -148,7 +147,7 @@ class SR1Matrix:
         """Return an empty memory."""
         return MatrixMemory()
 
-    def operator(self, memory: MatrixMemory, objective: Any, iterate: Iterate) -> MatrixOperator:
+    def operator(self, memory: MatrixMemory, objective: object, iterate: Iterate) -> MatrixOperator:
         """Return the operator of the current matrix."""
         if memory.matrix is not None:
             return MatrixOperator(symmetric(memory.matrix), memory.units)

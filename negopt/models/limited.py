@@ -206,8 +206,9 @@ def store_pair(
     as good as zero, its curvature exceeds 1e60, or the model knows it already.
     """
     learnt = None if outcome is None or outcome.step is None else outcome.step.learnt
+    learnt = learnt if isinstance(learnt, Weights) else None
     end = None
-    if type(learnt) is Weights and outcome is not None:
+    if learnt is not None and outcome is not None:
         end = outcome.trial if outcome.accepted else outcome.start
     ss, sy, yy, sg, yg = pair_products(s, y, s if end is None else end.g)
     if not (1e-200 < ss < math.inf and yy < 1e120 * ss and math.isfinite(sy)):
@@ -217,7 +218,7 @@ def store_pair(
     if not convex and (convex_only or not _informs(outcome, ss, yy)):
         return False
     m, rows, gram = memory.capacity, memory.rows, memory.gram
-    if end is None or outcome is None or outcome.trial is None:
+    if learnt is None or outcome is None or outcome.trial is None:
         of_s, of_y, ahead = products(rows, s), products(rows, y), None
     else:
         there = products(rows, outcome.trial.g)
@@ -248,7 +249,7 @@ def store_pair(
         del memory.curvatures[:-remember]
     memory.block = secant_block(memory, block) if block > 1 else 0
     memory.along = ahead
-    if end is not None and ahead is not None:
+    if learnt is not None and end is not None and ahead is not None:
         ahead[slot], ahead[m + slot] = factor * sg, factor * yg
         memory.at, memory.shift = end.gnorm, learnt.shift
     return True
@@ -441,7 +442,7 @@ class LimitedModel:
         keep, s, y = self._reduction()
         full[s] -= full[y]
         full[:, s] -= full[:, y]
-        return full[np.ix_(keep, keep)]
+        return np.asarray(full[np.ix_(keep, keep)])
 
     def _system(self, theta: float) -> HostArray:
         """Return K for ``sigma = theta gamma``, of all slots."""

@@ -73,7 +73,8 @@ class Spectrum:
             return to_host(v)
         if self.k == 0:
             return np.zeros(0)
-        return self.weights.dot(products(self.rows, v))
+        inside: HostArray = self.weights.dot(products(self.rows, v))
+        return inside
 
     def expand(self, w: HostArray, scale: float, v: Array) -> Array:
         """Return ``scale v + Q w``."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -32,7 +31,7 @@ def _scale_free(transform: Callable[..., Array]) -> Callable[..., Array]:
     """
 
     @functools.wraps(transform)
-    def scaled(sums: Sequence[Array], **options: Any) -> Array:
+    def scaled(sums: Sequence[Array], **options: bool | int) -> Array:
         xp = namespace_of(*sums)
         size = max(scalars(*(xp.max(xp.abs(s)) for s in sums)), key=lambda v: (v != v, v))
         if not (math.isfinite(size) and size > 0.0):

@@ -26,13 +26,15 @@ class EllipsoidalOperator(Protocol):
         The path; a rejected step goes along it again.
     first_gnorm : float
         Largest gradient norm at the points before.
-    learnt : object
-        What goes with a step, for the curvature rule to remember.
     """
 
     basis: object
     first_gnorm: float
-    learnt: object
+
+    @property
+    def learnt(self) -> object:
+        """What goes with a step, for the curvature rule to remember."""
+        ...
 
     @property
     def product(self) -> Callable[[Array], Array]:
