@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-__all__ = ["minimize_batch"]
-
 #: Options that belong to one run.
 _SINGLE = ("state", "disp", "record", "return_all")
 

@@ -27,9 +27,6 @@ from negopt._space import Space
 from negopt._types import Certificate, Iterate
 from negopt.decisions.endings import FLAT, NEGATIVE, POSITIVE, kind_of_curvature
 
-__all__ = ["certify", "escape", "finding", "in_one_piece", "inverse_of", "noise_of"]
-
-
 #: Variables up to which all of H is looked at, a column a product: a space would hardly be
 #: done with fewer, and takes longer than most functions of so few variables.
 FEW = 12

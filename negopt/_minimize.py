@@ -32,8 +32,6 @@ from negopt.methods import METHODS, Method, choose
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
 
-__all__ = ["has_constraints", "minimize", "own_method", "solve"]
-
 
 def minimize(
     fun: Given,

@@ -30,8 +30,6 @@ from negopt.vectors.primitives import measure
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["Objective"]
-
 #: Variables above which a point of differences is kept only if it is lower by 1e-8 max(1, |f|).
 MANY = 15_000
 

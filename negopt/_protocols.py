@@ -15,23 +15,6 @@ from negopt._bounds import Bound
 from negopt._random import Draws
 from negopt._types import Iterate, Outcome, Step
 
-__all__ = [
-    "AbsoluteProducts",
-    "AnyCurvature",
-    "AnyGlobalization",
-    "AnyStepRule",
-    "Curvature",
-    "Globalization",
-    "Inverse",
-    "KrylovModel",
-    "Model",
-    "Oracle",
-    "ProductSource",
-    "Products",
-    "StepRule",
-]
-
-
 # --- models ------------------------------------------------------------------------------
 
 

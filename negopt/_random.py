@@ -19,8 +19,6 @@ Seed = (
     | None
 )
 
-__all__ = ["Draws", "first_state", "generator"]
-
 
 class Draws:
     """The random numbers of a run; a generator is made when something is drawn.

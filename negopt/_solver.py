@@ -25,8 +25,6 @@ from negopt._types import BudgetExhausted, Certificate, Iterate, Outcome, State,
 from negopt.decisions.endings import STALL, improves, progresses
 from negopt.methods import Method
 
-__all__ = ["Solver"]
-
 
 class Solver:
     """Runs one method on one objective, a step at a time.

@@ -18,8 +18,6 @@ from negopt._array import (
 from negopt._dense import symmetric_eigen
 from negopt._random import Draws
 
-__all__ = ["Space"]
-
 #: Columns that a restart combines at a time.
 BLOCK = 16384
 

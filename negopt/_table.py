@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 IntArray = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
-__all__ = ["Messages", "Table"]
-
 CURVATURES = ("not checked", "positive", "flat", "negative")
 
 

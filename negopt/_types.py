@@ -21,21 +21,6 @@ UserFunction = Callable[..., Any]
 #: Or what stands in place of a function: an object with methods, a scheme of differences.
 Given = Any
 
-__all__ = [
-    "SAVED",
-    "BudgetExhausted",
-    "Certificate",
-    "Counters",
-    "Given",
-    "Iterate",
-    "Outcome",
-    "State",
-    "Status",
-    "Step",
-    "UserFunction",
-    "saved",
-]
-
 
 class Status(enum.IntEnum):
     """Why a run ended; one list for all methods.

@@ -15,8 +15,6 @@ from numba.extending import register_jitable
 
 from negopt.decisions import endings, noise, pairs, search
 
-__all__ = ["Kernel", "part", "plain", "reduction"]
-
 logger = logging.getLogger("negopt")
 
 F = TypeVar("F", bound=Callable[..., object])

@@ -42,20 +42,6 @@ if TYPE_CHECKING:
         Signature, Callable[[BaseContext, ir.IRBuilder, Signature, list[ir.Value]], ir.Value]
     ]
 
-__all__ = [
-    "GRADIENTS",
-    "GRADIENT_ONLY",
-    "HALT",
-    "HEAD",
-    "OK",
-    "ROW",
-    "STATUS",
-    "VALUES",
-    "Target",
-    "call",
-    "target",
-]
-
 F = TypeVar("F", bound=Callable[..., object])
 
 logger = logging.getLogger("negopt")

@@ -11,8 +11,6 @@ from negopt.globalize.wolfe import WolfeSearch
 from negopt.models.limited import BFGS, PairMemory
 from negopt.steps.signed import Signed
 
-__all__ = ["Adapter", "adapter_for"]
-
 
 def adapter_for(method: Method) -> Adapter | None:
     """Return the adapter of a method, None where the loop does not know it."""

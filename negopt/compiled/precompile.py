@@ -7,8 +7,6 @@ import sys
 import time
 from collections.abc import Iterable
 
-__all__ = ["precompile"]
-
 #: Every kernel that negopt may compile: module and name.
 KERNELS = (("negopt.compiled.kernel", "KERNEL"),)
 

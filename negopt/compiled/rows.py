@@ -11,9 +11,6 @@ from negopt.compiled import kernel as k
 from negopt.compiled.jitted import HALT, Target
 from negopt.compiled.run import ENDLESS, Setting
 
-__all__ = ["Rows", "Worker"]
-
-
 #: What `negopt.decisions.endings.why_over` says, in the same order.
 ENDS = (Status.FAILED, Status.TARGET, Status.CONVERGED, Status.UNBOUNDED, Status.LIMIT)
 

@@ -22,8 +22,6 @@ from negopt.compiled.memory import Adapter
 from negopt.globalize.wolfe import SearchLength, WolfeSearch
 from negopt.steps.signed import Signed
 
-__all__ = ["Run", "Setting"]
-
 #: Seconds after which compiled code comes back, so that Ctrl-C and ``maxtime`` are seen to.
 SLICE = 0.02
 

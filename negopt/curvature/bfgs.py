@@ -17,8 +17,6 @@ from negopt.curvature.inverse import (
 )
 from negopt.decisions import pairs
 
-__all__ = ["BFGS", "PositiveMemory", "positive_update"]
-
 
 @saved
 @dataclass(slots=True)

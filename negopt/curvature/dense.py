@@ -12,8 +12,6 @@ from negopt._options import check_number, option
 from negopt._protocols import ProductSource
 from negopt._types import Iterate, Outcome, saved
 
-__all__ = ["DenseHessian", "DenseOperator", "HessianMemory"]
-
 
 @saved
 @dataclass(slots=True)

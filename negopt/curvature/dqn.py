@@ -21,8 +21,6 @@ from negopt.curvature.inverse import (
 )
 from negopt.decisions import pairs
 
-__all__ = ["HybridInverse", "HybridMemory"]
-
 
 @saved
 @dataclass(slots=True)

@@ -12,8 +12,6 @@ from negopt._protocols import ProductSource
 from negopt._types import Iterate, Outcome, saved
 from negopt.curvature.metric import OF_GRADIENTS
 
-__all__ = ["Ellipsoid", "EllipsoidMemory", "EllipsoidOperator", "EllipsoidProducts"]
-
 KINDS = ("sphere", *OF_GRADIENTS)
 
 

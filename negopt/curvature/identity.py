@@ -10,8 +10,6 @@ from negopt._array import Array, dot, scalars
 from negopt._options import check_choice, option
 from negopt._types import Iterate, Outcome, saved
 
-__all__ = ["IdentityOperator", "NoCurvature", "NoMemory", "ScaleMemory", "ScaledIdentity"]
-
 
 @dataclass(frozen=True, slots=True)
 class IdentityOperator:

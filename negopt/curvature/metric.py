@@ -11,8 +11,6 @@ from negopt._protocols import ProductSource
 from negopt._types import Iterate, saved
 from negopt.curvature.inverse import natural_units
 
-__all__ = ["KINDS", "OF_GRADIENTS", "Metric", "MetricMemory", "MetricRule", "learn_diagonal"]
-
 #: Kinds that are made of the squares of past gradients.
 OF_GRADIENTS = ("rmsprop", "adagrad")
 KINDS = ("auto", "sphere", "diag", *OF_GRADIENTS)

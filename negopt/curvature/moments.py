@@ -10,8 +10,6 @@ from negopt._array import Array, dot, namespace_of, scalars
 from negopt._options import check_choice, check_number, option
 from negopt._types import Iterate, Outcome, saved
 
-__all__ = ["GradientMoments", "MomentMemory", "MomentOperator"]
-
 
 @saved
 @dataclass(slots=True)

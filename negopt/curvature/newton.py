@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from negopt._array import Array, namespace_of
-from negopt._lanczos import Subspace, length
+from negopt._array import Array, namespace_of, norm
+from negopt._lanczos import Subspace
 from negopt._options import check_choice, check_integer, option
 from negopt._protocols import ProductSource
 from negopt._types import Iterate, Outcome, saved
@@ -22,8 +22,6 @@ from negopt.models.limited import (
     store_pair,
 )
 from negopt.vectors.primitives import products
-
-__all__ = ["Learnt", "ModelledMemory", "ModelledOperator", "ModelledProducts"]
 
 #: Positive curvatures that the scaling of the model looks back on, as in `HybridPairs`.
 REMEMBER = 4
@@ -284,7 +282,7 @@ class ModelledProducts(MetricRule):
 
 def size_in(metric: Metric, iterate: Iterate) -> float:
     """Return the length of the gradient in the variables of the metric."""
-    return iterate.gnorm if metric.round else length(metric.outward(iterate.g))
+    return iterate.gnorm if metric.round else norm(metric.outward(iterate.g))
 
 
 def _in_metric(pairs: PairMemory, metric: Metric) -> PairMemory:

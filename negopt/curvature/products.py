@@ -15,8 +15,6 @@ from negopt._protocols import ProductSource
 from negopt._types import Iterate, Outcome, saved
 from negopt.curvature.metric import Metric
 
-__all__ = ["HessianProducts", "ProductMemory", "ProductOperator", "basis_solve"]
-
 
 @saved
 @dataclass(slots=True)

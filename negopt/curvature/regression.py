@@ -12,8 +12,6 @@ from negopt._dense import symmetric_eigen
 from negopt._options import check_choice, check_integer, check_number, option
 from negopt._types import Iterate, Outcome, saved
 
-__all__ = ["GradientRegression", "RegressionMemory", "RegressionOperator"]
-
 
 def _no_products() -> FloatArray:
     return np.zeros((0, 0))

@@ -19,8 +19,6 @@ from negopt.curvature.inverse import (
 )
 from negopt.decisions import pairs
 
-__all__ = ["SR1"]
-
 
 @dataclass(frozen=True)
 class SR1(UnitRule):

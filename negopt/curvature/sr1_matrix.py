@@ -20,8 +20,6 @@ from negopt.curvature.inverse import (
 from negopt.decisions import pairs
 from negopt.models.spectrum import spectral_step
 
-__all__ = ["MatrixMemory", "MatrixOperator", "SR1Matrix"]
-
 
 @saved
 @dataclass(slots=True)

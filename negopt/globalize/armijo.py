@@ -14,8 +14,6 @@ from negopt.decisions.endings import STALL
 from negopt.globalize.fixed import PATIENCE, take_step
 from negopt.globalize.ratio import moves, rounding_of
 
-__all__ = ["ArmijoSearch", "StepFactor"]
-
 #: Trials of one search, up or down: with factors of two they span thirty decades.
 LONGEST = 100
 

@@ -10,8 +10,6 @@ from negopt._array import Array, FloatArray, dot, scalars
 from negopt._protocols import AbsoluteProducts, Products
 from negopt._types import Iterate, Step
 
-__all__ = ["Blend", "best_weights"]
-
 #: Two steps with a smaller sine between them, or curvatures with a smaller ratio, are one.
 DEGENERATE = 1e-8
 

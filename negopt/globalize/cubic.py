@@ -12,8 +12,6 @@ from negopt._random import Draws
 from negopt._types import Iterate, Outcome, Step, saved
 from negopt.globalize.ratio import moves, reduction_ratio, rounding_of
 
-__all__ = ["CubicRegularization", "CubicState"]
-
 #: The weight is kept within this factor of the first one.
 RANGE = 1e30
 

@@ -16,8 +16,6 @@ from negopt.globalize.blend import Blend
 from negopt.globalize.fixed import PATIENCE, take_step
 from negopt.globalize.ratio import moves, reduction_ratio, rounding_of
 
-__all__ = ["AdaptiveDamping", "Damping"]
-
 #: Beyond these a step of any problem is shorter than the spacing of x.
 MOST = {"relative": 1e18, "absolute": 1e300}
 

@@ -13,8 +13,6 @@ from negopt._random import Draws
 from negopt._types import Iterate, Outcome, Step, saved
 from negopt.globalize.ratio import moves
 
-__all__ = ["PATIENCE", "FixedRate", "HeavyBall", "Velocity", "take_step"]
-
 #: Trials without a new lowest value after which a rule that need not descend is given up.
 PATIENCE = 10_000
 #: f above this multiple of max(1, |lowest f|) means that the run has diverged.

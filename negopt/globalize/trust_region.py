@@ -21,8 +21,6 @@ from negopt.decisions.region import (
 )
 from negopt.globalize.ratio import moves, reduction_ratio, rounding_of
 
-__all__ = ["Radius", "TrustRegion"]
-
 
 @saved
 @dataclass(slots=True)

@@ -39,8 +39,6 @@ from negopt.decisions.search import (
 )
 from negopt.globalize.ratio import moves
 
-__all__ = ["SearchLength", "WolfeSearch", "line_search_wolfe_pm"]
-
 
 @saved
 @dataclass(slots=True)

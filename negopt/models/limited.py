@@ -38,8 +38,6 @@ from negopt.vectors.primitives import (
     slope_and_square,
 )
 
-__all__ = ["LimitedModel", "PairMemory", "Weights", "forget", "new_pair_memory", "store_pair"]
-
 #: How a pair enters the model.
 EMPTY, BFGS, SR1 = 0, 1, 2
 #: A pair is convex when the cosine of the angle of s and y exceeds it.

@@ -24,8 +24,6 @@ from negopt.neural._fit_state import STEP_FIELDS, FitState
 from negopt.neural._switch import FINAL, switch_batch
 from negopt.neural._text import PathLike
 
-__all__ = ["Training"]
-
 
 @dataclass(eq=False)
 class Training:

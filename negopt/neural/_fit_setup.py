@@ -38,20 +38,6 @@ from negopt.neural._trees import libraries_in, number_of_samples
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
 
-__all__ = [
-    "begin",
-    "check_objective",
-    "data_of",
-    "feed_of",
-    "measures_of",
-    "method_of",
-    "over",
-    "result_of",
-    "settings_of",
-    "starting_point",
-    "words_of",
-]
-
 #: Options of `minimize` that `fit` has a parameter for, or does by itself.
 ELSEWHERE = {
     "state": "pass checkpoint= and resume= to fit",

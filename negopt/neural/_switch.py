@@ -9,8 +9,6 @@ from negopt._solver import Solver
 from negopt._types import Certificate, State, Status
 from negopt.diagnostics.products import ObjectiveLike
 
-__all__ = ["FINAL", "forget_values", "switch_batch"]
-
 #: What ends a run on batches too; every other status is about one batch.
 FINAL = (Status.LIMIT, Status.NONFINITE, Status.UNBOUNDED)
 

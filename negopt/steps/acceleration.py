@@ -10,16 +10,6 @@ import numpy as np
 
 from negopt._array import Array, FloatArray, dot, eps_of, float64_rows_dot, namespace_of, scalars
 
-__all__ = [
-    "ACCELERATORS",
-    "accelerate",
-    "hybrid_pade",
-    "levin_t",
-    "sums_needed",
-    "topological_shanks",
-    "wynn_epsilon",
-]
-
 #: Names that `accelerate` takes.
 ACCELERATORS = ("wynn", "sablonniere", "shanks", "levin-t", "pade")
 

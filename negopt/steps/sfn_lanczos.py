@@ -17,8 +17,6 @@ from negopt._random import Draws
 from negopt._types import Iterate, Step
 from negopt.algebra.secular import INTERIOR, trust_region_step
 
-__all__ = ["SaddleFreeLanczos"]
-
 
 @dataclass(frozen=True)
 class SaddleFreeLanczos:

@@ -17,8 +17,6 @@ from negopt._random import Draws
 from negopt._types import Iterate, Step
 from negopt.steps.acceleration import ACCELERATORS, accelerate, sums_needed
 
-__all__ = ["SaddleFreeSeries", "series_coefficients"]
-
 #: Products of the estimate of the largest |eigenvalue|, and what its square is multiplied by.
 LANCZOS_PRODUCTS, POWER_PRODUCTS, MARGIN = 5, 10, 1.1
 

@@ -14,8 +14,6 @@ from negopt._types import Iterate, Step
 from negopt.decisions import pairs
 from negopt.vectors.primitives import slope_and_square
 
-__all__ = ["Signed"]
-
 
 @dataclass(frozen=True)
 class Signed:
