@@ -225,9 +225,6 @@ class Objective:
         self.counters.njev += gradients
         self._spent += values
 
-    def _count_fun(self) -> None:
-        self.spend(1, 0)
-
     # --- values and gradients ------------------------------------------------------
 
     def at(self, x: Array, *, bar: float = math.inf) -> Iterate:
@@ -295,9 +292,6 @@ class Objective:
                 self.best = best
         return point.g
 
-    def _hand_out(self, x: Array) -> Array:
-        return copy_of(x)
-
     def _plain(self, g: object) -> bool:
         """Tell whether a gradient needs no more than a copy."""
         if self._dtype is None or type(g) is not np.ndarray:
@@ -311,7 +305,7 @@ class Objective:
         counters.nfev += 1
         counters.njev += 1
         self._spent += 1
-        pair = self._both(self._hand_out(x), *self.args)
+        pair = self._both(copy_of(x), *self.args)
         raw, gradient = pair if type(pair) is tuple and len(pair) == 2 else checked_pair(pair)
         value = raw if type(raw) is float else checked_value(raw)
         return value, gradient.copy() if self._plain(gradient) else self._as_gradient(gradient)
@@ -319,25 +313,22 @@ class Objective:
     def _call_value(self, x: Array) -> float:
         if self._limited:
             self._require(0)  # a gradient by differences may outlast maxtime
-        self._count_fun()
-        raw = self._value(self._hand_out(x), *self.args)
-        return raw if type(raw) is float else self._as_value(raw)
+        self.spend(1, 0)
+        raw = self._value(copy_of(x), *self.args)
+        return raw if type(raw) is float else scalars(checked_value(raw))[0]
 
     def _call_gradient(self, x: Array, f: float) -> Array:
         self.counters.njev += 1
         if self._gradient is not None:
-            g = self._gradient(self._hand_out(x), *self.args)
+            g = self._gradient(copy_of(x), *self.args)
             return g.copy() if self._plain(g) else self._as_gradient(g)
         assert self.scheme is not None  # else _both gives the gradient
         value = self._complex_value if self.scheme == "cs" else self._call_value
         return differences.difference_gradient(value, x, f, self.scheme, *self._steps)
 
     def _complex_value(self, x: Array) -> complex:
-        self._count_fun()
+        self.spend(1, 0)
         return complex(self._value(x, *self.args))
-
-    def _as_value(self, value: Array) -> float:
-        return scalars(checked_value(value))[0]
 
     def _as_gradient(self, value: Array) -> Array:
         name = "fun (jac=True)" if self.gradient_source == "fun" else self.gradient_source
@@ -369,11 +360,15 @@ class Objective:
         known = self._at[1]
         if self._hessp is not None:
             hessp = self._hessp
-            return lambda v: self._product(
-                hessp(self._hand_out(iterate.x), self._hand_out(v), *self.args)
-            )
+            return lambda v: self._product(hessp(copy_of(iterate.x), copy_of(v), *self.args))
         if self._hess is not None:
-            return self._matrix_product(iterate, known)
+
+            def by_matrix(v: Array) -> Array:
+                if not known:
+                    known.append(self._matrix(iterate))
+                return self._as_vector(known[0] @ v, "hess")
+
+            return by_matrix
         if self._strategy is not None:
             strategy = self._strategy
             return lambda v: self._as_vector(strategy.dot(v), "hess.dot")
@@ -381,8 +376,8 @@ class Objective:
 
             def product(v: Array) -> Array:
                 if not known:
-                    known.append(self._object.hessp(self._hand_out(iterate.x), *self.args))
-                return self._product(known[0](self._hand_out(v)))
+                    known.append(self._object.hessp(copy_of(iterate.x), *self.args))
+                return self._product(known[0](copy_of(v)))
 
             return product
         return self._differences(iterate, known)
@@ -401,19 +396,11 @@ class Objective:
         self._require(0)
         return self._as_vector(value, "hessp")
 
-    def _matrix_product(self, iterate: Iterate, known: list[Given]) -> Callable[[Array], Array]:
-        def product(v: Array) -> Array:
-            if not known:
-                known.append(self._matrix(iterate))
-            return self._as_vector(known[0] @ v, "hess")
-
-        return product
-
     def _matrix(self, iterate: Iterate) -> Array:
         """Return what `hess` gives at `iterate`, checked: an array, sparse or an operator."""
         self._require(0)
         self.counters.nhev += 1
-        h = self._hess(self._hand_out(iterate.x), *self.args)  # type: ignore[misc]
+        h = self._hess(copy_of(iterate.x), *self.args)  # type: ignore[misc]
         return matrix_like(h, iterate.x, self.n, "hess")
 
     def hessian(self, iterate: Iterate) -> Array:

@@ -14,7 +14,7 @@ from negopt._types import Iterate, Outcome, Step, saved
 from negopt.decisions.endings import STALL
 from negopt.globalize.blend import Blend
 from negopt.globalize.fixed import PATIENCE, take_step
-from negopt.globalize.ratio import moves, reduction_ratio, rounding_of
+from negopt.globalize.ratio import moves, reduction_ratio, rounding_of, tried
 
 #: Beyond these a step of any problem is shorter than the spacing of x.
 MOST = {"relative": 1e18, "absolute": 1e300}
@@ -176,10 +176,7 @@ class AdaptiveDamping:
                 out.reason = "the damped step no longer changes x"
                 break
             out.step_size = out.step_norm = step.length
-            trial = objective.at(x, bar=bar)
-            out.trials += 1
-            out.trial, out.s = trial, s
-            out.valid = trial.finite or (math.isfinite(trial.f) and trial.f > bar)
+            trial = tried(out, objective, x, s, bar)
             if out.valid:
                 out.rho = reduction_ratio(iterate, trial, step, lowest)
                 out.accepted = out.rho > self.eta

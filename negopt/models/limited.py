@@ -30,13 +30,7 @@ from scipy.linalg.lapack import dgetrf, dgetrs, dsytrf, dsytrs
 from negopt._array import Array, device_of, dot, namespace_of, scalars, to_host
 from negopt._types import Iterate, Outcome, Step, saved
 from negopt.models.spectrum import Spectrum, spectral_step
-from negopt.vectors.primitives import (
-    HostArray,
-    combine,
-    pair_products,
-    products,
-    slope_and_square,
-)
+from negopt.vectors.primitives import HostArray, combine, pair_products, products, slope_and_square
 
 #: How a pair enters the model.
 EMPTY, BFGS, SR1 = 0, 1, 2
@@ -784,10 +778,7 @@ class _Factor:
     """
 
     def __init__(
-        self,
-        k: HostArray,
-        m: int,
-        reduction: tuple[HostArray, HostArray, HostArray] | None = None,
+        self, k: HostArray, m: int, reduction: tuple[HostArray, HostArray, HostArray] | None = None
     ) -> None:
         self.reduction = reduction
         self.ldl, self.pivots, info = dsytrf(k.T, lower=1, lwork=32 * k.shape[0], overwrite_a=1)

@@ -49,21 +49,9 @@ class Variables(Protocol):
 
 
 class NewtonOperator(Protocol):
-    """Products, where the basis is kept, and, if there are any, a metric and a model.
+    """Products, where the basis is kept, and, if there are any, a metric and a model."""
 
-    Attributes
-    ----------
-    basis : Subspace or None
-        What was learnt of the Hessian at this point; a rejected step re-uses it.
-    metric : Variables
-    model : LimitedModel or None
-        A model of the Hessian in these variables.
-    modelled : bool
-        The step is to be the model's.
-    first_gnorm : float
-        Largest gradient norm at the points before.
-    """
-
+    #: What was learnt of the Hessian at this point; a rejected step re-uses it.
     basis: Subspace | None
 
     @property
@@ -73,7 +61,7 @@ class NewtonOperator(Protocol):
 
     @property
     def model(self) -> LimitedModel | None:
-        """A model in these variables."""
+        """A model of the Hessian in these variables."""
         ...
 
     @property
@@ -83,7 +71,7 @@ class NewtonOperator(Protocol):
 
     @property
     def first_gnorm(self) -> float:
-        """Largest gradient norm before."""
+        """Largest gradient norm at the points before."""
         ...
 
     @property
@@ -363,10 +351,7 @@ class _Solution:
 
 
 def _model_step(
-    model: LimitedModel,
-    here: Iterate,
-    bound: Radius | CubicWeight,
-    direction: str = "newton",
+    model: LimitedModel, here: Iterate, bound: Radius | CubicWeight, direction: str = "newton"
 ) -> Step:
     """Return the step of a model for a radius or a weight."""
     absolute, radius = direction == "saddle-free", bound.value
