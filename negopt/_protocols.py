@@ -36,7 +36,7 @@ class Products(Model, Protocol):
 
 
 @runtime_checkable
-class Inverse(Model, Protocol):
+class Inverse(Protocol):
     """A model that gives products with its inverse."""
 
     def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
@@ -48,16 +48,8 @@ class Inverse(Model, Protocol):
 
 
 @runtime_checkable
-class AbsoluteProducts(Products, Protocol):
-    """A model that knows its eigenvalues: ``|B|`` is at hand too.
-
-    Attributes
-    ----------
-    largest : float
-        Largest |eigenvalue|; 0 before they are known.
-    """
-
-    largest: float
+class AbsoluteProducts(Protocol):
+    """A model that knows its eigenvalues: ``|B|`` is at hand."""
 
     def absolute_matvec(self, v: Array) -> Array:
         """Return ``|B| v``."""

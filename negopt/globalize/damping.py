@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from negopt import _bounds as bounds
 from negopt._array import Array, eps_of
 from negopt._options import check_choice, check_number, option
-from negopt._protocols import AbsoluteProducts, Oracle, P, Products, StepRule
+from negopt._protocols import Oracle, P, Products, StepRule
 from negopt._random import Draws
 from negopt._types import Iterate, Outcome, Step, saved
 from negopt.decisions.endings import STALL
@@ -224,7 +224,7 @@ class AdaptiveDamping:
         p = state.previous
         if self.adaptive and p is not None:
             # A share is one of what only an operator with all eigenvalues knows.
-            unit = operator.largest if isinstance(operator, AbsoluteProducts) else None
+            unit: float | None = getattr(operator, "largest", None)
             known = damping if self.damping_unit == "absolute" else unit and damping * unit
             return Blend(iterate, operator, u, p).best(known)
         if self.adaptive:

@@ -288,12 +288,17 @@ class _Solution:
 
     def __init__(self, space: Subspace, bound: Radius | CubicWeight, absolute: bool) -> None:
         self.space = space
+        #: What the positive eigenvalues, and the shift, add to ``H s``, in the space.
+        self.added: FloatArray | None = None
         matrix, along = space.matrix(), space.along
         radius, cubic = bound.value, isinstance(bound, CubicWeight)
         if not (absolute or cubic):
             _, weights, failed = dposv(matrix, along)
             if not failed and float(weights.dot(weights)) <= radius * radius:
-                self._interior(-weights, radius, along)
+                self.weights: FloatArray = -weights
+                self.boundary, self.shift, self.radius = False, 0.0, radius
+                self.quadratic = -float(along.dot(self.weights))
+                self.decrease = 0.5 * self.quadratic
                 return
         values, vectors = symmetric_eigen(matrix)
         if absolute:
@@ -307,19 +312,12 @@ class _Solution:
         shift, case, _ = trust_region_step(sizes, parts, self.radius, small)
         self.boundary = case != INTERIOR
         self.shift = min(shift, 1e300)  # it overflows for the smallest of radii
-        self.weights: FloatArray = vectors.dot(small)
+        self.weights = vectors.dot(small)
         self.quadratic = float((values * small).dot(small))
-        #: What the positive eigenvalues, and the shift, add to ``H s``, in the space.
-        self.added: FloatArray | None = self.shift * self.weights
+        self.added = self.shift * self.weights
         if absolute:
             self.added += vectors.dot((sizes - values) * small)
         self.decrease = -float(parts.dot(small)) - 0.5 * self.quadratic
-
-    def _interior(self, weights: FloatArray, radius: float, along: FloatArray) -> None:
-        self.weights, self.radius = weights, radius
-        self.boundary, self.shift, self.added = False, 0.0, None
-        self.quadratic = -float(along.dot(weights))
-        self.decrease = 0.5 * self.quadratic
 
     def decreases_less(self, gnorm: float) -> bool:
         """Tell whether the decrease is below the share of Powell's bound that it has to have."""
