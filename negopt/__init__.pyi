@@ -36,7 +36,6 @@ from ._callables import (
 )
 from ._minimize import minimize as minimize
 from ._types import OptimizeResult as OptimizeResult, Status as Status
-from .compiled.precompile import precompile as precompile
 from .diagnostics.check import check_derivatives as check_derivatives
 from .diagnostics.density import spectrum as spectrum
 from .diagnostics.eigenpairs import leftmost_eigenpairs as leftmost_eigenpairs

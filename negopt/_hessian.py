@@ -64,11 +64,11 @@ class Model:
 
     def inverse_matrix(self) -> Array | None:
         """Return a copy of the dense inverse, None where it is not kept as a matrix."""
-        if not hasattr(self.operator, "matrix"):
+        found = getattr(self.operator, "matrix", _NO_MATRIX)  # N.B. a property: asked once
+        if found is _NO_MATRIX:
             return None
-        matrix: Array | None = self.operator.matrix
-        if matrix is not None:
-            return namespace_of(matrix).asarray(matrix, copy=True)
+        if found is not None:
+            return found
         return namespace_of(self.point.x).stack([self.solve(e) for e in _units(self.point.x)])
 
     def matvec_by_inverse(self, v: Array) -> Array:
@@ -85,6 +85,9 @@ class Model:
 
     def __reduce__(self) -> tuple[type[Model], tuple[Curvature, object, Iterate]]:
         return Model, (self.rule, self.memory, self.point)
+
+
+_NO_MATRIX = object()
 
 
 class Products:
@@ -114,10 +117,11 @@ class Products:
 
 
 def _eigen(matrix: Array) -> tuple[Array, Array]:
-    if isinstance(matrix, np.ndarray):
-        return symmetric_eigen(matrix)
-    values, vectors = namespace_of(matrix).linalg.eigh(matrix)
-    return values, vectors
+    if not isinstance(matrix, np.ndarray):
+        values, vectors = namespace_of(matrix).linalg.eigh(matrix)
+        return values, vectors
+    values, vectors = symmetric_eigen(matrix)  # in float64
+    return values.astype(matrix.dtype), vectors.astype(matrix.dtype)
 
 
 def _units(like: Array) -> list[Array]:

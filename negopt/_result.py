@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from negopt._array import Array, copy_of
-from negopt._types import Iterate, Outcome, State, Status
+from negopt._types import Counters, Iterate, Outcome, State, Status
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
@@ -76,6 +76,10 @@ def _intermediate(
     return result
 
 
+#: Fields of a result that count.
+COUNTS = tuple(f.name for f in dataclasses.fields(Counters))
+
+
 def wrap(state: State, point: Iterate, objective: Sources) -> OptimizeResult:
     """Return SciPy's result class for the final state."""
     from scipy.optimize import OptimizeResult
@@ -96,7 +100,7 @@ def wrap(state: State, point: Iterate, objective: Sources) -> OptimizeResult:
         jac_source=objective.gradient_source,
         hess_source=objective.product_source,
         state=state,
-        **dataclasses.asdict(state.counters),
+        **{name: getattr(state.counters, name) for name in COUNTS},
     )
     if state.history is not None:
         result.history = {name: np.asarray(values) for name, values in state.history.items()}

@@ -8,7 +8,7 @@ from typing import TypeVar, cast
 
 import numpy as np
 
-from negopt._array import Array, from_host, is_array, library_of, namespace_of, to_host
+from negopt._array import Array, from_host, is_array, is_plain, library_of, namespace_of, to_host
 from negopt._types import Curvature, Globalization, State
 
 T = TypeVar("T")
@@ -64,9 +64,11 @@ def _like(value: T, start: Array) -> T:
             # Small float64 arrays of the host stay there, whatever x0 is.
             stays = f.metadata.get("host") and part is not None
             moved[f.name] = np.array(part) if stays else _like(part, start)
-            if f.metadata.get("symmetric") and part is not None:  # other libraries hold it whole
-                xp, upper = namespace_of(start), moved[f.name]
-                moved[f.name] = xp.triu(upper) + xp.matrix_transpose(xp.triu(upper, k=1))
+            plain = is_plain(part) and is_plain(start)
+            if f.metadata.get("symmetric") and part is not None and not plain:
+                xp = namespace_of(start)  # only in float64 NumPy is a triangle enough
+                upper = xp.triu(moved[f.name])
+                moved[f.name] = upper + xp.matrix_transpose(xp.triu(upper, k=1))
         return dataclasses.replace(value, **moved)
     if not is_array(value):
         return copy.deepcopy(value)

@@ -192,7 +192,7 @@ def _host_in_type(value: Array) -> Array:
     return to_host(value).astype(np.float32 if narrow else np.float64)
 
 
-def decode(tree: Json, arrays: Arrays, wanted: type[T]) -> T:
+def decode(tree: object, arrays: Arrays, wanted: type[T]) -> T:
     """Return what `encode` was given, which has to be of the class `wanted`."""
     value = _decode(tree, arrays)
     if not isinstance(value, wanted):
@@ -200,7 +200,7 @@ def decode(tree: Json, arrays: Arrays, wanted: type[T]) -> T:
     return value
 
 
-def _decode(tree: Json, arrays: Arrays) -> object:
+def _decode(tree: object, arrays: Arrays) -> object:
     match tree:
         case {"type": str(kind), "fields": dict(fields)}:
             return SAVED[kind](**{k: _decode(v, arrays) for k, v in fields.items()})

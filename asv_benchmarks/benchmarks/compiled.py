@@ -9,7 +9,7 @@ import numpy as np
 
 import negopt
 
-from .common import ratio, solve
+from .common import SMOKE, ratio, solve
 
 
 @numba.njit(cache=True)
@@ -31,7 +31,7 @@ class Bare:
         self.fun_and_grad = rosenbrock
 
 
-SIZES = (2, 10, 100, 1_000, 10_000)
+SIZES = (2,) if SMOKE else (2, 10, 100, 1_000, 10_000)
 METHODS = ("lbfgs-wolfe", "default")
 
 

@@ -189,7 +189,10 @@ def natural_units(iterate: Iterate) -> Array | None:
     """
     xp = namespace_of(iterate.x)
     x, g = xp.abs(iterate.x), xp.abs(iterate.g)
-    least = scalars(xp.min(x), xp.min(g))
+    if is_plain(x):
+        least = x.item(x.argmin()), g.item(g.argmin())  # a third of what np.min takes
+    else:
+        least = scalars(xp.min(x), xp.min(g))
     if not (min(least) > 0.0 and iterate.finite):
         return None
     log_x = xp.log(x)

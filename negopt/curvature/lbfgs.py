@@ -63,7 +63,7 @@ class LBFGS:
 
     def operator(self, memory: PairMemory, objective: object, iterate: Iterate) -> LimitedModel:
         """Return the model of the stored pairs."""
-        if memory.count:
+        if memory.curvatures:
             gamma = memory.curvatures[-1]
         else:
             gamma = iterate.gnorm if iterate.gnorm > 0.0 else 1.0

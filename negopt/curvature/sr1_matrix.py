@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from numpy.random import Generator
 
 from negopt._array import Array, from_host, inners, to_host
 from negopt._dense import symmetric_eigen
@@ -95,13 +94,9 @@ class MatrixOperator:
         """The model itself: its basis is the identity."""
         return self
 
-    def trust_step(self, iterate: Iterate, radius: float, rng: Generator) -> Step:
+    def trust_step(self, iterate: Iterate, radius: float) -> Step:
         """Return the global minimiser of the model in the ball, in the matrix's units."""
-        return spectral_step(iterate, self, radius, rng)
-
-    def outside(self, like: Array, rng: Generator) -> Array:
-        """Nothing lies outside the basis."""
-        raise AssertionError("the basis is full")
+        return spectral_step(iterate, self, radius)
 
     def matvec(self, v: Array) -> Array:
         """Return ``B v``."""

@@ -1,9 +1,10 @@
 """Limited-memory models: the stored curvature pairs, and the matrix that they make of gamma I.
 
-With S and Y the stored pairs, D the diagonal of S'Y, L the part of it below (a newer s with an older
-y) and U the part on and above the diagonal, the BFGS matrix of all pairs, oldest first, is
+With S and Y the stored pairs, D the diagonal of S'Y, L the part of it below (a newer s with an
+older y) and U the part on and above the diagonal, the BFGS matrix of all pairs, oldest first, is
 
-    ``B = gamma (I - F N^-1 F')``,  ``F = [gamma^1/2 S, gamma^-1/2 Y]``,  ``N = [gamma S'S, L; L', -D]``.
+    ``B = gamma (I - F N^-1 F')``,
+    ``F = [gamma^1/2 S, gamma^-1/2 Y]``,  ``N = [gamma S'S, L; L', -D]``.
 
 A pair that enters by the SR1 update instead takes one column in place of two, the difference of its
 columns; N is combined alike, whatever mixture of the two updates there is.  The newest convex pairs
@@ -27,7 +28,6 @@ import numpy as np
 from scipy.linalg.lapack import dgetrf, dgetrs, dsytrf, dsytrs
 
 from negopt._array import Array, device_of, dot, namespace_of, scalars, to_host
-from negopt._random import Draws
 from negopt._types import Iterate, Outcome, Step, saved
 from negopt.models.spectrum import Spectrum, spectral_step
 from negopt.vectors.primitives import (
@@ -52,6 +52,13 @@ ON_BOUNDARY = 0.9
 GENERATOR = 1e-13
 #: Least relative eigenvalue of the pairs' scaled Gram matrix, of which a basis is formed.
 DEPENDENT = 1e-10
+#: Entries of the rows up to which a product with them costs as little as with the Gram matrix.
+DIRECT = 32_000
+#: Relative error of s's by the Gram matrix with which its products with s are believed; least
+#: ``|y|^2`` beside ``|g|^2`` with which those with y are differences.
+AGREES, CANCELLED = 1e-10, 1e-6
+#: Numbers may leave the range of float64, or of float32, on the way: every result is checked.
+quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 #: Shifts that are tried before the spectrum is asked.
 MOST_SHIFTS = 20
 
@@ -163,6 +170,7 @@ def along(memory: PairMemory, iterate: Iterate) -> HostArray:
     return products(memory.rows, iterate.g)
 
 
+@quiet
 def store_pair(
     memory: PairMemory,
     s: Array,
@@ -195,14 +203,14 @@ def store_pair(
     Notes
     -----
     Negative curvature is information, so a pair is turned away only when it is not finite, its s is
-    as good as zero, its curvature exceeds 1e80, or the model knows it already.
+    as good as zero, its curvature exceeds 1e60, or the model knows it already.
     """
     learnt = None if outcome is None or outcome.step is None else outcome.step.learnt
     end = None
     if type(learnt) is Weights and outcome is not None:
         end = outcome.trial if outcome.accepted else outcome.start
     ss, sy, yy, sg, yg = pair_products(s, y, s if end is None else end.g)
-    if not (1e-200 < ss < math.inf and yy < 1e160 * ss and math.isfinite(sy)):
+    if not (1e-200 < ss < math.inf and yy < 1e120 * ss and math.isfinite(sy)):
         return False  # the small algebra would leave the range of float64
     size = math.sqrt(ss) * math.sqrt(yy)
     convex = sy > least * size
@@ -213,18 +221,13 @@ def store_pair(
         of_s, of_y, ahead = products(rows, s), products(rows, y), None
     else:
         there = products(rows, outcome.trial.g)
-        of_y = there - learnt.along
-        of_s = gram.dot(learnt.weights)
-        of_s += learnt.scale * learnt.along
-        if outcome.step_size == outcome.step_size:
-            of_s *= outcome.step_size
         ahead = there if outcome.accepted else learnt.along.copy()
+        gnorm = outcome.trial.gnorm
+        of_y = there - learnt.along if yy > CANCELLED * gnorm * gnorm else products(rows, y)
+        of_s = _products_with_step(memory, learnt, s, ss, sg - sy if outcome.accepted else sg)
     enters = BFGS if convex and block > 0 else SR1
-    if enters == BFGS and outcome is not None and outcome.step is not None:
-        if not outcome.step.quadratic > 0.0:
-            enters = SR1
     slot = memory.count % m
-    factor = math.ldexp(1.0, -math.frexp(sy if convex else max(size, 1e-300))[1] // 2)
+    factor = math.ldexp(1.0, -math.frexp(max(sy if convex else size, 1e-30 * ss))[1] // 2)
     square = factor * factor
     rows[slot, :] = factor * s
     rows[m + slot, :] = factor * y
@@ -240,7 +243,7 @@ def store_pair(
     memory.concave += int(enters == SR1) - int(memory.kinds[slot] == SR1)
     memory.kinds[slot] = enters
     memory.count += 1
-    if sy > 0.0 and yy / sy < math.inf:
+    if sy > 0.0 and 0.0 < yy / sy < math.inf:
         memory.curvatures.append(yy / sy)
         del memory.curvatures[:-remember]
     memory.block = secant_block(memory, block) if block > 1 else 0
@@ -249,6 +252,24 @@ def store_pair(
         ahead[slot], ahead[m + slot] = factor * sg, factor * yg
         memory.at, memory.shift = end.gnorm, learnt.shift
     return True
+
+
+def _products_with_step(
+    memory: PairMemory, learnt: Weights, s: Array, ss: float, slope: float
+) -> HostArray:
+    """Return ``rows @ s``; of long vectors from the Gram matrix, without another pass.
+
+    The weights of nearly dependent pairs are large, and multiply the rounding of the Gram matrix,
+    which would grow from pair to pair: what comes out must agree with the measured s's.
+    """
+    if 2 * memory.capacity * s.shape[0] > DIRECT:
+        weights = learnt.weights
+        of_s: HostArray = memory.gram.dot(weights)
+        of_s += learnt.scale * learnt.along
+        square = float(weights.dot(of_s)) + learnt.scale * slope
+        if abs(square - ss) <= AGREES * ss:
+            return of_s
+    return products(memory.rows, s)
 
 
 def _informs(outcome: Outcome | None, ss: float, yy: float) -> bool:
@@ -352,7 +373,7 @@ class LimitedModel:
     ----------
     memory : PairMemory
     gamma : float
-        The initial matrix is gamma I.
+        The initial matrix is gamma I, gamma > 0.
     n : int
 
     Attributes
@@ -372,7 +393,7 @@ class LimitedModel:
         self.m = m
         gram = memory.gram
         self._ss, self._sy, self._yy = gram[:m, :m], gram[:m, m:], gram[m:, m:]
-        self.convex = gamma > 0.0 and memory.concave == 0
+        self.convex = memory.concave == 0
         self._dropped = 0  # oldest pairs that are left out
         self._parts: tuple[HostArray, HostArray, HostArray] | None = None
         self._root: HostArray | None = None
@@ -380,6 +401,7 @@ class LimitedModel:
         self._keep: tuple[HostArray, HostArray, HostArray] | None = None
         self._inertia: int | None = None
         self._spectrum: Spectrum | None = None
+        self._core_factor: _Factor | None = None
         self._shifted: tuple[float, _Factor] | None = None  # the shift factored last
 
     # --- small matrices ------------------------------------------------------------------
@@ -406,10 +428,9 @@ class LimitedModel:
             double = slots[memory.kinds[slots] == BFGS]
             if single.size:
                 ss, sy, yy = (part.diagonal()[single] for part in (self._ss, self._sy, self._yy))
-                size = abs(self.gamma)
+                size = self.gamma
                 # Where y = gamma s to rounding the difference of the columns is no direction.
-                with np.errstate(over="ignore"):  # a pair that is beyond float64 in units of gamma
-                    real = size * ss - 2.0 * math.copysign(1.0, self.gamma) * sy + yy / size
+                real = size * ss - 2.0 * sy + yy / size
                 single = single[real > GENERATOR * (size * ss + yy / size)]
             kept = np.concatenate([single, double, m + double])
             self._keep = kept, single, m + single
@@ -438,16 +459,20 @@ class LimitedModel:
         corner -= self._yy * (1.0 / gamma)
         return k
 
-    def _core(self) -> HostArray:
-        """Return N in the columns of the model."""
+    def _whole_core(self) -> HostArray:
+        """Return N, of all slots."""
         m = self.m
         _, lower, d = self._split()
         full = np.empty((2 * m, 2 * m))
-        full[:m, :m] = self.gamma * self._ss
+        np.multiply(self._ss, self.gamma, full[:m, :m])
         full[:m, m:] = lower
         full[m:, :m] = lower.T
-        full[m:, m:] = -d
-        return self._reduced(full)
+        np.negative(d, full[m:, m:])
+        return full
+
+    def _core(self) -> HostArray:
+        """Return N in the columns of the model."""
+        return self._reduced(self._whole_core())
 
     def _right(self, along: HostArray) -> HostArray:
         """Return ``F'v`` from rows @ v."""
@@ -480,8 +505,8 @@ class LimitedModel:
     def _factor(self, theta: float) -> _Factor:
         k = self._system(theta)
         if self.convex:
-            return _Factor(k, self)
-        return _Factor(self._reduced(k), self)
+            return _Factor(k, self.m)
+        return _Factor(self._reduced(k), self.m, self._reduction())
 
     def _negative(self) -> int:
         """Return how many negative eigenvalues N has, or -1 where N is as good as singular."""
@@ -510,16 +535,14 @@ class LimitedModel:
 
     # --- the step ----------------------------------------------------------------------------
 
-    def trust_step(self, iterate: Iterate, radius: float, rng: Draws) -> Step:
-        """Return the global minimiser of the model in the ball ``||s|| <= radius``."""
+    @quiet
+    def trust_step(self, iterate: Iterate, radius: float) -> Step:
+        """Return the minimiser of the model for a length from 0.9 to 1 times the radius."""
         memory, g, gamma = self.memory, iterate.g, self.gamma
         if memory.count == 0:
-            if gamma > 0.0:
-                scale = min(1.0 / gamma, radius / iterate.gnorm)
-            else:
-                scale = radius / iterate.gnorm
+            shift = max(iterate.gnorm / radius - gamma, 0.0)
+            scale = min(1.0 / gamma, radius / iterate.gnorm)
             square = iterate.gnorm * iterate.gnorm
-            shift = iterate.gnorm / (scale * iterate.gnorm) - gamma
             learnt = Weights(np.zeros(2 * self.m), -scale, np.zeros(2 * self.m), shift)
             length = scale * iterate.gnorm
             return Step(
@@ -529,13 +552,13 @@ class LimitedModel:
         around = along(memory, iterate)
         found = self._boundary(iterate, around, radius)
         if found is None:
-            return self._by_spectrum(iterate, radius, rng)
+            return self._by_spectrum(iterate, radius)
         weights, scale, shift = found
         s = combine(weights, memory.rows, scale, g)
         slope, square = slope_and_square(g, s)
         length = math.sqrt(square)
         if not (slope < 0.0 and length < math.inf):
-            return self._by_spectrum(iterate, radius, rng)
+            return self._by_spectrum(iterate, radius)
         quadratic = -slope - shift * square
         if length > radius:  # by rounding
             factor = radius / length
@@ -548,10 +571,8 @@ class LimitedModel:
     def _boundary(
         self, iterate: Iterate, around: HostArray, radius: float
     ) -> tuple[HostArray, float, float] | None:
-        """Return weights, scale and multiplier of the step; None where the spectrum must be asked."""
+        """Return weights, scale and multiplier of the step; None where it needs the spectrum."""
         gamma, gg = self.gamma, iterate.gnorm * iterate.gnorm
-        if not gamma > 0.0:
-            return None
         gram = self.memory.gram
         sigma, low, high = 0.0, 0.0, math.inf
         if self.convex:
@@ -580,8 +601,10 @@ class LimitedModel:
                 return None
         negative = self._negative()
         right = self._right(around)
-        for attempt in range(MOST_SHIFTS):
+        for _ in range(MOST_SHIFTS):
             theta, tau = sigma / gamma, gamma + sigma
+            if not theta < 1e100:
+                return None
             factor = self._factor(theta)
             if factor.negative is None:
                 return None
@@ -630,16 +653,20 @@ class LimitedModel:
             return max(-float(ratios.min()), 0.0) + step
         return 4.0 * sigma
 
-    def _by_spectrum(self, iterate: Iterate, radius: float, rng: Draws) -> Step:
-        return spectral_step(iterate, self.spectrum, radius, rng)
+    def _by_spectrum(self, iterate: Iterate, radius: float) -> Step:
+        return spectral_step(iterate, self.spectrum, radius)
 
     # --- other products ------------------------------------------------------------------------
 
     @property
+    @quiet
     def spectrum(self) -> Spectrum:
         """The eigenvalues of B, and an orthonormal basis of the pairs."""
-        if self._spectrum is None:
-            self._spectrum = self._make_spectrum()
+        while self._spectrum is None:
+            try:
+                self._spectrum = self._make_spectrum()
+            except np.linalg.LinAlgError:  # singular, or beyond the range of float64
+                self._drop()
         return self._spectrum
 
     def _make_spectrum(self) -> Spectrum:
@@ -667,14 +694,14 @@ class LimitedModel:
         weights = np.zeros((root.shape[0], 2 * m))
         weights[:, keep] = (vectors / root).T * scale
         weights[:, m + single] = -weights[:, single]
-        size = math.sqrt(abs(self.gamma))
+        size = math.sqrt(self.gamma)
         weights[:, :m] *= size
         weights[:, m:] /= size
         return Spectrum(memory.rows, weights, small, self.gamma, n)
 
     def _in_variables(self) -> Spectrum:
         """Return the spectrum where the columns are as many as the variables."""
-        size, m = math.sqrt(abs(self.gamma)), self.m
+        size, m = math.sqrt(self.gamma), self.m
         columns = to_host(self.memory.rows).copy()
         columns[:m] *= size
         columns[m:] /= size
@@ -689,7 +716,7 @@ class LimitedModel:
 
     def _gram(self) -> HostArray:
         """Return the inner products of the columns of F, of all slots."""
-        m, size = self.m, abs(self.gamma)
+        m, size = self.m, self.gamma
         gram = np.empty((2 * m, 2 * m))
         gram[:m, :m] = size * self._ss
         gram[:m, m:] = self._sy
@@ -697,10 +724,26 @@ class LimitedModel:
         gram[m:, m:] = self._yy / size
         return gram
 
+    @quiet
+    @quiet
     def matvec(self, v: Array) -> Array:
         """Return ``B v``."""
-        return self.spectrum.matvec(v)
+        memory, gamma = self.memory, self.gamma
+        if self._core_factor is None:
+            self._settle()
+            if not self._reduction()[0].size:  # no pair, or none that gamma I does not explain
+                return gamma * v
+            if self.convex:
+                self._core_factor = _Factor(self._whole_core(), self.m)
+            else:
+                self._core_factor = _Factor(self._core(), self.m, self._reduction())
+        weights = self._right(self._core_factor.solve(self._right(products(memory.rows, v))))
+        weights *= -gamma
+        if not np.isfinite(weights).all():  # pairs whose sizes leave the range of float64
+            return self.spectrum.matvec(v)
+        return combine(weights, memory.rows, gamma, v)
 
+    @quiet
     def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
         """Return ``B^-1 v``, or ``|B|^-1 v``, eigenvalues kept `floor` away from zero.
 
@@ -713,6 +756,7 @@ class LimitedModel:
             return combine(weights, self.memory.rows, scale, v)
         return self.spectrum.solve(v, absolute=absolute, floor=floor)
 
+    @quiet
     def solve_shifted(self, v: Array, sigma: float) -> Array:
         """Return ``(B + sigma I)^-1 v`` for a sigma with which that is regular.
 
@@ -735,23 +779,29 @@ class LimitedModel:
 
 
 class _Factor:
-    """A factorisation of K, and its inertia."""
+    """A factorisation of K, and its inertia.
 
-    def __init__(self, k: HostArray, model: LimitedModel) -> None:
-        self.model = model
-        size = k.shape[0]
-        self.ldl, self.pivots, info = dsytrf(k.T, lower=1, lwork=32 * size, overwrite_a=1)
+    `reduction` says which columns are in the model; None where every pair is convex.
+    """
+
+    def __init__(
+        self,
+        k: HostArray,
+        m: int,
+        reduction: tuple[HostArray, HostArray, HostArray] | None = None,
+    ) -> None:
+        self.reduction = reduction
+        self.ldl, self.pivots, info = dsytrf(k.T, lower=1, lwork=32 * k.shape[0], overwrite_a=1)
         #: Negative eigenvalues of K, of convex pairs always those of N; None where it is singular.
-        self.negative: int | None = model.m if model.convex else None
-        if info == 0 and not model.convex:
+        self.negative: int | None = m if reduction is None else None
+        if info == 0 and reduction is not None:
             self.negative = _count_negative(self.ldl, self.pivots)
 
     def solve(self, right: HostArray) -> HostArray:
-        model = self.model
-        if model.convex:
+        if self.reduction is None:
             solved, _ = dsytrs(self.ldl, self.pivots, right, lower=1)
             return solved  # type: ignore[no-any-return]
-        keep, s, y = model._reduction()
+        keep, s, y = self.reduction
         reduced = right.copy()
         reduced[s] -= reduced[y]
         solved, _ = dsytrs(self.ldl, self.pivots, reduced[keep], lower=1)
@@ -775,9 +825,9 @@ def _count_negative(ldl: HostArray, pivots: HostArray) -> int | None:
 
 
 def _inertia(matrix: HostArray) -> int | None:
-    """Return the negative eigenvalues of a symmetric matrix; None where it is as good as singular."""
+    """Return the number of negative eigenvalues; None of a matrix as good as singular."""
     scale = np.sqrt(np.abs(matrix).max(axis=1))
-    if not (scale > 0.0).all():
+    if not (scale.min(initial=1.0) > 0.0 and scale.max(initial=1.0) < math.inf):
         return None
     matrix = matrix / (scale[:, None] * scale)
     values = np.linalg.eigvalsh(matrix)

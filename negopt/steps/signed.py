@@ -6,14 +6,13 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from scipy.linalg.blas import ddot
-
-from negopt._array import Array, inners, is_plain
+from negopt._array import Array, inners
 from negopt._bounds import Bound
 from negopt._options import check_choice, check_number
 from negopt._random import Draws
 from negopt._types import Iterate, Step
 from negopt.decisions import pairs
+from negopt.vectors.primitives import slope_and_square
 
 __all__ = ["Signed"]
 
@@ -83,7 +82,7 @@ class Signed:
     def _step(g: Array, d: Array, units: Array | None) -> Step | None:
         """Measure the direction; return None for one that is zero or not finite."""
         if units is None:
-            slope, square = (ddot(g, d), ddot(d, d)) if is_plain(d) else inners((g, d), (d, d))
+            slope, square = slope_and_square(g, d)
             inside = square
         else:
             scaled = d / units

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 import negopt
-from negopt._types import Iterate, Outcome
+from negopt._resume import adopt
+from negopt._types import Iterate, Outcome, State
 from negopt.curvature.bfgs import BFGS
 from negopt.curvature.dqn import HybridInverse
 from negopt.curvature.inverse import DenseInverse
@@ -105,6 +106,22 @@ def test_a_copy_in_another_order_is_updated_too():
                 setattr(two, name, np.ascontiguousarray(getattr(two, name)))
     for name in ("matrix", "rest", "free"):
         np.testing.assert_array_equal(getattr(one, name), getattr(two, name))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_triangle_is_made_whole_for_another_library(xp_case, dtype):
+    """float64 NumPy holds one triangle; a state that goes on elsewhere has both."""
+    rule = HybridInverse()
+    memory = rule.init(np.zeros(4))
+    for s in np.random.default_rng(1).standard_normal((6, 4)):
+        rule.update(memory, s, np.array([1.0, -2.0, 3.0, 4.0]) * s)
+    g = np.array([1.0, 2.0, 3.0, 4.0])
+    state = State("dqn-wolfe-pm", here(g), here(g), memory, None)
+    other = adopt(state, "dqn-wolfe-pm", xp_case.asarray(np.zeros(4), dtype))
+    moved = rule.operator(other.memory, None, other.iterate)
+    host = rule.operator(memory, None, here(g)).solve(g, absolute=False)
+    out = xp_case.to_numpy(moved.solve(other.iterate.g, absolute=False))
+    np.testing.assert_allclose(out, host, rtol=1e-12 if dtype == "float64" else 1e-4)
 
 
 def test_what_an_operator_gives_is_the_callers():
