@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 
 import numpy as np
@@ -334,9 +333,6 @@ def test_the_message_says_why_with_numbers(method) -> None:
     assert "smallest curvature" in done.message
 
 
-@pytest.mark.skipif(
-    os.environ.get("NEGOPT_DISABLE_JIT", "0") not in ("", "0"), reason="kernels not compiled"
-)
 def test_overhead_per_iteration_at_n_1000() -> None:
     n = 1000
     scale = np.linspace(1.0, 100.0, n)
