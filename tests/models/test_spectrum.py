@@ -101,7 +101,7 @@ def test_steps(seed, n, outside, kind, log_radius, absolute):
 def test_a_vector_almost_inside_the_basis(part):
     """The part outside is formed where its length would cancel."""
     rng = np.random.default_rng(2)
-    model, B = build(rng, 30, 4)
+    model, _ = build(rng, 30, 4)
     inside = model.expand(rng.standard_normal(4), 0.0, np.zeros(30))
     other = rng.standard_normal(30)
     other -= model.expand(model.project(other), 0.0, other)
