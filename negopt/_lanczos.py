@@ -321,12 +321,9 @@ class Subspace:
         return v
 
     def _reserve(self) -> None:
-        xp, extra = namespace_of(self._rows), min(self._room, self.limit - self._room)
-        more = xp.empty(
-            (extra, self._rows.shape[1]), dtype=self._rows.dtype, device=device_of(self._rows)
-        )
-        self._rows = xp.concat([self._rows, more], axis=0)
-        self._images = xp.concat([self._images, more], axis=0)
+        extra = min(self._room, self.limit - self._room)
+        self._rows = _longer(self._rows, extra)
+        self._images = _longer(self._images, extra)
         self._small = np.pad(self._small, (0, extra))
         self._along = np.pad(self._along, (0, extra))
         self._room += extra
@@ -346,3 +343,12 @@ class Subspace:
     def image(self, weights: FloatArray) -> Array:
         """Return ``H V' weights``, for no product."""
         return combine(weights, self.images, 0.0, self.g)
+
+
+def _longer(rows: Array, extra: int) -> Array:
+    """Return a copy with room for `extra` more rows, in which nothing has been written yet."""
+    known, n = rows.shape
+    xp = namespace_of(rows)
+    longer = xp.empty((known + extra, n), dtype=rows.dtype, device=device_of(rows))
+    longer[:known, :] = rows
+    return longer

@@ -92,7 +92,9 @@ class Objective:
         self._spent = 0
         self._begin = time.monotonic()
         self._steps = differences.checked_steps(relative_step, absolute_step, self.n)
-        self._at: tuple[Iterate, Callable[[Array], Array]] | None = None
+        #: The last point that products were asked for at, and what is known of them there: no
+        #: function that refers to this object, lest the pair live until cycles are collected.
+        self._at: tuple[Iterate, list[Any]] | None = None
         self._set_function(fun, jac)
         self._set_products(fun, hess, hessp)
 
@@ -351,41 +353,38 @@ class Objective:
 
     def measured_products(self, iterate: Iterate) -> Callable[[Array], Array]:
         """Return products that are evidence: a HessianUpdateStrategy's guess is none."""
-        return self.products(iterate) if self._strategy is None else self._differences(iterate)
+        return self.products(iterate) if self._strategy is None else self._differences(iterate, [])
 
     def products(self, iterate: Iterate) -> Callable[[Array], Array]:
         """Return ``v -> H(x) v`` at `iterate`; the linearisation is shared by all v."""
-        if self._at is not None and self._at[0] is iterate:
-            return self._at[1]
-        product = self._make_product(iterate)
-        self._at = (iterate, product)
-        return product
-
-    def _make_product(self, iterate: Iterate) -> Callable[[Array], Array]:
+        if self._at is None or self._at[0] is not iterate:
+            self._at = (iterate, [])
+        known = self._at[1]
         if self._hessp is not None:
             hessp = self._hessp
             return lambda v: self._product(
                 hessp(self._hand_out(iterate.x), self._hand_out(v), *self.args)
             )
         if self._hess is not None:
-            return self._matrix_product(iterate)
+            return self._matrix_product(iterate, known)
         if self._strategy is not None:
             strategy = self._strategy
             return lambda v: self._as_vector(strategy.dot(v), "hess.dot")
         if self.product_source == "object":
-            linear: list[Callable[[Array], Array]] = []
 
             def product(v: Array) -> Array:
-                if not linear:
-                    linear.append(self._object.hessp(self._hand_out(iterate.x), *self.args))
-                return self._product(linear[0](self._hand_out(v)))
+                if not known:
+                    known.append(self._object.hessp(self._hand_out(iterate.x), *self.args))
+                return self._product(known[0](self._hand_out(v)))
 
             return product
-        return self._differences(iterate)
+        return self._differences(iterate, known)
 
-    def _differences(self, iterate: Iterate) -> Callable[[Array], Array]:
-        # N.B. 1.5, lest it meet the points of the differences for the gradient itself.
-        step = 1.5 * max(self.product_error, 1e-6) * (1.0 + norm(iterate.x))
+    def _differences(self, iterate: Iterate, known: list[Any]) -> Callable[[Array], Array]:
+        if not known:
+            # N.B. 1.5, lest it meet the points of the differences for the gradient itself.
+            known.append(1.5 * max(self.product_error, 1e-6) * (1.0 + norm(iterate.x)))
+        step = known[0]
         return lambda v: differences.difference_product(
             self.gradient, iterate.x, iterate.g, v, step
         )
@@ -395,13 +394,11 @@ class Objective:
         self._require(0)
         return self._as_vector(value, "hessp")
 
-    def _matrix_product(self, iterate: Iterate) -> Callable[[Array], Array]:
-        matrix: list[Any] = []
-
+    def _matrix_product(self, iterate: Iterate, known: list[Any]) -> Callable[[Array], Array]:
         def product(v: Array) -> Array:
-            if not matrix:
-                matrix.append(self._matrix(iterate))
-            return self._as_vector(matrix[0] @ v, "hess")
+            if not known:
+                known.append(self._matrix(iterate))
+            return self._as_vector(known[0] @ v, "hess")
 
         return product
 

@@ -300,6 +300,11 @@ class Solver:
             state.message += "; the curvature was not checked (certify=False)."
             return
         state.certificate = Certificate()
+        # Where n is large the check needs the room.
+        self.objective.forget_start()
+        state.best = self.objective.best or state.best
+        if self.outcome is not None:
+            self.outcome.start = self.outcome.step = self.outcome.s = None
         limit, known, drawn = run.certify_products, self.objective.best, None
         try:
             if hessian is not None or in_one_piece(self.objective.n, limit):

@@ -64,11 +64,14 @@ class Space:
         return self.basis[self.k, :]
 
     def _place(self, v: Array, least: float) -> bool:
-        """Write `v` orthonormal to the basis; False when not more than `least` of it is left."""
+        """Write `v` orthonormal to the basis; False when no more than `least` of it is left.
+
+        Its room is used up.
+        """
         length = norm(v)
         if not 0.0 < length < math.inf:
             return False
-        v = v / length
+        v /= length
         for _ in range(2):
             v -= self._inside(v)
         length = norm(v)

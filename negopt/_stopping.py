@@ -127,7 +127,7 @@ def stop(
 
 def _stands_still(iterate: Iterate, limits: Limits, outcome: Outcome) -> str | None:
     """Return the message where an accepted step is at most xrtol of x, else None."""
-    if not outcome.accepted:
+    if not outcome.accepted or outcome.s is None:
         return None
     xp = namespace_of(iterate.x)
     step, x = scalars(xp.max(xp.abs(outcome.s)), xp.max(xp.abs(iterate.x)))

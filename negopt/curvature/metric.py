@@ -229,7 +229,10 @@ def learn_diagonal(diagonal: Array | None, rows: Array, images: Array, metric: M
     metric : Metric
     """
     xp = namespace_of(rows)
-    weight, total = xp.sum(rows * rows, axis=0), xp.sum(rows * images, axis=0)
+    weight, total = xp.zeros_like(rows[0, :]), xp.zeros_like(rows[0, :])
+    for i in range(rows.shape[0]):  # by rows: where n is large every vector counts
+        weight += rows[i, :] * rows[i, :]
+        total += rows[i, :] * images[i, :]
     total = metric.inward(metric.inward(total))
     floor = xp.full_like(weight, 1e-12)
     if diagonal is None:

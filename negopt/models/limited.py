@@ -401,6 +401,7 @@ class LimitedModel:
         self._keep: tuple[HostArray, HostArray, HostArray] | None = None
         self._inertia: int | None = None
         self._spectrum: Spectrum | None = None
+        self._core_factor: _Factor | None = None
         self._shifted: tuple[float, _Factor] | None = None  # the shift factored last
 
     # --- small matrices ------------------------------------------------------------------
@@ -458,16 +459,20 @@ class LimitedModel:
         corner -= self._yy * (1.0 / gamma)
         return k
 
-    def _core(self) -> HostArray:
-        """Return N in the columns of the model."""
+    def _whole_core(self) -> HostArray:
+        """Return N, of all slots."""
         m = self.m
         _, lower, d = self._split()
         full = np.empty((2 * m, 2 * m))
-        full[:m, :m] = self.gamma * self._ss
+        np.multiply(self._ss, self.gamma, full[:m, :m])
         full[:m, m:] = lower
         full[m:, :m] = lower.T
-        full[m:, m:] = -d
-        return self._reduced(full)
+        np.negative(d, full[m:, m:])
+        return full
+
+    def _core(self) -> HostArray:
+        """Return N in the columns of the model."""
+        return self._reduced(self._whole_core())
 
     def _right(self, along: HostArray) -> HostArray:
         """Return ``F'v`` from rows @ v."""
@@ -720,9 +725,23 @@ class LimitedModel:
         return gram
 
     @quiet
+    @quiet
     def matvec(self, v: Array) -> Array:
         """Return ``B v``."""
-        return self.spectrum.matvec(v)
+        memory, gamma = self.memory, self.gamma
+        if self._core_factor is None:
+            self._settle()
+            if not self._reduction()[0].size:  # no pair, or none that gamma I does not explain
+                return gamma * v
+            if self.convex:
+                self._core_factor = _Factor(self._whole_core(), self.m)
+            else:
+                self._core_factor = _Factor(self._core(), self.m, self._reduction())
+        weights = self._right(self._core_factor.solve(self._right(products(memory.rows, v))))
+        weights *= -gamma
+        if not np.isfinite(weights).all():  # pairs whose sizes leave the range of float64
+            return self.spectrum.matvec(v)
+        return combine(weights, memory.rows, gamma, v)
 
     @quiet
     def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
