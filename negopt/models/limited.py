@@ -830,8 +830,12 @@ def _inertia(matrix: HostArray) -> int | None:
     if not (scale.min(initial=1.0) > 0.0 and scale.max(initial=1.0) < math.inf):
         return None
     matrix = matrix / (scale[:, None] * scale)
-    values = np.linalg.eigvalsh(matrix)
-    size = np.abs(values)
-    if not size.min(initial=math.inf) > SINGULAR * size.max(initial=0.0):
+    ldl, pivots, _ = dsytrf(matrix.T, lower=1, lwork=32 * matrix.shape[0], overwrite_a=1)
+    diagonal = ldl.diagonal()
+    least = np.abs(diagonal)
+    first = np.flatnonzero(pivots < 0)[::2]  # of each block of order 2
+    one, two, cross = diagonal[first], diagonal[first + 1], ldl[first + 1, first]
+    least[first] = least[first + 1] = np.abs(one * two - cross * cross) / np.abs(cross)
+    if not least.min(initial=math.inf) > SINGULAR:
         return None
-    return int(np.count_nonzero(values < 0.0))
+    return _count_negative(ldl, pivots)
