@@ -91,9 +91,9 @@ review: $(VENV)/.stamp-lint ## sp-repo-review and the schema of pyproject.toml
 docs: $(VENV)/.stamp-docs ## build the documentation; a warning is an error
 	$(BIN)/python -m sphinx -E -W --keep-going -q -b html docs docs/_build/html
 
-asv-smoke: $(VENV)/.stamp-bench ## every benchmark once, in this environment, without a network
+asv-smoke: $(VENV)/.stamp-bench ## every benchmark once, for the defaults, in this environment, without a network
 	@test -f ~/.asv-machine.json || $(BIN)/asv machine --config asv_benchmarks/asv.conf.json --yes >/dev/null
-	$(BIN)/asv run --config asv_benchmarks/asv.conf.json --quick --python=same --launch-method forkserver --show-stderr
+	NEGOPT_SMOKE=1 $(BIN)/asv run --config asv_benchmarks/asv.conf.json --quick --python=same --launch-method forkserver --show-stderr
 
 check-all: lint types layers docstrings review docs coverage asv-smoke test frameworks ## everything that CI runs
 

@@ -16,7 +16,6 @@ from negopt._minimize import own_method, solve
 from negopt._objective import Objective
 from negopt._options import RunOptions, as_options, check_integer, collect, warn_unknown
 from negopt._table import Table
-from negopt._types import Status
 from negopt.compiled import rows_for
 from negopt.methods import METHODS, Method, choose
 

@@ -140,7 +140,7 @@ def test_a_jitted_objective_gives_the_run_that_python_gives(fun, jac, hidden, me
     assert res.min_curvature == pytest.approx(ref.min_curvature, rel=1e-3)
 
 
-# --- the loop beside the array code ----------------------------------------------------------------
+# --- the loop beside the array code --------------------------------------------------------------
 
 
 def quartic(seed, n):
@@ -354,7 +354,7 @@ def test_a_wrong_gradient_ends_a_run(method) -> None:
         assert (ends[0].nit, ends[0].nfev) == (ends[1].nit, ends[1].nfev)
 
 
-# --- what is handed back ---------------------------------------------------------------------------
+# --- what is handed back -------------------------------------------------------------------------
 
 
 @numba.njit
@@ -508,7 +508,7 @@ def test_eight_threads_at_once() -> None:
         assert alone.nfev == res.nfev
 
 
-# --- arguments and what they are called with --------------------------------------------------------
+# --- arguments and what they are called with -----------------------------------------------------
 
 
 def test_other_values_of_the_arguments_compile_nothing(caplog) -> None:
@@ -555,7 +555,7 @@ def test_integer_values_and_gradients() -> None:
     assert type(res.fun) is float
 
 
-# --- what is compiled, and what is imported -----------------------------------------------------------
+# --- what is compiled, and what is imported ------------------------------------------------------
 
 
 def run_script(text, cache, **changed):

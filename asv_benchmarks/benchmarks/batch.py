@@ -10,8 +10,10 @@ import scipy.optimize
 
 import negopt
 
+from .common import SMOKE
+
 #: Fits that SciPy makes, as a sample of all.
-SAMPLE = 200
+SAMPLE = 20 if SMOKE else 200
 
 
 @numba.njit(cache=True)
@@ -44,7 +46,7 @@ def fits_of(k: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 class Batch:
     """Fits of four parameters to 21 samples each."""
 
-    params = ([1_000, 10_000],)
+    params = ([SAMPLE] if SMOKE else [1_000, 10_000],)
     param_names = ("fits",)
     timeout = 120
 

@@ -18,7 +18,11 @@ import numpy as np
 
 import negopt
 
-OURS = tuple(negopt.METHODS)
+#: `make asv-smoke` asks whether every benchmark runs: the defaults and few sizes are enough.
+SMOKE = os.environ.get("NEGOPT_SMOKE", "0") not in ("", "0")
+OURS = tuple(
+    name for name, row in negopt.METHODS.items() if not SMOKE or row.tier == "recommended"
+)
 SCIPY = ("L-BFGS-B", "BFGS", "trust-krylov", "Newton-CG")
 METHODS = OURS + SCIPY
 #: Methods that hold an n by n matrix, left out where n is large.
@@ -94,7 +98,7 @@ class Meter:
 def solve(meter: Meter, x0: np.ndarray, method: str, **options: Any) -> Any:
     """Minimise with a method of either library; None when `Solved` ended the run."""
     keywords: dict[str, Any] = {"jac": True, "method": method}
-    if method in PRODUCTS or (method in OURS and "hessp" in negopt.METHODS[method].needs):
+    if method in PRODUCTS or (method in negopt.METHODS and "hessp" in negopt.METHODS[method].needs):
         keywords["hessp"] = meter.hessp
     if method == "L-BFGS-B":
         options = {"ftol": 0.0, **options}

@@ -7,7 +7,9 @@ import time
 import numba
 import numpy as np
 
-from .common import FUSED, ratio, solve
+import negopt
+
+from .common import SMOKE, ratio, solve
 
 
 @numba.njit(cache=True)
@@ -29,14 +31,14 @@ class Bare:
         self.fun_and_grad = rosenbrock
 
 
-SIZES = (2, 10, 100, 1_000, 10_000)
-LIMITED = tuple(method for method in FUSED if method != "dqn-wolfe-pm")
+SIZES = (2,) if SMOKE else (2, 10, 100, 1_000, 10_000)
+METHODS = ("lbfgs-wolfe", "default")
 
 
 class Compiled:
     """The chained Rosenbrock function from its classical start, to the end or 100 iterations."""
 
-    params = (list(SIZES), list(LIMITED))
+    params = (list(SIZES), list(METHODS))
     param_names = ("n", "method")
     timeout = 120
 
@@ -50,10 +52,13 @@ class Compiled:
             def scipys(x0=x0, most=most):
                 return solve(Bare(), x0, "L-BFGS-B", maxiter=most, maxfun=10**6)
 
-            for method in LIMITED:
+            for method in METHODS:
+                name = method
+                if method == "default":
+                    name = negopt.methods.choose(n, has_products=False)
 
-                def ours(x0=x0, most=most, method=method):
-                    return solve(Bare(), x0, method, maxiter=most, certify=False, compiled=True)
+                def ours(x0=x0, most=most, name=name):
+                    return solve(Bare(), x0, name, maxiter=most, certify=False)
 
                 speed = ratio(scipys, ours)
                 begun = time.perf_counter()

@@ -9,10 +9,12 @@ import numpy as np
 
 import negopt
 
-from .common import DENSE, METHODS, OURS, PRODUCTS, Meter, ratio, solve
+from .common import DENSE, METHODS, OURS, PRODUCTS, SMOKE, Meter, ratio, solve
 
 #: Problems and their size: a curved valley; wells with saddles between them.
 PROBLEMS = {"chained_rosenbrock": 100, "coupled_double_wells": 50}
+if SMOKE:
+    PROBLEMS = {"coupled_double_wells": 50}
 MAXITER = 3000
 
 

@@ -8,7 +8,7 @@ import numpy as np
 
 import negopt
 
-from .common import DENSE, METHODS, Meter, solve
+from .common import DENSE, METHODS, SMOKE, Meter, solve
 
 #: Iterations of the short and the long run whose difference is the cost at the margin.
 SHORT, LONG = 12, 32
@@ -39,7 +39,11 @@ class Overhead:
 class OverheadBesideLBFGSB:
     """Overhead of L-BFGS-B over that of a limited-memory method with as many pairs."""
 
-    params = ([2, 100, 10_000, 100_000], [5, 10], ["lsr1-tr", "lsr1-wolfe-pm", "lqn-tr"])
+    params = (
+        [2] if SMOKE else [2, 100, 10_000, 100_000],
+        [5, 10],
+        ["lsr1-tr", "lsr1-wolfe-pm", "lqn-tr"],
+    )
     param_names = ("n", "pairs", "method")
 
     def setup(self, n: int, pairs: int, method: str) -> None:

@@ -22,7 +22,7 @@ import numpy as np
 from _runs import write_table
 
 from negopt import METHODS, minimize
-from negopt._damping import AbsoluteDamping
+from negopt._bounds import Damping
 from negopt._types import Iterate
 from negopt.curvature.products import ProductOperator
 from negopt.neural import MLP, MLPObjective, binary_labels, load_ionosphere, standardize
@@ -112,7 +112,7 @@ def krylov_steps(H: Vector, g: Vector, damping: float, counts: Sequence[int]) ->
 
     for count in counts:
         rule = SaddleFreeSeries(terms=count, change=0.0)
-        bound, rng = AbsoluteDamping(damping), np.random.default_rng(0)
+        bound, rng = Damping(damping, absolute=True), np.random.default_rng(0)
         yield -rule.propose(here, ProductOperator(product), bound, rng).s
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 
 from negopt.cli._errors import UsageError
 from negopt.compiled.precompile import precompile as compile_all
@@ -17,5 +18,5 @@ def precompile(options: argparse.Namespace) -> int:
     except ImportError as error:
         raise UsageError(f"precompile: {error}; install Numba") from None
     if not options.quiet:
-        print(f"compiled {len(made)}" if made else "nothing to compile")
+        sys.stdout.write(f"compiled: {', '.join(made)}\n" if made else "nothing to compile\n")
     return 0

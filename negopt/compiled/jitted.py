@@ -61,14 +61,7 @@ _DIFFERENCES = {"2-point": (1, 1.0 / 2.0), "3-point": (2, 1.0 / 3.0)}
 class Target:
     """A jitted objective with its arguments, as the kernel calls it.
 
-    Attributes
-    ----------
-    address : int
-        Of the C function.
-    head : array of int64
-        What the function reads and counts.
-    parallel : bool
-        Whether it runs threads of its own: then call it from one thread at a time.
+    One that is `parallel` runs threads of its own: call it from one thread at a time.
     """
 
     def __init__(self, function: Any, args: tuple[Any, ...], ty: Any, n: int) -> None:
@@ -103,20 +96,13 @@ def target(
 
     Parameters
     ----------
-    value, gradient : callable
-        What gives f, or the pair (f, g); what gives g, or None.
-    scheme : {"", "2-point", "3-point"}
-        Differences in place of a gradient, if any.
+    value, gradient, scheme : object
+        As `negopt._objective.Objective.functions` gives them.
     args : tuple
         Numbers, NumPy arrays, jitted functions, and tuples of these.
     n : int
     each : tuple of arrays
         In front of `args` goes the ``head[ROW]``-th entry of each.
-
-    Notes
-    -----
-    The compilation takes about a second for each objective and each set of *types* of
-    arguments; their values may change.  It is kept as long as the process lives (the latest 64).
     """
     functions = [f for f in (value, gradient) if f is not None]
     if not all(isinstance(f, Dispatcher) for f in functions):

@@ -15,7 +15,6 @@ import numpy as np
 
 from negopt.compiled import linear
 from negopt.compiled._build import Kernel, part, plain
-from negopt.compiled.linear import EPS
 from negopt.compiled.jitted import (
     GRADIENT_ONLY,
     GRADIENTS,
@@ -27,6 +26,7 @@ from negopt.compiled.jitted import (
     VALUES,
     call,
 )
+from negopt.compiled.linear import EPS
 from negopt.decisions import endings as e
 from negopt.decisions import pairs as p
 from negopt.decisions import search as s
@@ -107,22 +107,21 @@ WITH_S, WITH_Y, WITH_G, WEIGHTS = range(4)
 BFGS, REST, SR1 = range(3)
 
 # Names in `ints`.  Points (KEPT is the search's best, -1 for none); the iteration, whose search
-# runs along -d where it is NEGATED; an iterate that has not
-# been judged is NEW; counts.  Limits and rules (PAIRS is 0 for the dense model; EUCLIDEAN: the norm
-# of the gradient, not its largest entry; CHECK: minima are checked here).  Memory (the next pair goes
-# to slot ``STORED % PAIRS``, products of NEWEST are not known yet).  The column to be formed next of
-# the HESSIAN, and the first row of that.
-(PHASE, ITERATE, BEST, TRIAL, KEPT, K, TRIALS, ACCEPTED, FINITE, NEGATED, NEW, REJECTED,
- NONFINITE, SKIPPED, NEGATIVE, STALLED, RESETS, PAUSE_AT, MAXITER, PAIRS, EUCLIDEAN, STRONG, MAXLS,
- AUTO_UNITS, DESCENT, CHECK, STORED, NEWEST, HAS_BFGS, HAS_SR1, UNITS, COLUMN, HESSIAN) = range(33)
+# runs along -d where it is NEGATED; an iterate that has not been judged is NEW; counts.  Limits and
+# rules (PAIRS is 0 for the dense model; EUCLIDEAN: the norm of the gradient, not its largest entry;
+# CHECK: minima are checked here).  Memory (the next pair goes to slot ``STORED % PAIRS``, products
+# of NEWEST are not known yet).  The column of the HESSIAN to be formed next, and its first row.
+(PHASE, ITERATE, BEST, TRIAL, KEPT, K, TRIALS, ACCEPTED, FINITE, NEGATED, NEW, REJECTED, NONFINITE,
+ SKIPPED, NEGATIVE, STALLED, RESETS, PAUSE_AT, MAXITER, PAIRS, EUCLIDEAN, STRONG, MAXLS, AUTO_UNITS,
+ DESCENT, CHECK, STORED, NEWEST, HAS_BFGS, HAS_SR1, UNITS, COLUMN, HESSIAN) = range(33)
 INTS = 33
 
 # Names in `reals`, behind those of the search.  Limits (BOTTOM stands for minus infinity); rules
 # (SKIP is that of L-BFGS or SR1; DIFFERENCE the step and NOISE the error of a Hessian product); the
 # iteration (LENGTH of the direction is Euclidean, NORM in its own norm); curvatures.
 (GTOL, GRTOL, FTARGET, BOTTOM, C1, C2, EXPAND, ANGLE, SKIP, SKIP_BFGS, DIFFERENCE, NOISE, GAMMA,
- LAST_LENGTH, LOWEST, STALLED_GMAX, BEST_BEFORE, SLOPE, LENGTH, NORM, STEP_SIZE, STEP_NORM, SMALLEST,
- GREATEST) = range(s.SEARCH_WORK, s.SEARCH_WORK + 24)
+ LAST_LENGTH, LOWEST, STALLED_GMAX, BEST_BEFORE, SLOPE, LENGTH, NORM, STEP_SIZE, STEP_NORM,
+ SMALLEST, GREATEST) = range(s.SEARCH_WORK, s.SEARCH_WORK + 24)
 REALS = s.SEARCH_WORK + 24
 
 # Phases: the iterate's figures are to be formed; its products with the rows; a direction is
@@ -146,7 +145,7 @@ NIT, NFEV, NJEV, KIND = range(4)
 @part
 def size_of(w: Work, point: int) -> float:
     """Return the norm of the gradient that is compared with gtol."""
-    return w.figures[point, GNORM] if w.ints[EUCLIDEAN] == 1 else w.figures[point, GMAX]
+    return w.figures[point, GNORM if w.ints[EUCLIDEAN] == 1 else GMAX]  # type: ignore[no-any-return]
 
 
 @plain
@@ -213,9 +212,9 @@ def multiply(w: Work) -> None:
     """Form the products of the stored rows with the newest pair and the gradient at the iterate."""
     ints, gram = w.ints, w.gram
     m, slot = ints[PAIRS], ints[NEWEST]
-    last = 2 * m
+    last, at = 2 * m, max(slot, 0)
     g = w.vectors[2 * ints[ITERATE] + 1]
-    linear.multiply_rows(w.store, min(ints[STORED], m), slot if slot >= 0 else 0, g, gram)
+    linear.multiply_rows(w.store, min(ints[STORED], m), at, g, gram)
     if slot >= 0:
         for r in range(last):
             gram[r, slot] = gram[last + WITH_S, r]
@@ -354,8 +353,8 @@ def settle(w: Work) -> None:
 
 
 @plain
-def begin_search(w: Work) -> int:
-    """Start a search along the direction; form its first trial."""
+def begin_search(w: Work) -> None:
+    """Start a search along the direction."""
     ints, reals, figures = w.ints, w.reals, w.figures
     f, slope = figures[ints[ITERATE], F], reals[SLOPE]
     lowest = min(reals[LOWEST], f)
@@ -439,7 +438,7 @@ def found_point(w: Work, task: int, alpha: float) -> int:
         if task != s.FAILED and i >= 0:  # it may have been tried as a step that x cannot resolve
             same = w.figures[i, STEP_OF] == alpha
             if same or linear.is_at(x, sign * alpha, v[D], v[2 * i]):
-                return i
+                return int(i)
     return -1
 
 
@@ -674,7 +673,7 @@ def begin_row(w: Work, b: Batch, i: int, address: int, head: Ints) -> bool:
     w.figures[0, F] = f
     b.begun[i, 0] = f
     w.reals[BOTTOM] *= max(1.0, abs(f))
-    return head[STATUS] == OK
+    return bool(head[STATUS] == OK)
 
 
 @plain

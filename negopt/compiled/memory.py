@@ -7,8 +7,8 @@ from typing import Any
 from negopt._method import Method
 from negopt.compiled import kernel as k
 from negopt.curvature.dqn import HybridInverse, HybridMemory
-from negopt.curvature.lbfgs import LBFGS
 from negopt.curvature.inverse import symmetric
+from negopt.curvature.lbfgs import LBFGS
 from negopt.globalize.wolfe import WolfeSearch
 from negopt.models.limited import BFGS, PairMemory
 from negopt.steps.signed import Signed

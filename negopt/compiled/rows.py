@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from negopt._array import eps_of
-from negopt._stopping import UNBOUNDED, Limits, bound_on_gradient, most_iterations, stop
+from negopt._stopping import BOTTOM, Limits, bound_on_gradient, most_iterations, stop
 from negopt._types import Iterate, Status
 from negopt.compiled import kernel as k
 from negopt.compiled.jitted import HALT, Target
@@ -46,7 +46,7 @@ class Rows:
         w = setting.work(None)
         w.ints[k.MAXITER], w.ints[k.PAUSE_AT] = min(self.maxiter, ENDLESS), ENDLESS
         w.reals[k.GTOL], w.reals[k.GRTOL] = bound_on_gradient(run.gtol, eps_of(starts)), run.grtol
-        w.reals[k.BOTTOM] = -UNBOUNDED
+        w.reals[k.BOTTOM] = -BOTTOM
         self.table = k.new_batch(starts, w)
 
     def worker(self) -> Worker:

@@ -16,6 +16,7 @@ from negopt._solver import Solver
 from negopt._types import BudgetExhausted, Certificate, Iterate, Outcome, State
 from negopt.compiled import kernel as k
 from negopt.compiled.jitted import GRADIENTS, OK, STATUS, VALUES, Target
+from negopt.compiled.linear import EPS
 from negopt.compiled.memory import Adapter
 from negopt.globalize.wolfe import WolfeSearch
 from negopt.steps.signed import Signed
@@ -65,7 +66,7 @@ class Setting(NamedTuple):
         reals[k.ANGLE] = cast(Signed, self.method.step).angle
         reals[k.FTARGET] = self.run.ftarget
         reals[k.LOWEST], reals[k.STALLED_GMAX] = math.inf, math.nan
-        error = product_error(k.EPS, self.objective.scheme or "")
+        error = product_error(EPS, self.objective.scheme or "")
         reals[k.DIFFERENCE], reals[k.NOISE] = 1.5 * max(error, 1e-6), error
         return w
 

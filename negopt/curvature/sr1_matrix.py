@@ -10,7 +10,6 @@ import numpy as np
 from negopt._array import Array, from_host, inners, to_host
 from negopt._dense import symmetric_eigen
 from negopt._options import check_choice, check_number
-from negopt._random import Draws
 from negopt._types import Iterate, Outcome, Step, saved
 from negopt.curvature.inverse import (
     diagonal,
@@ -95,13 +94,9 @@ class MatrixOperator:
         """The model itself: its basis is the identity."""
         return self
 
-    def trust_step(self, iterate: Iterate, radius: float, rng: Draws) -> Step:
+    def trust_step(self, iterate: Iterate, radius: float) -> Step:
         """Return the global minimiser of the model in the ball, in the matrix's units."""
-        return spectral_step(iterate, self, radius, rng)
-
-    def outside(self, like: Array, rng: Draws) -> Array:
-        """Nothing lies outside the basis."""
-        raise AssertionError("the basis is full")
+        return spectral_step(iterate, self, radius)
 
     def matvec(self, v: Array) -> Array:
         """Return ``B v``."""

@@ -1,9 +1,10 @@
 """Limited-memory models: the stored curvature pairs, and the matrix that they make of gamma I.
 
-With S and Y the stored pairs, D the diagonal of S'Y, L the part of it below (a newer s with an older
-y) and U the part on and above the diagonal, the BFGS matrix of all pairs, oldest first, is
+With S and Y the stored pairs, D the diagonal of S'Y, L the part of it below (a newer s with an
+older y) and U the part on and above the diagonal, the BFGS matrix of all pairs, oldest first, is
 
-    ``B = gamma (I - F N^-1 F')``,  ``F = [gamma^1/2 S, gamma^-1/2 Y]``,  ``N = [gamma S'S, L; L', -D]``.
+    ``B = gamma (I - F N^-1 F')``,
+    ``F = [gamma^1/2 S, gamma^-1/2 Y]``,  ``N = [gamma S'S, L; L', -D]``.
 
 A pair that enters by the SR1 update instead takes one column in place of two, the difference of its
 columns; N is combined alike, whatever mixture of the two updates there is.  The newest convex pairs
@@ -27,7 +28,6 @@ import numpy as np
 from scipy.linalg.lapack import dgetrf, dgetrs, dsytrf, dsytrs
 
 from negopt._array import Array, device_of, dot, namespace_of, scalars, to_host
-from negopt._random import Draws
 from negopt._types import Iterate, Outcome, Step, saved
 from negopt.models.spectrum import Spectrum, spectral_step
 from negopt.vectors.primitives import (
@@ -52,7 +52,7 @@ ON_BOUNDARY = 0.9
 GENERATOR = 1e-13
 #: Least relative eigenvalue of the pairs' scaled Gram matrix, of which a basis is formed.
 DEPENDENT = 1e-10
-#: Entries of the rows up to which another product with them costs as little as with the Gram matrix.
+#: Entries of the rows up to which a product with them costs as little as with the Gram matrix.
 DIRECT = 32_000
 #: Relative error of s's by the Gram matrix with which its products with s are believed; least
 #: ``|y|^2`` beside ``|g|^2`` with which those with y are differences.
@@ -401,6 +401,7 @@ class LimitedModel:
         self._keep: tuple[HostArray, HostArray, HostArray] | None = None
         self._inertia: int | None = None
         self._spectrum: Spectrum | None = None
+        self._core_factor: _Factor | None = None
         self._shifted: tuple[float, _Factor] | None = None  # the shift factored last
 
     # --- small matrices ------------------------------------------------------------------
@@ -458,16 +459,20 @@ class LimitedModel:
         corner -= self._yy * (1.0 / gamma)
         return k
 
-    def _core(self) -> HostArray:
-        """Return N in the columns of the model."""
+    def _whole_core(self) -> HostArray:
+        """Return N, of all slots."""
         m = self.m
         _, lower, d = self._split()
         full = np.empty((2 * m, 2 * m))
-        full[:m, :m] = self.gamma * self._ss
+        np.multiply(self._ss, self.gamma, full[:m, :m])
         full[:m, m:] = lower
         full[m:, :m] = lower.T
-        full[m:, m:] = -d
-        return self._reduced(full)
+        np.negative(d, full[m:, m:])
+        return full
+
+    def _core(self) -> HostArray:
+        """Return N in the columns of the model."""
+        return self._reduced(self._whole_core())
 
     def _right(self, along: HostArray) -> HostArray:
         """Return ``F'v`` from rows @ v."""
@@ -531,8 +536,8 @@ class LimitedModel:
     # --- the step ----------------------------------------------------------------------------
 
     @quiet
-    def trust_step(self, iterate: Iterate, radius: float, rng: Draws) -> Step:
-        """Return the global minimiser of the model in the ball ``||s|| <= radius``."""
+    def trust_step(self, iterate: Iterate, radius: float) -> Step:
+        """Return the minimiser of the model for a length from 0.9 to 1 times the radius."""
         memory, g, gamma = self.memory, iterate.g, self.gamma
         if memory.count == 0:
             shift = max(iterate.gnorm / radius - gamma, 0.0)
@@ -547,13 +552,13 @@ class LimitedModel:
         around = along(memory, iterate)
         found = self._boundary(iterate, around, radius)
         if found is None:
-            return self._by_spectrum(iterate, radius, rng)
+            return self._by_spectrum(iterate, radius)
         weights, scale, shift = found
         s = combine(weights, memory.rows, scale, g)
         slope, square = slope_and_square(g, s)
         length = math.sqrt(square)
         if not (slope < 0.0 and length < math.inf):
-            return self._by_spectrum(iterate, radius, rng)
+            return self._by_spectrum(iterate, radius)
         quadratic = -slope - shift * square
         if length > radius:  # by rounding
             factor = radius / length
@@ -566,7 +571,7 @@ class LimitedModel:
     def _boundary(
         self, iterate: Iterate, around: HostArray, radius: float
     ) -> tuple[HostArray, float, float] | None:
-        """Return weights, scale and multiplier of the step; None where the spectrum must be asked."""
+        """Return weights, scale and multiplier of the step; None where it needs the spectrum."""
         gamma, gg = self.gamma, iterate.gnorm * iterate.gnorm
         gram = self.memory.gram
         sigma, low, high = 0.0, 0.0, math.inf
@@ -596,7 +601,7 @@ class LimitedModel:
                 return None
         negative = self._negative()
         right = self._right(around)
-        for attempt in range(MOST_SHIFTS):
+        for _ in range(MOST_SHIFTS):
             theta, tau = sigma / gamma, gamma + sigma
             if not theta < 1e100:
                 return None
@@ -648,8 +653,8 @@ class LimitedModel:
             return max(-float(ratios.min()), 0.0) + step
         return 4.0 * sigma
 
-    def _by_spectrum(self, iterate: Iterate, radius: float, rng: Draws) -> Step:
-        return spectral_step(iterate, self.spectrum, radius, rng)
+    def _by_spectrum(self, iterate: Iterate, radius: float) -> Step:
+        return spectral_step(iterate, self.spectrum, radius)
 
     # --- other products ------------------------------------------------------------------------
 
@@ -720,9 +725,23 @@ class LimitedModel:
         return gram
 
     @quiet
+    @quiet
     def matvec(self, v: Array) -> Array:
         """Return ``B v``."""
-        return self.spectrum.matvec(v)
+        memory, gamma = self.memory, self.gamma
+        if self._core_factor is None:
+            self._settle()
+            if not self._reduction()[0].size:  # no pair, or none that gamma I does not explain
+                return gamma * v
+            if self.convex:
+                self._core_factor = _Factor(self._whole_core(), self.m)
+            else:
+                self._core_factor = _Factor(self._core(), self.m, self._reduction())
+        weights = self._right(self._core_factor.solve(self._right(products(memory.rows, v))))
+        weights *= -gamma
+        if not np.isfinite(weights).all():  # pairs whose sizes leave the range of float64
+            return self.spectrum.matvec(v)
+        return combine(weights, memory.rows, gamma, v)
 
     @quiet
     def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
@@ -806,7 +825,7 @@ def _count_negative(ldl: HostArray, pivots: HostArray) -> int | None:
 
 
 def _inertia(matrix: HostArray) -> int | None:
-    """Return the negative eigenvalues of a symmetric matrix; None where it is as good as singular."""
+    """Return the number of negative eigenvalues; None of a matrix as good as singular."""
     scale = np.sqrt(np.abs(matrix).max(axis=1))
     if not (scale.min(initial=1.0) > 0.0 and scale.max(initial=1.0) < math.inf):
         return None

@@ -7,10 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
-from negopt._array import Array, dot, eps_of, from_host, namespace_of, norm, scalars, to_host
-from negopt._random import Draws
+from negopt._array import Array, dot, eps_of, from_host, scalars, to_host
 from negopt._types import Iterate, Step
-from negopt.algebra.secular import HARD, INTERIOR, trust_region_step
+from negopt.algebra.secular import INTERIOR, trust_region_step
 from negopt.vectors.primitives import HostArray, combine, products
 
 __all__ = ["SpectralModel", "Spectrum", "spectral_step"]
@@ -35,10 +34,6 @@ class SpectralModel(Protocol):
 
     def split(self, v: Array, vnorm: float) -> tuple[HostArray, float, Array | None]:
         """Return ``Q'v``, the length of what lies outside Q, and that part if it was formed."""
-        ...
-
-    def outside(self, like: Array, rng: Draws) -> Array:
-        """Return a random unit vector orthogonal to Q."""
         ...
 
 
@@ -135,20 +130,11 @@ class Spectrum:
             return self.expand(w, 0.0, v)
         return self.expand(w - inside / outside, 1.0 / outside, v)
 
-    def outside(self, like: Array, rng: Draws) -> Array:
-        """Return a random unit vector orthogonal to the basis."""
-        v = from_host(rng.standard_normal(self.n), like)
-        for _ in range(2):
-            v = self.expand(-self.project(v), 1.0, v)
-            v = v / norm(v)
-        return namespace_of(like).astype(v, like.dtype)
-
 
 def spectral_step(
     iterate: Iterate,
     model: SpectralModel,
     radius: float,
-    rng: Draws,
     *,
     absolute: bool = False,
 ) -> Step:
@@ -165,13 +151,11 @@ def spectral_step(
         values = np.append(values, gamma)
         parts = np.append(parts, outside)
     small = np.empty_like(parts)
-    shift, case, index = trust_region_step(values, parts, radius, small)
+    _, case, _ = trust_region_step(values, parts, radius, small)
     quadratic = float(values @ (small * small))
     w = vectors @ small[:k]
     if model.full or outside == 0.0:
         s = model.expand(w, 0.0, g)
-        if not model.full and case == HARD and index == k:
-            s = s + float(small[k]) * model.outside(g, rng)
     elif rest is not None:
         s = model.expand(w, 0.0, g) + (float(small[k]) / outside) * rest
     else:  # without the cancellation of a g inside Q

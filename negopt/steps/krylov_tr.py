@@ -18,7 +18,6 @@ from negopt._options import check_choice, check_integer, check_number
 from negopt._random import Draws
 from negopt._types import Iterate, Step
 from negopt.algebra.secular import INTERIOR, cubic_radius, trust_region_step
-from negopt.curvature.metric import Metric
 from negopt.models.limited import LimitedModel, Weights
 from negopt.models.spectrum import Spectrum, spectral_step
 
@@ -35,9 +34,22 @@ POWELL = 0.1
 #: Up to this many products in one basis, all rows are kept orthonormal.
 SMALL = 20
 #: Up to this n a direction is made conjugate to all earlier ones: rounding must not cost products.
-CONJUGATED = 10_000
+CONJUGATED = 2_000
 #: The preconditioner is factored anew where the multiplier has grown by this factor.
 SHIFTED = 4.0
+
+
+class Variables(Protocol):
+    """The change of variables that makes the ball round."""
+
+    @property
+    def round(self) -> bool:
+        """Whether it is round as it is."""
+        ...
+
+    def outward(self, v: Array) -> Array:
+        """Return a step from these variables, and a gradient to them."""
+        ...
 
 
 class NewtonOperator(Protocol):
@@ -47,8 +59,7 @@ class NewtonOperator(Protocol):
     ----------
     basis : Subspace or None
         What was learnt of the Hessian at this point; a rejected step re-uses it.
-    metric : Metric
-        The change of variables that makes the ball round.
+    metric : Variables
     model : LimitedModel or None
         A model of the Hessian in these variables.
     modelled : bool
@@ -58,10 +69,26 @@ class NewtonOperator(Protocol):
     """
 
     basis: Subspace | None
-    metric: Metric
-    model: LimitedModel | None
-    modelled: bool
-    first_gnorm: float
+
+    @property
+    def metric(self) -> Variables:
+        """The variables of the ball."""
+        ...
+
+    @property
+    def model(self) -> LimitedModel | None:
+        """A model in these variables."""
+        ...
+
+    @property
+    def modelled(self) -> bool:
+        """Whether the step is to be the model's."""
+        ...
+
+    @property
+    def first_gnorm(self) -> float:
+        """Largest gradient norm before."""
+        ...
 
     @property
     def product(self) -> Callable[[Array], Array]:
@@ -98,13 +125,19 @@ class KrylovTrustRegion:
 
     1. The first direction is g, the next ones are the residuals ``r = (H + sigma I) s + g``:
        the space is that of Lanczos' method.  With a model B of the Hessian the first
-       direction is B's own trust-region step, the next ones are ``(|B| + sigma I)^-1 r``
-       (Davidson's method).
+       direction is B's own trust-region step, the next ones are ``(B + sigma I)^-1 r``
+       (Davidson's method) with the multiplier of that step, or of the subproblem where it is
+       four times larger.
     2. The subproblem is solved in the eigenbasis of the projected H, so indefinite and nearly
        singular projections need no special care.
-    3. A rejected step re-uses the basis, and adds to it only when the smaller radius asks
+    3. As long as H is positive definite and the ball far, that is conjugate gradients, which
+       need no projection: they are tried first (Steihaug, 1983) with a convex model or none,
+       each direction made conjugate to all earlier ones up to 2,000 variables.  Where the path
+       leaves the ball, or curvature is not positive, its directions are made orthonormal and
+       the space goes on growing.
+    4. A rejected step re-uses the basis, and adds to it only when the smaller radius asks
        for a more accurate solution.
-    4. Where the decrease is less than a tenth of ``||g|| min(radius, ||g|| / theta) / 2``, with
+    5. Where the decrease is less than a tenth of ``||g|| min(radius, ||g|| / theta) / 2``, with
        the largest absolute Ritz value theta, g itself is the next direction.
 
     **Guarantee**: the decrease is at least that tenth, and with g in the space it is never below
@@ -114,6 +147,7 @@ class KrylovTrustRegion:
     ----------
     Gould, Lucidi, Roma and Toint (1999), SIAM J. Optim. 9, 504-525,
     doi:10.1137/S1052623497322735.
+    Steihaug (1983), SIAM J. Numer. Anal. 20, 626-637, doi:10.1137/0720042.
     Davidson (1975), Journal of Computational Physics 17, 87-94,
     doi:10.1016/0021-9991(75)90065-0.
     Cartis, Gould and Toint (2011), Mathematical Programming 127, 245-295,
@@ -143,12 +177,12 @@ class KrylovTrustRegion:
             here = Iterate(iterate.x, iterate.f, g, length(g), math.nan)
         if operator.modelled:
             assert operator.model is not None
-            step = _model_step(operator.model, here, bound, rng, self.direction)
+            step = _model_step(operator.model, here, bound, self.direction)
             if metric.round and type(step.learnt) is Weights:
                 return step
             learnt = operator.learnt(None)
         else:
-            step = self._of_products(here, operator, bound, rng)
+            step = self._of_products(here, operator, bound)
             learnt = operator.learnt(operator.basis)
         s, size, euclidean = step.s, step.norm, step.euclidean
         if not metric.round:
@@ -158,7 +192,7 @@ class KrylovTrustRegion:
         return Step(s, step.slope, step.quadratic, size, step.on_boundary, euclidean, learnt)
 
     def _of_products(
-        self, here: Iterate, operator: NewtonOperator, bound: Radius | CubicWeight, rng: Draws
+        self, here: Iterate, operator: NewtonOperator, bound: Radius | CubicWeight
     ) -> Step:
         model, gnorm = operator.model, here.gnorm
         share = 10.0 * math.sqrt(gnorm / max(operator.first_gnorm, gnorm))
@@ -169,7 +203,7 @@ class KrylovTrustRegion:
             space = operator.basis = Subspace(_in_metric(operator), here.g, self.max_products)
             first = here.g
             if model is not None:
-                inner_step = _model_step(model, here, bound, rng)
+                inner_step = _model_step(model, here, bound)
                 first = inner_step.s
                 if isinstance(inner_step.learnt, Weights):
                     space.shift = inner_step.learnt.shift
@@ -336,13 +370,12 @@ def _model_step(
     model: LimitedModel,
     here: Iterate,
     bound: Radius | CubicWeight,
-    rng: Draws,
     direction: str = "newton",
 ) -> Step:
     """Return the step of a model for a radius or a weight."""
     absolute, radius = direction == "saddle-free", bound.value
     if not absolute and isinstance(bound, Radius):
-        return model.trust_step(here, radius, rng)
+        return model.trust_step(here, radius)
     spectrum = model.spectrum
     if isinstance(bound, CubicWeight):  # the length is exact, so the step has to be
         inside, outside, _ = spectrum.split(here.g, here.gnorm)
@@ -351,7 +384,7 @@ def _model_step(
         if not spectrum.full:
             values, parts = np.append(values, spectrum.gamma), np.append(parts, outside)
         radius = cubic_radius(np.abs(values) if absolute else values, parts, radius)
-    return spectral_step(here, spectrum, radius, rng, absolute=absolute)
+    return spectral_step(here, spectrum, radius, absolute=absolute)
 
 
 def _in_metric(operator: NewtonOperator) -> Callable[[Array], Array]:

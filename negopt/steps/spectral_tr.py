@@ -1,4 +1,4 @@
-"""Exact trust-region step of a compact model, hard case included."""
+"""Trust-region step of a limited-memory model, hard case included."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class TrustModel(Protocol):
         """Eigenvalues and basis."""
         ...
 
-    def trust_step(self, iterate: Iterate, radius: float, rng: Draws) -> Step:
+    def trust_step(self, iterate: Iterate, radius: float) -> Step:
         """Return the global minimiser of the model in the ball."""
         ...
 
 
 @dataclass(frozen=True)
 class SpectralTrustRegion:
-    """Global minimiser of the model inside the ball ``||s|| <= radius``.
+    """Minimiser of the model inside the ball ``||s|| <= radius``, for a length close to the radius.
 
     Parameters
     ----------
@@ -38,16 +38,17 @@ class SpectralTrustRegion:
 
     Notes
     -----
-    1. ``a = Q'g`` and ``||g - Q a||`` from inner products.
-    2. If ``T + gamma I`` has a Cholesky factor and its Newton step fits, done: an
-       interior step needs no eigendecomposition.
-    3. Otherwise the secular equation in the eigenbasis (Moré and Sorensen, 1983).
-    4. The hard case is completed along the lowest eigenvector, or, when that is
-       gamma's eigenspace and g has no part in it, along a random vector outside Q.
+    1. A Newton step that fits, of a positive definite model, is taken as it is.
+    2. Otherwise shifts sigma are tried until the step is between 0.9 and 1 times the radius
+       long, by factorisations of the order of the pairs (`negopt.models.limited`).  Newton's
+       method on the secular equation comes from shifts that are too small, so two or three do.
+    3. In the hard case, and where that fails, the secular equation is solved in the eigenbasis
+       (Moré and Sorensen, 1983), and the step completed along the lowest eigenvector.
 
-    **Guarantee**: ``(B + sigma I) s = -g`` with ``B + sigma I`` positive semidefinite
-    and ``sigma (radius - ||s||) = 0`` to rounding, so the model decrease is the
-    largest possible and never below the Cauchy decrease
+    **Guarantee**: ``(B + sigma I) s = -g`` with ``B + sigma I`` positive semidefinite, to
+    rounding, and ``0.9 radius <= ||s|| <= radius`` where ``sigma > 0``.  So the model decrease is
+    the largest possible for steps of the length of s, at least 0.81 of the largest possible in
+    the ball, and at least 0.9 of the Cauchy decrease, 0.81 where the model is concave along g
     (``tests/guarantees/test_more_sorensen.py``).
 
     References
@@ -68,5 +69,5 @@ class SpectralTrustRegion:
         if not isinstance(bound, Radius):
             raise TypeError("a trust-region step needs a radius; use globalize=TrustRegion().")
         if self.model == "signed":
-            return operator.trust_step(iterate, bound.value, rng)
-        return spectral_step(iterate, operator.spectrum, bound.value, rng, absolute=True)
+            return operator.trust_step(iterate, bound.value)
+        return spectral_step(iterate, operator.spectrum, bound.value, absolute=True)

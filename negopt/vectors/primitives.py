@@ -31,10 +31,10 @@ HostArray = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 def measure(value: object, x: Array, g: Array) -> tuple[float, float, float, float]:
     """Return f, ``g'g``, ``max|g|`` and ``x'x`` (one device read)."""
     if type(value) is float and is_plain(x) and is_plain(g):
-        square = float(g.dot(g))
+        square: float = ddot(g, g)
         if 1e-280 < square < math.inf:  # N.B. where g holds a nan, idamax may miss it
-            return value, square, abs(g.item(idamax(g))), float(x.dot(x))
-        return value, square, float(np.abs(g).max()), float(x.dot(x))
+            return value, square, abs(g.item(idamax(g))), ddot(x, x)
+        return value, square, float(np.abs(g).max()), ddot(x, x)
     f, square, gmax, xx = scalars(value, dot(g, g), largest(g), dot(x, x))
     return f, square, gmax, xx
 
@@ -50,13 +50,7 @@ def slope_and_square(g: Array, s: Array) -> tuple[float, float]:
 def pair_products(s: Array, y: Array, g: Array) -> tuple[float, float, float, float, float]:
     """Return ``s's``, ``s'y``, ``y'y``, ``s'g`` and ``y'g`` (one device read)."""
     if is_plain(s) and is_plain(y):
-        return (
-            float(s.dot(s)),
-            float(s.dot(y)),
-            float(y.dot(y)),
-            float(s.dot(g)),
-            float(y.dot(g)),
-        )
+        return ddot(s, s), ddot(s, y), ddot(y, y), ddot(s, g), ddot(y, g)
     ss, sy, yy, sg, yg = scalars(dot(s, s), dot(s, y), dot(y, y), dot(s, g), dot(y, g))
     return ss, sy, yy, sg, yg
 

@@ -180,16 +180,29 @@ class SharedObjective:
         return lambda p: self.spy.hessp(x, p)
 
 
+#: The rows that stand for all where a fact is one of the shell: of `minimize`, the objective's
+#: counters and budgets, the solver's loop, the result, the checkpoint.  The shell sees a method
+#: through its three parts only, so one of each kind is enough: a trust region on a
+#: limited-memory model, a line search on a dense one, products, and a rule without either.
+SHELL = ("lqn-tr", "dqn-wolfe-pm", "newton-krylov", "gd")
+#: In place of the baseline where a run must converge: an adaptive damping.
+CONVERGENT_SHELL = (*SHELL[:3], "sfn-series")
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give `method` every row of the table, or those that promise to converge.
+    """Give `method` every row of the table, or those that a marker leaves.
 
     A baseline need not converge with its default options: the marker ``converges`` leaves
-    it out of a test that is about convergence, or must see a whole run.
+    it out of a test that is about convergence, or must see a whole run.  The marker
+    ``shell`` says that the fact does not depend on the method's parts; its rows are `SHELL`.
     """
     if "method" not in metafunc.fixturenames:
         return
     promised = metafunc.definition.get_closest_marker("converges") is not None
-    rows = [name for name, row in negopt.METHODS.items() if not (promised and row.baseline)]
+    if metafunc.definition.get_closest_marker("shell") is not None:
+        rows = CONVERGENT_SHELL if promised else SHELL
+    else:
+        rows = [name for name, row in negopt.METHODS.items() if not (promised and row.baseline)]
     metafunc.parametrize("method", rows)
 
 

@@ -79,6 +79,7 @@ def test_min_curvature_is_seen_after_an_escape(method, saddle) -> None:
         assert min(c for c in seen if not math.isnan(c)) < 0.0
 
 
+@pytest.mark.shell
 def test_plain_callback_gets_x(method, rosenbrock) -> None:
     seen = []
     res = run(method, rosenbrock, lambda xk: seen.append(xk))
@@ -87,6 +88,7 @@ def test_plain_callback_gets_x(method, rosenbrock) -> None:
     assert rosenbrock.fun(seen[-1]) == pytest.approx(res.fun, abs=1e-9)
 
 
+@pytest.mark.shell
 def test_the_name_of_the_parameter_decides(method, rosenbrock) -> None:
     kinds = []
 
@@ -109,12 +111,14 @@ def test_the_name_of_the_parameter_decides(method, rosenbrock) -> None:
     assert kinds == ["OptimizeResult", "ndarray", "ndarray", "OptimizeResult"]
 
 
+@pytest.mark.shell
 def test_a_builtin_without_signature_gets_x(method, rosenbrock) -> None:
     seen: list[np.ndarray] = []
     res = run(method, rosenbrock, seen.append)
     assert len(seen) == res.nit
 
 
+@pytest.mark.shell
 def test_the_copies_are_the_callers(method, rosenbrock) -> None:
     def spoil(intermediate_result):
         intermediate_result.x[:] = np.nan
@@ -131,6 +135,7 @@ def test_the_copies_are_the_callers(method, rosenbrock) -> None:
         assert res.fun == clean.fun
 
 
+@pytest.mark.shell
 def test_the_copies_are_not_written_later(method, rosenbrock) -> None:
     kept, copies = [], []
 
@@ -144,6 +149,7 @@ def test_the_copies_are_not_written_later(method, rosenbrock) -> None:
         assert np.array_equal(mine[1], then[1])
 
 
+@pytest.mark.shell
 @pytest.mark.parametrize("at", [1, 3])
 @pytest.mark.parametrize("signature", ["xk", "intermediate_result"])
 def test_stop_iteration(method, rosenbrock, at, signature) -> None:
@@ -172,6 +178,7 @@ def test_stop_iteration(method, rosenbrock, at, signature) -> None:
     assert np.array_equal(res.jac, rosenbrock.grad(res.x))
 
 
+@pytest.mark.shell
 def test_stop_iteration_at_the_last_iteration_still_counts(method, rosenbrock) -> None:
     full = run(method, rosenbrock, None)
 
@@ -182,10 +189,12 @@ def test_stop_iteration_at_the_last_iteration_still_counts(method, rosenbrock) -
     assert run(method, rosenbrock, callback).status == negopt.Status.CALLBACK
 
 
+@pytest.mark.shell
 def test_a_true_value_does_not_stop(method, rosenbrock, ended) -> None:
     assert ended(run(method, rosenbrock, lambda xk: True))
 
 
+@pytest.mark.shell
 def test_keyboard_interrupt_gives_the_best_point(method, rosenbrock, brief) -> None:
     def callback(intermediate_result):
         if intermediate_result.nit == 3:
@@ -205,6 +214,7 @@ class Error(Exception):
     """The user's own."""
 
 
+@pytest.mark.shell
 @pytest.mark.parametrize("where", ["fun", "jac", "hessp", "callback", "both", "hess"])
 @pytest.mark.parametrize("late", [False, True])
 def test_the_users_exceptions_pass_untouched(method, rosenbrock, where, late) -> None:
@@ -243,6 +253,7 @@ def test_the_users_exceptions_pass_untouched(method, rosenbrock, where, late) ->
     assert caught.value.__cause__ is None
 
 
+@pytest.mark.shell
 def test_a_stop_iteration_of_the_users_function_is_not_the_callbacks(method, rosenbrock) -> None:
     def fun(x):
         raise StopIteration("mine")
@@ -251,6 +262,7 @@ def test_a_stop_iteration_of_the_users_function_is_not_the_callbacks(method, ros
         negopt.minimize(fun, rosenbrock.x0, jac=rosenbrock.grad, method=method)
 
 
+@pytest.mark.shell
 def test_a_callback_that_is_not_callable(method, rosenbrock) -> None:
     with pytest.raises(TypeError, match=r"callback=3 is not callable"):
         run(method, rosenbrock, 3)

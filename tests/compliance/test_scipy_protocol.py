@@ -16,6 +16,7 @@ def call(method):
     return getattr(negopt, method.replace("-", "_"))
 
 
+@pytest.mark.shell
 def test_the_same_result_as_by_name(method, call, rosenbrock) -> None:
     ours = negopt.minimize(rosenbrock.fun, rosenbrock.x0, jac=rosenbrock.grad, method=method)
     kwargs = dict(x0=rosenbrock.x0, jac=rosenbrock.grad)
@@ -30,6 +31,7 @@ def test_the_same_result_as_by_name(method, call, rosenbrock) -> None:
         assert (res.nfev, res.njev, res.method) == (ours.nfev, ours.njev, method)
 
 
+@pytest.mark.shell
 @pytest.mark.converges
 def test_tol_and_options(call, rosenbrock) -> None:
     res = scipy.optimize.minimize(
@@ -50,6 +52,7 @@ def test_tol_and_options(call, rosenbrock) -> None:
     assert not short.success
 
 
+@pytest.mark.shell
 def test_jac_true_is_evaluated_once_a_point(call, rosenbrock, ended) -> None:
     seen = []
 
@@ -62,6 +65,7 @@ def test_jac_true_is_evaluated_once_a_point(call, rosenbrock, ended) -> None:
     assert len(seen) == len(set(seen))
 
 
+@pytest.mark.shell
 @pytest.mark.converges
 @pytest.mark.parametrize("jac", ["2-point", "3-point", None, False])
 def test_differences(call, rosenbrock, jac) -> None:
@@ -70,6 +74,7 @@ def test_differences(call, rosenbrock, jac) -> None:
     assert res.fun < 1e-6
 
 
+@pytest.mark.shell
 @pytest.mark.converges
 def test_second_derivatives_and_args(call) -> None:
     def fun(x, a, b):
@@ -92,6 +97,7 @@ def test_second_derivatives_and_args(call) -> None:
         assert res.x == pytest.approx([5.0] * 3)
 
 
+@pytest.mark.shell
 @pytest.mark.parametrize("signature", ["xk", "intermediate_result"])
 def test_callback_and_stop_iteration(call, rosenbrock, signature) -> None:
     seen = []
@@ -118,6 +124,7 @@ def test_callback_and_stop_iteration(call, rosenbrock, signature) -> None:
     assert res.fun == rosenbrock.fun(res.x)
 
 
+@pytest.mark.shell
 def test_float32_and_scalars(call, rosenbrock, ended) -> None:
     res = scipy.optimize.minimize(
         rosenbrock.fun,
@@ -132,6 +139,7 @@ def test_float32_and_scalars(call, rosenbrock, ended) -> None:
     assert res.x.shape == (1,)
 
 
+@pytest.mark.shell
 def test_unknown_options_point_at_the_users_line(call, rosenbrock) -> None:
     with pytest.warns(OptimizeWarning, match="Unknown solver option 'gtoll'.*'gtol'") as caught:
         scipy.optimize.minimize(
@@ -146,6 +154,7 @@ def test_unknown_options_point_at_the_users_line(call, rosenbrock) -> None:
         call(rosenbrock.fun, rosenbrock.x0, jac=rosenbrock.grad, gtoll=1e-3)
 
 
+@pytest.mark.shell
 def test_bounds_and_constraints_name_scipys_methods(method, call, rosenbrock) -> None:
     bounds = scipy.optimize.Bounds(np.zeros(2), np.ones(2))
     linear = scipy.optimize.LinearConstraint(np.ones((1, 2)), 0, 1)
@@ -160,6 +169,7 @@ def test_bounds_and_constraints_name_scipys_methods(method, call, rosenbrock) ->
             )
 
 
+@pytest.mark.shell
 @pytest.mark.converges
 def test_inside_basinhopping(call) -> None:
     def both(x):

@@ -2,12 +2,15 @@
 
 Theorem (Moré and Sorensen, 1983).  s minimises ``g's + s'Bs/2`` over ``||s|| <= r`` if and only
 if there is a sigma >= 0 with ``(B + sigma I) s = -g``, ``sigma (r - ||s||) = 0`` and ``B + sigma
-I`` positive semidefinite.  Tested for the raw kernel and for limited-memory models in all five
-regimes of B: positive definite with the minimiser inside; positive definite at the boundary;
-singular; indefinite; the hard case, with the lowest eigenvalue inside the span of the pairs and
-with the lowest eigenvalue gamma.  References: eigenvalues of the dense B, and arithmetic with 60
-digits.  The kernel is held to 1e-12; the models, whose basis is orthonormal to about 1e-8 where
-pairs are nearly dependent, to 1e-6.
+I`` positive semidefinite.  The step of a limited-memory model is that of a radius of its own, at
+least 0.9 of the radius asked for: it satisfies the first and the third condition for its own
+length, so its decrease is at least 0.81 of the largest possible, and at least 0.9 of Cauchy's
+where the model is convex along g.
+
+Tested for the raw solver and for limited-memory models in all regimes of B: positive definite with
+the minimiser inside; positive definite at the boundary; singular; indefinite; the hard case.
+References: eigenvalues of the dense B, and arithmetic with 60 digits.  The solver is held to 1e-12;
+the models, whose basis is orthonormal to about 1e-8 where pairs are nearly dependent, to 1e-6.
 """
 
 from __future__ import annotations
@@ -20,13 +23,13 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from negopt import kernels
 from negopt._bounds import Radius
 from negopt._types import Iterate
 from negopt.algebra.secular import BOUNDARY, HARD, INTERIOR, trust_region_step
-from negopt.curvature.compact import CompactOperator, new_pair_memory, store_pair
 from negopt.curvature.lqn import HybridPairs
 from negopt.curvature.lsr1 import LSR1
+from negopt.models.limited import ON_BOUNDARY, LimitedModel, new_pair_memory, store_pair
+from negopt.models.spectrum import spectral_step
 from negopt.steps.spectral_tr import SpectralTrustRegion
 
 REGIMES = ["interior", "boundary", "singular", "indefinite", "hard"]
@@ -72,8 +75,11 @@ def reference(values, parts, radius):
         return mpmath.fsum(b * v + a * v * v / 2 for a, b, v in zip(lam, g, s, strict=True))
 
 
-def assert_optimal(B, g, s, radius, tolerance):
-    """Check the four conditions; sigma is what the step itself says of it."""
+def assert_optimal(B, g, s, radius, tolerance, share=1.0):
+    """Check the four conditions; sigma is what the step itself says of it.
+
+    A step of at least `share` of the radius is on the boundary.
+    """
     size = np.linalg.norm(g) + np.linalg.norm(B, 2) * np.linalg.norm(s)
     length = np.linalg.norm(s)
     assert length <= radius * (1 + 1e-14)
@@ -82,7 +88,7 @@ def assert_optimal(B, g, s, radius, tolerance):
     scale = max(np.linalg.norm(B, 2), np.linalg.norm(g) / radius)
     assert np.linalg.norm(B @ s + sigma * s + g) <= tolerance * size
     assert lowest + sigma >= -tolerance * scale
-    assert sigma * (radius - length) <= tolerance * scale * radius
+    assert sigma * (share * radius - length) <= tolerance * scale * radius
 
 
 def regime(kind, rng, k, scale):
@@ -189,19 +195,32 @@ def test_a_radius_too_small_for_its_multiplier():
     np.testing.assert_allclose(step, [-0.6e-310, -0.8e-310])
 
 
-def memory_with(B, rng, k, n, gamma, span):
-    """Return pairs whose SR1 model is exactly B (which differs from gamma I on `span` only)."""
+def model_of(B, rng, k, n, gamma, span):
+    """Return an SR1 model that is exactly B (which differs from gamma I on `span` only)."""
     memory = new_pair_memory(np.zeros(n), max(k, 1))
     weights = np.linalg.qr(rng.standard_normal((k, k)))[0] if k else np.zeros((0, 0))
     for w in weights:
         s = span @ w * 10.0 ** rng.uniform(-2, 2)
-        assert store_pair(memory, s, B @ s, 20)
-    return CompactOperator(memory, gamma, kernels.SR1_PAIRS, 1e-12, np.zeros(n))
+        assert store_pair(memory, s, B @ s, None, remember=20, block=0)
+    return LimitedModel(memory, gamma, n)
 
 
 def point(g):
     gnorm = float(np.linalg.norm(g))
     return Iterate(np.zeros_like(g), 0.0, g, gnorm, float(np.max(np.abs(g))))
+
+
+def check(operator, B, g, radius, step, tolerance=1e-6, share=ON_BOUNDARY):
+    """Check a step against the dense B: optimal for its length, and what it promises."""
+    assert_optimal(B, g, step.s, radius, tolerance, share)
+    q = float(g @ step.s + step.s @ B @ step.s / 2)
+    assert step.predicted_decrease == pytest.approx(-q, rel=tolerance)
+    lam, vectors = np.linalg.eigh(B)
+    own = radius
+    if step.on_boundary:
+        own = np.linalg.norm(step.s)
+        assert own >= share * radius * (1 - 1e-12)
+    assert q == pytest.approx(float(reference(lam, vectors.T @ g, own)), rel=tolerance)
 
 
 @pytest.mark.parametrize("lowest", ["in span", "gamma"])
@@ -210,19 +229,21 @@ def point(g):
 @given(k=st.integers(1, 5), extra=st.integers(0, 6), seed=st.integers(0, 10**9))
 @example(k=4, extra=1, seed=33)
 @example(k=4, extra=6, seed=137)
-def test_compact_model_in_five_regimes(kind, lowest, k, extra, seed):
-    """Eigenvalues k in the span of the pairs, and gamma on the rest of the space."""
+def test_models_in_five_regimes(kind, lowest, k, extra, seed):
+    """Eigenvalues k in the span of the pairs, and gamma > 0 on the rest of the space."""
     rng = np.random.default_rng(seed)
     n = k + extra
-    if lowest == "gamma":
-        assume(extra >= 1)
     values, parts, radius = regime(kind, rng, k + 1, 1.0)
     if lowest == "in span":
         low, gamma = np.delete(values, k), values[k]
         inside, outside = np.delete(parts, k), parts[k]
     else:
+        assume(extra >= 1)
         low, gamma, inside, outside = values[1:], values[0], parts[1:], parts[0]
-        assume(gamma != values[1])
+        if gamma <= 0.0:  # gamma takes the place of the lowest positive one
+            low, gamma = np.append(low[1:], values[0]), low[0]
+            inside, outside = np.append(inside[1:], outside), inside[0]
+    assume(gamma > 1e-3)
     assume(np.min(np.abs(low - gamma)) > 1e-3)
     Q = np.linalg.qr(rng.standard_normal((n, n)))[0]
     span, rest = Q[:, :k], Q[:, k:]
@@ -232,21 +253,16 @@ def test_compact_model_in_five_regimes(kind, lowest, k, extra, seed):
     if extra:
         g = g + outside * rest[:, 0]
     assume(np.linalg.norm(g) > 0)
-    operator = memory_with(B, rng, k, n, gamma, span)
+    operator = model_of(B, rng, k, n, gamma, span)
     dense = np.stack([operator.matvec(e) for e in np.eye(n)], axis=1)
-    np.testing.assert_allclose(dense, B, atol=1e-8 * max(abs(gamma), np.linalg.norm(B, 2)))
+    np.testing.assert_allclose(dense, B, atol=1e-8 * max(gamma, np.linalg.norm(B, 2)))
     step = SpectralTrustRegion().propose(
         point(g), operator, Radius(radius), np.random.default_rng(1)
     )
-    assert_optimal(B, g, step.s, radius, 1e-6)
-    q = float(g @ step.s + step.s @ B @ step.s / 2)
-    assert step.predicted_decrease == pytest.approx(-q, rel=1e-6)
-    lam, vectors = np.linalg.eigh(B)
-    best = float(reference(lam, vectors.T @ g, radius))
-    assert q == pytest.approx(best, rel=1e-6)
-    if kind in ("hard", "indefinite", "boundary") and not (kind == "boundary" and not extra):
-        on_boundary = np.linalg.norm(step.s) == pytest.approx(radius, rel=1e-9)
-        assert on_boundary or (kind == "boundary" and not step.on_boundary)
+    check(operator, B, g, radius, step)
+    # By its eigenvalues the step is on the boundary itself.
+    step = spectral_step(point(g), operator.spectrum, radius)
+    check(operator, B, g, radius, step, share=1.0 - 1e-9)
 
 
 @settings(max_examples=60)
@@ -275,27 +291,36 @@ def test_rules_against_60_digits(seed, n, pairs, rule, log_radius):
     B = np.stack([operator.matvec(e) for e in np.eye(n)], axis=1)
     assert np.linalg.norm(B - B.T) <= 1e-7 * np.linalg.norm(B)
     B = (B + B.T) / 2
-    assert_optimal(B, g, step.s, radius, 1e-6)
+    assert_optimal(B, g, step.s, radius, 1e-6, ON_BOUNDARY)
     with mpmath.workdps(60):
         lam, vectors = mpmath.eigsy(mpmath.matrix(B.tolist()))
         parts = vectors.T * mpmath.matrix(g.tolist())
-        best = float(reference(list(lam), list(parts), radius))
+        own = float(np.linalg.norm(step.s)) if step.on_boundary else radius
+        best = float(reference(list(lam), list(parts), own))
+        largest = float(reference(list(lam), list(parts), radius))
     assert -step.predicted_decrease == pytest.approx(best, rel=1e-6)
+    assert step.predicted_decrease >= -0.81 * largest * (1 - 1e-6)
+    curvature, gnorm = g @ B @ g, np.linalg.norm(g)
+    t = radius / gnorm if curvature <= 0.0 else min(radius / gnorm, gnorm**2 / curvature)
+    cauchy = t * gnorm**2 - 0.5 * t * t * curvature
+    assert step.predicted_decrease >= (0.9 if curvature > 0.0 else 0.81) * cauchy * (1 - 1e-6)
 
 
 @pytest.mark.parametrize("outside", [1e-3, 1e-6, 1e-9, 1e-12, 1e-15, 0.0])
 def test_gamma_lowest_and_g_almost_inside_the_span(outside):
     """As the part of g outside the span vanishes, the step stays optimal all the way."""
     rng = np.random.default_rng(3)
-    n, k, gamma = 40, 3, -2.0
+    n, k, gamma = 40, 3, 1e-3
     Q = np.linalg.qr(rng.standard_normal((n, n)))[0]
     span = Q[:, :k]
     B = gamma * np.eye(n) + (span * (np.array([1.0, 2.0, 5.0]) - gamma)) @ span.T
-    operator = memory_with(B, rng, k, n, gamma, span)
+    operator = model_of(B, rng, k, n, gamma, span)
     g = span @ np.array([1.0, -1.0, 0.5]) + outside * Q[:, k]
-    step = SpectralTrustRegion().propose(point(g), operator, Radius(3.0), np.random.default_rng(1))
-    assert np.linalg.norm(step.s) == pytest.approx(3.0, rel=1e-9)
-    assert_optimal(B, g, step.s, 3.0, 1e-9)
+    for radius in (0.3, 1.05, 3.0):
+        step = operator.trust_step(point(g), radius)
+        assert_optimal(B, g, step.s, radius, 1e-9, ON_BOUNDARY)
+        step = spectral_step(point(g), operator.spectrum, radius)
+        assert_optimal(B, g, step.s, radius, 1e-9)
 
 
 @settings(max_examples=30)
@@ -319,30 +344,30 @@ def test_absolute_model(seed, n, radius):
     assert_optimal(absolute, g, step.s, radius, 1e-6)
 
 
-@pytest.mark.parametrize("lowest", [-2.0, 1.0])
+@pytest.mark.parametrize(("lowest", "part"), [(1.0, 0.7), (-2.0, 0.7), (-2.0, 0.0)])
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
-def test_every_array_library(xp_case, dtype, lowest):
-    """The same step, hard case through gamma included, on every library and in float32."""
-    n, k = 9, 2
+def test_every_array_library(xp_case, dtype, lowest, part):
+    """The same step, hard case included, on every library and in float32."""
+    n, k, gamma = 9, 2, 4.0
     host = np.random.default_rng(5)
     Q = np.linalg.qr(host.standard_normal((n, n)))[0]
-    gamma = -3.0 if lowest < 0 else 4.0
     B = gamma * np.eye(n) + (Q[:, :k] * (np.array([lowest, 5.0]) - gamma)) @ Q[:, :k].T
     memory = new_pair_memory(xp_case.asarray(np.zeros(n), dtype), 3)
     for s in Q[:, :k].T:
         pair = xp_case.asarray(s, dtype), xp_case.asarray(B @ s, dtype)
-        store_pair(memory, *pair, 20)
-    g = Q[:, :k] @ np.array([0.7, -0.4])
+        assert store_pair(memory, *pair, None, remember=20, block=0)
+    g = Q[:, :k] @ np.array([part, -0.4])
     x = xp_case.asarray(np.zeros(n), dtype)
     gx = xp_case.asarray(g, dtype)
     here = Iterate(x, 0.0, gx, float(np.linalg.norm(g)), float(np.max(np.abs(g))))
-    operator = CompactOperator(memory, gamma, kernels.SR1_PAIRS, 1e-8, x)
+    operator = LimitedModel(memory, gamma, n)
     step = SpectralTrustRegion().propose(here, operator, Radius(0.5), np.random.default_rng(1))
     assert xp_case.owns(step.s)
     assert step.s.dtype == gx.dtype
-    tolerance = 1e-9 if dtype == "float64" else 1e-3
     s = xp_case.to_numpy(step.s).astype(float)
-    assert np.linalg.norm(s) <= 0.5 * (1 + 1e-6)
+    length = float(np.linalg.norm(s))
+    assert ON_BOUNDARY * 0.5 * (1 - 1e-6) <= length <= 0.5 * (1 + 1e-6)
     q = g @ s + s @ B @ s / 2
     lam, vectors = np.linalg.eigh(B)
-    assert q == pytest.approx(float(reference(lam, vectors.T @ g, 0.5)), rel=tolerance)
+    tolerance = 1e-9 if dtype == "float64" else 1e-3
+    assert q == pytest.approx(float(reference(lam, vectors.T @ g, length)), rel=tolerance)

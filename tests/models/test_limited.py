@@ -1,4 +1,4 @@
-"""The limited-memory model against dense recursions, and the pairs' products against direct ones."""
+"""The limited-memory model against dense recursions; its pairs' products against direct ones."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from negopt import problems
+from negopt._objective import Objective
+from negopt._options import RunOptions
+from negopt._solver import Solver
 from negopt._types import Iterate
 from negopt.algebra.secular import trust_region_step
+from negopt.methods import METHODS
 from negopt.models import limited
 from negopt.models.limited import (
     BFGS,
@@ -189,8 +194,7 @@ def decreases(B, g, radius):
 
 def check_step(model, B, g, radius, tolerance):
     """Check a trust-region step against the dense B; return it and its multiplier."""
-    rng = np.random.default_rng(1)
-    step = model.trust_step(point(g), radius, rng)
+    step = model.trust_step(point(g), radius)
     s = step.s
     length, size = np.linalg.norm(s), np.linalg.norm(B, 2)
     assert length <= radius * (1 + 1e-14)
@@ -244,3 +248,215 @@ def test_steps(seed, n, m, count, kind, log_radius):
     g = rng.standard_normal(n) * 10.0 ** rng.uniform(-3, 3)
     radius = 10.0**log_radius * np.linalg.norm(g)
     check_step(LimitedModel(memory, gamma, n), B, g, radius, 1e-6)
+
+
+# --- what is stored --------------------------------------------------------------------
+
+
+def run(method, fun, x0, steps):
+    """Return how many pairs were stored, and the largest error of products with them."""
+    solver = Solver(METHODS[method], Objective(fun, x0, jac=True), RunOptions(certify=False))
+    state = solver.init()
+    memory, worst, count = state.memory, 0.0, 0
+    for _ in range(steps):
+        solver.step(state)
+        if memory.count < count or not state.iterate.gnorm > 0.0:
+            break  # nothing is left to be gained, and the model is forgotten
+        count = memory.count
+        if not count:
+            continue
+        rows = memory.rows
+        size = np.linalg.norm(rows, axis=1)
+        live = np.outer(size, size) > 0.0
+        error = np.abs(memory.gram - rows @ rows.T)[live] / np.outer(size, size)[live]
+        worst = max(worst, float(error.max()))
+        if memory.along is not None and memory.at == state.iterate.gnorm:
+            error = np.abs(memory.along - rows @ state.iterate.g)[size > 0.0] / size[size > 0.0]
+            worst = max(worst, float(error.max()) / state.iterate.gnorm)
+    return count, worst
+
+
+@pytest.mark.parametrize("direct", [0, limited.DIRECT])
+@pytest.mark.parametrize("name", ["genrose", "cragglvy", "curly", "trigonometric", "dixmaan"])
+@pytest.mark.parametrize("method", ["lqn-tr", "lsr1-tr"])
+def test_products_of_one_pass(method, name, direct, monkeypatch):
+    """Rows @ y by difference and rows @ s from the Gram matrix stay those that they stand for.
+
+    Over 300 steps: rejected ones, indefinite models, close to convergence, and nearly dependent
+    pairs, whose large weights would multiply the error from pair to pair.
+    """
+    monkeypatch.setattr(limited, "DIRECT", direct)
+    problem = problems.get(name, n=42)
+    count, worst = run(method, problem.fun_and_grad, problem.x0, 300)
+    assert count > 8
+    assert worst < (1e-12 if direct else 1e-6)
+
+
+def test_products_from_the_gram_matrix_are_believed_most_of_the_time(monkeypatch):
+    """Long vectors are read once more in few steps only."""
+    monkeypatch.setattr(limited, "DIRECT", 0)
+    passes = 0
+
+    def counted(rows, v, of=limited.products):
+        nonlocal passes
+        passes += 1
+        return of(rows, v)
+
+    monkeypatch.setattr(limited, "products", counted)
+    problem = problems.get("chained_rosenbrock", n=200)
+    steps = 150
+    run("lqn-tr", problem.fun_and_grad, problem.x0, steps)
+    assert passes < 1.3 * steps
+
+
+# --- the block, and pairs that say nothing new ------------------------------------------------
+
+
+def memory_of(pairs, m=8, block=1, **options):
+    memory = new_pair_memory(np.zeros(len(pairs[0][0])), m)
+    for s, y in pairs:
+        assert store_pair(
+            memory, np.array(s), np.array(y), None, remember=4, block=block, **options
+        )
+    return memory
+
+
+def twisted(skew, cross, scale=1.0):
+    """Return two pairs with ``s_1'y_2`` and ``s_2'y_1`` cross -+ skew / 2, at a unit diagonal."""
+    one, two = cross - 0.5 * skew, cross + 0.5 * skew
+    return [([scale, 0.0, 0.0], [1.0, one, 3.0]), ([0.0, 1.0, 0.0], [two, 1.0, 2.0])]
+
+
+@pytest.mark.parametrize(
+    ("skew", "cross", "joins"),
+    [
+        (0.4, 0.0, True),
+        (0.6, 0.0, False),  # the measurements of the cross curvature contradict each other
+        (-0.6, 0.3, False),
+        (0.0, 0.97, True),
+        (0.0, 0.98, False),  # S'Y is nearly singular
+        (0.0, -0.98, False),
+        (0.0, 1.5, False),
+    ],
+)
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_what_joins_a_block(skew, cross, joins, scale):
+    pairs = twisted(skew, cross)
+    if scale != 1.0:  # another unit of one variable
+        pairs = [([scale * s[0], s[1], s[2]], [y[0] / scale, y[1], y[2]]) for s, y in pairs]
+    assert memory_of(pairs, block=5).block == (2 if joins else 0)
+
+
+def test_a_block_is_of_the_newest_convex_pairs():
+    rng = np.random.default_rng(3)
+    A = np.diag(np.linspace(1.0, 3.0, 12))
+    pairs = [(s, A @ s) for s in np.linalg.qr(rng.standard_normal((12, 12)))[0]]
+    assert [memory_of(pairs[:k], m=4, block=3).block for k in (1, 2, 3, 4, 9)] == [0, 2, 3, 3, 3]
+    s, _ = pairs[9]
+    memory = memory_of([*pairs[:9], (s, -s)], m=4, block=3)
+    assert (memory.block, memory.concave) == (0, 1)
+    for k, block in ((10, 0), (11, 2)):
+        store_pair(memory, *pairs[k], None, remember=4, block=3)
+        assert memory.block == block
+    assert secant_block(memory, 5) == 2
+
+
+def test_nearly_dependent_pairs_are_kept():
+    """B is right though the pairs differ by a thousandth of their length only."""
+    rng = np.random.default_rng(4)
+    A = matrix(rng, 30, convex=False)
+    s = rng.standard_normal(30)
+    pairs = []
+    for _ in range(4):
+        s = s + 1e-3 * rng.standard_normal(30)
+        pairs.append((s, A @ s))
+    memory = memory_of(pairs, block=0)
+    B, largest = recursion(memory, 3.0)
+    np.testing.assert_allclose(columns(LimitedModel(memory, 3.0, 30)), B, atol=1e-7 * largest)
+
+
+def test_a_pair_that_the_initial_matrix_knows_is_left_out():
+    """It is no direction, and no reason to leave out the pairs before it."""
+    rng = np.random.default_rng(5)
+    A = matrix(rng, 20, convex=False)
+    s, t = rng.standard_normal((2, 20))
+    memory = memory_of([(s, A @ s), (t, 3.0 * t)], block=0)
+    model = LimitedModel(memory, 3.0, 20)
+    np.testing.assert_allclose(model.matvec(s), A @ s, atol=1e-9)
+    v = rng.standard_normal(20)
+    v -= (v @ (A @ s - 3.0 * s)) / np.sum((A @ s - 3.0 * s) ** 2) * (A @ s - 3.0 * s)
+    np.testing.assert_allclose(model.matvec(v), 3.0 * v, atol=1e-9)
+
+
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_repeated_pairs(count):
+    """Where N is singular the oldest pairs are left out, not the newest."""
+    rng = np.random.default_rng(6)
+    A = matrix(rng, 20, convex=False)
+    S = rng.standard_normal((3, 20))
+    pairs = [(s, A @ s) for s in S]
+    memory = memory_of([*pairs, *(count * [pairs[-1]])], block=0)
+    model = LimitedModel(memory, 30.0, 20)
+    s, y = pairs[-1]
+    assert np.linalg.norm(model.matvec(s) - y) <= 1e-8 * np.linalg.norm(y)
+    B = columns(model)
+    assert np.linalg.norm(B, 2) < 1e3
+    g = rng.standard_normal(20)
+    check_step(model, B, g, 0.01, 1e-6)
+
+
+def test_rules_for_pairs():
+    n = 5
+    s, zero = np.ones(n), np.zeros(n)
+    memory = new_pair_memory(zero, 3)
+    keep = {"remember": 2, "block": 1}
+    assert not store_pair(memory, zero, s, None, **keep)
+    assert not store_pair(memory, s, np.full(n, np.nan), None, **keep)
+    assert not store_pair(memory, s, np.full(n, np.inf), None, **keep)
+    assert not store_pair(memory, 1e-70 * s, s, None, **keep)
+    assert not store_pair(memory, s, -s, None, convex_only=True, **keep)
+    assert not store_pair(memory, s, zero, None, convex_only=True, **keep)
+    assert not forget(memory)
+    for factor in (1.0, 2.0, -3.0, 4.0):
+        assert store_pair(memory, s, factor * s, None, **keep)
+    assert memory.curvatures == pytest.approx([2.0, 4.0])
+    assert memory.kinds.tolist() == [BFGS, BFGS, SR1]
+    assert memory.concave == 1
+    assert np.abs(np.log2(np.abs(np.diagonal(memory.gram[:3, 3:])))).max() <= 2.0
+    assert forget(memory)
+    assert (memory.count, memory.concave, memory.curvatures) == (0, 0, [])
+    np.testing.assert_array_equal(memory.gram, new_pair_memory(zero, 3).gram)
+
+
+@settings(max_examples=300)
+@given(seed=SEEDS, n=st.sampled_from([1, 2, 10]), gamma_power=st.integers(-30, 30))
+def test_pairs_of_every_size(seed, n, gamma_power):
+    """Whatever the pairs, no exception, no warning, and a step inside the ball that descends."""
+    rng = np.random.default_rng(seed)
+    memory = new_pair_memory(np.zeros(n), int(rng.integers(1, 7)))
+    block = int(rng.integers(0, 4))
+    A = matrix(rng, n, convex=rng.random() < 0.5)
+    s = y = np.ones(n)
+    for _ in range(rng.integers(1, 12)):
+        kind = rng.integers(7)
+        if kind < 4:
+            s = rng.standard_normal(n)
+            y = A @ s
+        if kind == 1:
+            y = y * 10.0 ** rng.uniform(-140, 140)
+        elif kind == 2:
+            s = s * 10.0 ** rng.uniform(-90, 90)
+            y = rng.choice([1.0, -1.0, 10.0**gamma_power]) * s
+        elif kind == 4:
+            y = 0.0 * y
+        elif kind == 5:
+            s = s * (1.0 + 1e-12)
+        store_pair(memory, s, y, None, remember=3, block=block)
+    model = LimitedModel(memory, 10.0**gamma_power, n)
+    g = rng.standard_normal(n) * 10.0 ** rng.uniform(-50, 50)
+    radius = 10.0 ** rng.uniform(-50, 50)
+    step = model.trust_step(point(g), radius)
+    assert np.linalg.norm(step.s) <= radius * (1 + 1e-12)
+    assert step.predicted_decrease > 0.0
+    assert np.isfinite(model.solve(g, absolute=True)).all()
+    assert np.isfinite(model.matvec(g)).all()
