@@ -37,8 +37,6 @@ DENSE = (
 )
 #: SciPy's methods that use Hessian products.
 PRODUCTS = ("trust-krylov", "Newton-CG")
-#: Methods that the fused engine runs.
-FUSED = ("lsr1-tr", "lsr1-wolfe-pm", "lqn-tr", "dqn-wolfe-pm", "lbfgs-wolfe")
 GTOL = 1e-5
 
 
@@ -123,21 +121,5 @@ def ratio(theirs: Callable[[], object], ours: Callable[[], object], repeats: int
         middle = time.perf_counter()
         ours()
         times.append((middle - begun, time.perf_counter() - middle))
-    a, b = np.median(np.array(times[1:]), axis=0)  # the first turn compiles
+    a, b = np.median(np.array(times[1:]), axis=0)  # the first turn loads, and compiles what is jitted
     return float(a / b)
-
-
-def warm() -> None:
-    """Load the compiled kernels, so that processes forked from this one have them."""
-    x0 = np.ones(4)
-    for method in FUSED:
-        negopt.minimize(
-            lambda x: (float(x @ x), 2.0 * x),
-            x0,
-            jac=True,
-            method=method,
-            options={"compiled": True},
-        )
-
-
-warm()
