@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import numpy as np
+from negopt._array import FloatArray
 
 __all__ = ["BOUNDARY", "HARD", "INTERIOR", "cubic_radius", "trust_region_step"]
-
-FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
 #: Interior step; boundary step; step on the boundary that no shift reaches (the hard case).
 INTERIOR, BOUNDARY, HARD = 0, 1, 2
