@@ -165,7 +165,8 @@ def test_rosenbrock_in_float32(method) -> None:
         seen.add(x.dtype)
         return rosen(x)
 
-    res = solve(method, fun, x0, lambda x: rosen_der(x).astype(np.float32))
+    options = {"maxiter": 5000}  # gd-armijo creeps: 1000 are not enough for it
+    res = solve(method, fun, x0, lambda x: rosen_der(x).astype(np.float32), options=options)
     assert res.x.dtype == res.jac.dtype == np.float32
     assert seen == {np.dtype(np.float32)}
     assert res.success

@@ -52,6 +52,7 @@ class Watch:
 
     def propose(self, iterate, operator, bound, rng):
         step = self.inner.propose(iterate, operator, bound, rng)
+        bound = bound.value
         # N.B. now: the operator reads the memory, which goes on changing.
         least = cauchy_decrease(iterate.g, operator.matvec, bound)
         exact = -float(iterate.g @ step.s + step.s @ operator.matvec(step.s) / 2)
@@ -137,9 +138,9 @@ class Fixed:
     share: float
 
     def propose(self, iterate, operator, bound, rng):
-        s = -self.share * bound * iterate.g / iterate.gnorm
-        slope = -self.share * bound * iterate.gnorm
-        return Step(s, slope, 0.0, self.share * bound, self.share == 1.0)
+        length = self.share * bound.value
+        s = -length * iterate.g / iterate.gnorm
+        return Step(s, -length * iterate.gnorm, 0.0, length, self.share == 1.0)
 
 
 class Answers:
