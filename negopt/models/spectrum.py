@@ -80,54 +80,6 @@ class Spectrum:
 
     def expand(self, w: HostArray, scale: float, v: Array) -> Array:
         """Return ``scale v + Q w``."""
-        ...
-
-    def split(self, v: Array, vnorm: float) -> tuple[HostArray, float, Array | None]:
-        """Return ``Q'v``, the length of what lies outside Q, and that part if it was formed."""
-        ...
-
-
-class Spectrum:
-    """``B = gamma I + Q T Q'`` with an orthonormal basis Q in weights of stored rows.
-
-    Parameters
-    ----------
-    rows : array, shape (r, n)
-    weights : ndarray, shape (k, r), or None
-        ``Q' = weights rows``; None where Q is the identity.
-    small : ndarray, shape (k, k)
-        T.
-    gamma : float
-    n : int
-
-    Attributes
-    ----------
-    eigen : tuple of ndarray
-        Eigenvalues of B inside the basis, ascending, and their vectors.
-    full : bool
-        Whether the basis spans the whole space.
-    """
-
-    def __init__(
-        self, rows: Array, weights: HostArray | None, small: HostArray, gamma: float, n: int
-    ) -> None:
-        self.rows, self.weights, self.gamma, self.n = rows, weights, gamma, n
-        self.k = int(small.shape[0])
-        self.full = weights is None or self.k >= n
-        values, vectors = np.linalg.eigh(0.5 * (small + small.T))
-        self.eigen = values + gamma, vectors
-
-    def project(self, v: Array) -> HostArray:
-        """Return ``Q'v``."""
-        if self.weights is None:
-            inside: HostArray = to_host(v)
-            return inside
-        if self.k == 0:
-            return np.zeros(0)
-        return self.weights.dot(products(self.rows, v))
-
-    def expand(self, w: HostArray, scale: float, v: Array) -> Array:
-        """Return ``scale v + Q w``."""
         if self.weights is None:
             part = from_host(w, v)
             return part if scale == 0.0 else float(scale) * v + part
