@@ -205,10 +205,11 @@ def store_pair(
     Negative curvature is information, so a pair is turned away only when it is not finite, its s is
     as good as zero, its curvature exceeds 1e60, or the model knows it already.
     """
-    learnt = None if outcome is None or outcome.step is None else outcome.step.learnt
-    end = None
-    if type(learnt) is Weights and outcome is not None:
-        end = outcome.trial if outcome.accepted else outcome.start
+    learnt: Weights | None = None
+    end = trial = None
+    if outcome is not None and outcome.step is not None and type(outcome.step.learnt) is Weights:
+        learnt, trial = outcome.step.learnt, outcome.trial
+        end = trial if outcome.accepted else outcome.start
     ss, sy, yy, sg, yg = pair_products(s, y, s if end is None else end.g)
     if not (1e-200 < ss < math.inf and yy < 1e120 * ss and math.isfinite(sy)):
         return False  # the small algebra would leave the range of float64
@@ -217,13 +218,13 @@ def store_pair(
     if not convex and (convex_only or not _informs(outcome, ss, yy)):
         return False
     m, rows, gram = memory.capacity, memory.rows, memory.gram
-    if end is None or outcome is None or outcome.trial is None:
+    if outcome is None or learnt is None or trial is None:
         of_s, of_y, ahead = products(rows, s), products(rows, y), None
     else:
-        there = products(rows, outcome.trial.g)
+        there = products(rows, trial.g)
         ahead = there if outcome.accepted else learnt.along.copy()
-        gnorm = outcome.trial.gnorm
-        of_y = there - learnt.along if yy > CANCELLED * gnorm * gnorm else products(rows, y)
+        least_y = CANCELLED * trial.gnorm * trial.gnorm
+        of_y = there - learnt.along if yy > least_y else products(rows, y)
         of_s = _products_with_step(memory, learnt, s, ss, sg - sy if outcome.accepted else sg)
     enters = BFGS if convex and block > 0 else SR1
     slot = memory.count % m
@@ -248,7 +249,7 @@ def store_pair(
         del memory.curvatures[:-remember]
     memory.block = secant_block(memory, block) if block > 1 else 0
     memory.along = ahead
-    if end is not None and ahead is not None:
+    if learnt is not None and end is not None and ahead is not None:
         ahead[slot], ahead[m + slot] = factor * sg, factor * yg
         memory.at, memory.shift = end.gnorm, learnt.shift
     return True
@@ -441,7 +442,8 @@ class LimitedModel:
         keep, s, y = self._reduction()
         full[s] -= full[y]
         full[:, s] -= full[:, y]
-        return full[np.ix_(keep, keep)]
+        kept: HostArray = full[np.ix_(keep, keep)]
+        return kept
 
     def _system(self, theta: float) -> HostArray:
         """Return K for ``sigma = theta gamma``, of all slots."""
