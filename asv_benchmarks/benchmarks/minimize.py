@@ -91,7 +91,11 @@ class Memory:
 class Vectors:
     """Vectors of n entries that a run holds at its peak beside the caller's: docs/speed.md."""
 
-    params = ([100_000], [5, 10], ["lsr1-tr", "lsr1-wolfe-pm", "lqn-tr", "newton-krylov", "L-BFGS-B"])
+    params = (
+        [100_000],
+        [5, 10],
+        ["lsr1-tr", "lsr1-wolfe-pm", "lqn-tr", "newton-krylov", "L-BFGS-B"],
+    )
     param_names = ("n", "pairs", "method")
     unit = "vectors"
 

@@ -1,4 +1,4 @@
-"""What `speed` measures of whole runs: solves, first solves, memory, compiled objectives, batches."""
+"""What `speed` measures of whole runs: solves, first solves, memory, jitted objectives, batches."""
 
 from __future__ import annotations
 

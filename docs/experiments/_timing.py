@@ -77,9 +77,7 @@ class Rival:
             warnings.simplefilter("ignore")
             return call(fun, x0, jac=True, method=self.method, options=options)
 
-    def overhead(
-        self, fun: Any, x0: Vector, iterations: int, times: int = 1
-    ) -> tuple[float, int]:
+    def overhead(self, fun: Any, x0: Vector, iterations: int, times: int = 1) -> tuple[float, int]:
         """Return the seconds spent outside `fun` in so many iterations, and the evaluations.
 
         Both of a run, from as many runs as are asked for.
