@@ -33,30 +33,6 @@ if not hasattr(np, "astype"):
     # of NumPy's names, f2py's and the test tools' too: 50 ms of every first solve.
     numpy_namespace = importlib.import_module("array_api_compat.numpy")
 
-__all__ = [
-    "Array",
-    "FloatArray",
-    "adopt",
-    "all_finite",
-    "as_vector",
-    "convert_like",
-    "device_of",
-    "dot",
-    "eps_of",
-    "float64_rows_dot",
-    "from_host",
-    "inner",
-    "inners",
-    "is_array",
-    "is_plain",
-    "library_of",
-    "namespace_of",
-    "norm",
-    "scalars",
-    "to_host",
-    "to_host_value",
-]
-
 #: Machine epsilon of float64.
 EPS = 2.0**-52
 

@@ -11,8 +11,6 @@ from scipy.linalg.lapack import dsyev, dsyevd
 
 from negopt._array import FloatArray
 
-__all__ = ["singular_values", "symmetric_eigen"]
-
 
 def symmetric_eigen(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return eigenvalues, ascending, and eigenvectors of a symmetric matrix."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from negopt._array import (
     Array,
+    FloatArray,
     device_of,
     float64_rows_dot,
     from_host,
@@ -16,8 +17,6 @@ from negopt._array import (
 )
 from negopt._dense import symmetric_eigen
 from negopt._random import Draws
-
-__all__ = ["Space"]
 
 #: Columns that a restart combines at a time.
 BLOCK = 16384

@@ -6,8 +6,6 @@ import math
 
 from negopt._array import FloatArray
 
-__all__ = ["BOUNDARY", "HARD", "INTERIOR", "cubic_radius", "trust_region_step"]
-
 #: Interior step; boundary step; step on the boundary that no shift reaches (the hard case).
 INTERIOR, BOUNDARY, HARD = 0, 1, 2
 

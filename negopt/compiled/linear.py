@@ -7,13 +7,12 @@ another order where two of its vectors lie close.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from negopt.compiled._build import plain, reduction
 
-Floats = np.ndarray[Any, np.dtype[np.float64]]
+Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 EPS = 2.220446049250313e-16
 

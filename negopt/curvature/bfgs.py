@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from negopt._array import Array
 from negopt._options import check_choice, check_number, option
@@ -17,8 +16,6 @@ from negopt.curvature.inverse import (
     units_at,
 )
 from negopt.decisions import pairs
-
-__all__ = ["BFGS", "PositiveMemory", "positive_update"]
 
 
 @saved
@@ -94,7 +91,7 @@ class BFGS(UnitRule):
         """Return an empty memory."""
         return PositiveMemory()
 
-    def operator(self, memory: PositiveMemory, objective: Any, iterate: Iterate) -> DenseInverse:
+    def operator(self, memory: PositiveMemory, objective: object, iterate: Iterate) -> DenseInverse:
         """Return the operator of the current inverse."""
         if memory.matrix is None:
             return self.begin(iterate)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from negopt._array import Array, all_finite, namespace_of, scalars
 from negopt._dense import symmetric_eigen
 from negopt._options import check_number, option
+from negopt._protocols import ProductSource
 from negopt._types import Iterate, Outcome, saved
-
-__all__ = ["DenseHessian", "DenseOperator", "HessianMemory"]
 
 
 @saved
@@ -153,7 +151,9 @@ class DenseHessian:
         """Return an empty memory."""
         return HessianMemory()
 
-    def operator(self, memory: HessianMemory, objective: Any, iterate: Iterate) -> DenseOperator:
+    def operator(
+        self, memory: HessianMemory, objective: ProductSource, iterate: Iterate
+    ) -> DenseOperator:
         """Return the Hessian at `iterate`, and the average with it."""
         matrix = objective.hessian(iterate)
         model, kept = matrix, memory.average

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from scipy.linalg.blas import ddot
 
@@ -21,8 +20,6 @@ from negopt.curvature.inverse import (
     units_at,
 )
 from negopt.decisions import pairs
-
-__all__ = ["HybridInverse", "HybridMemory"]
 
 
 @saved
@@ -91,7 +88,7 @@ class HybridInverse(UnitRule):
         """Return an empty memory."""
         return HybridMemory()
 
-    def operator(self, memory: HybridMemory, objective: Any, iterate: Iterate) -> DenseInverse:
+    def operator(self, memory: HybridMemory, objective: object, iterate: Iterate) -> DenseInverse:
         """Return the operator of the model chosen for the gradient at `iterate`."""
         free, matrix, rest = memory.free, memory.matrix, memory.rest
         if free is None:

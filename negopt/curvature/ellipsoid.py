@@ -8,10 +8,9 @@ from dataclasses import dataclass
 
 from negopt._array import Array, dot, namespace_of, scalars
 from negopt._options import check_choice, check_number, option
-from negopt._types import Iterate, Outcome, Products, saved
+from negopt._protocols import ProductSource
+from negopt._types import Iterate, Outcome, saved
 from negopt.curvature.metric import OF_GRADIENTS
-
-__all__ = ["Ellipsoid", "EllipsoidMemory", "EllipsoidOperator", "EllipsoidProducts"]
 
 KINDS = ("sphere", *OF_GRADIENTS)
 
@@ -151,7 +150,7 @@ class EllipsoidProducts:
         return EllipsoidMemory()
 
     def operator(
-        self, memory: EllipsoidMemory, objective: Products, iterate: Iterate
+        self, memory: EllipsoidMemory, objective: ProductSource, iterate: Iterate
     ) -> EllipsoidOperator:
         """Return the products and the ellipsoid at `iterate`."""
         ellipsoid = self._ellipsoid(memory, iterate)

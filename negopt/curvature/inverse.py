@@ -19,21 +19,6 @@ from negopt._types import Iterate, saved
 from negopt.decisions import pairs
 from negopt.decisions.endings import units_differ
 
-__all__ = [
-    "DenseInverse",
-    "InverseMemory",
-    "UnitRule",
-    "bfgs_update",
-    "diagonal",
-    "image",
-    "natural_units",
-    "pair_products",
-    "sr1_update",
-    "symmetric",
-    "unit_step",
-    "units_at",
-]
-
 
 @saved
 @dataclass(slots=True)

@@ -15,8 +15,6 @@ from negopt.models.limited import (
     store_pair,
 )
 
-__all__ = ["LBFGS"]
-
 
 @dataclass(frozen=True)
 class LBFGS:

@@ -10,8 +10,6 @@ from negopt._types import Outcome
 from negopt.curvature.lsr1 import LSR1
 from negopt.models.limited import PairMemory, new_pair_memory, store_pair
 
-__all__ = ["HybridPairs"]
-
 
 @dataclass(frozen=True)
 class HybridPairs(LSR1):

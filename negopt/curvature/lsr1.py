@@ -16,8 +16,6 @@ from negopt.models.limited import (
     store_pair,
 )
 
-__all__ = ["LSR1"]
-
 GAMMA_RULES = ("max", "mean", "last")
 
 

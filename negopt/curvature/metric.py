@@ -7,10 +7,9 @@ from dataclasses import dataclass, replace
 
 from negopt._array import Array, all_finite, device_of, dot, namespace_of, scalars
 from negopt._options import check_choice, check_number, option
-from negopt._types import Iterate, Products, saved
+from negopt._protocols import ProductSource
+from negopt._types import Iterate, saved
 from negopt.curvature.inverse import natural_units
-
-__all__ = ["KINDS", "OF_GRADIENTS", "Metric", "MetricMemory", "MetricRule", "learn_diagonal"]
 
 #: Kinds that are made of the squares of past gradients.
 OF_GRADIENTS = ("rmsprop", "adagrad")
@@ -126,7 +125,7 @@ class MetricRule:
         check_choice("metric", self.metric, KINDS)
         check_number("decay", self.decay, 0.0, 1.0, open_high=True)
 
-    def ask(self, memory: MetricMemory, objective: Products, iterate: Iterate) -> MetricMemory:
+    def ask(self, memory: MetricMemory, objective: ProductSource, iterate: Iterate) -> MetricMemory:
         """Return the memory with the exact diagonal, where the rule begins with that."""
         xp, n = namespace_of(iterate.x), int(iterate.x.shape[0])
         if self.metric != "diag" or memory.diagonal is not None or n > ASKED:

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from negopt._array import Array, dot, namespace_of, scalars
 from negopt._options import check_choice, check_number, option
 from negopt._types import Iterate, Outcome, saved
-
-__all__ = ["GradientMoments", "MomentMemory", "MomentOperator"]
 
 
 @saved
@@ -94,7 +92,7 @@ class GradientMoments:
         """Return an empty memory."""
         return MomentMemory()
 
-    def operator(self, memory: MomentMemory, objective: Any, iterate: Iterate) -> MomentOperator:
+    def operator(self, memory: MomentMemory, objective: object, iterate: Iterate) -> MomentOperator:
         """Return the moments with the gradient at `iterate` among them."""
         first, second, largest = self._moments(memory, iterate.g)
         count = memory.count + 1

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -12,8 +11,6 @@ from negopt._array import Array, FloatArray, float64_rows_dot, from_host, namesp
 from negopt._dense import symmetric_eigen
 from negopt._options import check_choice, check_integer, check_number, option
 from negopt._types import Iterate, Outcome, saved
-
-__all__ = ["GradientRegression", "RegressionMemory", "RegressionOperator"]
 
 
 def _no_products() -> FloatArray:
@@ -94,7 +91,7 @@ class RegressionOperator:
         sign = 1.0 if absolute else np.where(self.values < 0.0, -1.0, 1.0)
         return self._apply(v, 1.0 / self.gamma, sign / size)
 
-    def _apply(self, v: Array, outside: float, inside: Any) -> Array:
+    def _apply(self, v: Array, outside: float, inside: FloatArray | float) -> Array:
         """Return v with the factor `inside` on each eigendirection and `outside` elsewhere."""
         if self._steps is None:
             return outside * v
@@ -163,7 +160,7 @@ class GradientRegression:
         return RegressionMemory()
 
     def operator(
-        self, memory: RegressionMemory, objective: Any, iterate: Iterate
+        self, memory: RegressionMemory, objective: object, iterate: Iterate
     ) -> RegressionOperator:
         """Return the model; without a pair a step of length 1 whatever the scale of f."""
         gamma = memory.scale or iterate.gnorm

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from negopt._array import Array, inner
 from negopt._options import check_choice, check_number, option
@@ -19,8 +18,6 @@ from negopt.curvature.inverse import (
     units_at,
 )
 from negopt.decisions import pairs
-
-__all__ = ["SR1"]
 
 
 @dataclass(frozen=True)
@@ -65,7 +62,7 @@ class SR1(UnitRule):
         """Return an empty memory."""
         return InverseMemory()
 
-    def operator(self, memory: InverseMemory, objective: Any, iterate: Iterate) -> DenseInverse:
+    def operator(self, memory: InverseMemory, objective: object, iterate: Iterate) -> DenseInverse:
         """Return the operator of the current inverse."""
         if memory.matrix is None or self._forgets(memory.matrix, iterate.g):
             return self.begin(iterate)

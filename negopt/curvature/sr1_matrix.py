@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -20,8 +19,6 @@ from negopt.curvature.inverse import (
 )
 from negopt.decisions import pairs
 from negopt.models.spectrum import spectral_step
-
-__all__ = ["MatrixMemory", "MatrixOperator", "SR1Matrix"]
 
 
 @saved
@@ -148,7 +145,7 @@ class SR1Matrix:
         """Return an empty memory."""
         return MatrixMemory()
 
-    def operator(self, memory: MatrixMemory, objective: Any, iterate: Iterate) -> MatrixOperator:
+    def operator(self, memory: MatrixMemory, objective: object, iterate: Iterate) -> MatrixOperator:
         """Return the operator of the current matrix."""
         if memory.matrix is not None:
             return MatrixOperator(symmetric(memory.matrix), memory.units)

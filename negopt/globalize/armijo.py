@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 from negopt._array import dot, scalars
 from negopt._options import check_choice, check_number, option
+from negopt._protocols import M, Oracle, StepRule
 from negopt._random import Draws
-from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
+from negopt._types import Iterate, Outcome, Step, saved
 from negopt.decisions.endings import STALL
 from negopt.globalize.fixed import PATIENCE, take_step
 from negopt.globalize.ratio import moves, rounding_of
-
-__all__ = ["ArmijoSearch", "StepFactor"]
 
 #: Trials of one search, up or down: with factors of two they span thirty decades.
 LONGEST = 100
@@ -138,8 +136,8 @@ class ArmijoSearch:
         state: StepFactor,
         objective: Oracle,
         iterate: Iterate,
-        operator: Any,
-        step_rule: StepRule,
+        operator: M,
+        step_rule: StepRule[M],
         rng: Draws,
     ) -> Outcome:
         """Search along the proposed step."""

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 from negopt._bounds import CubicWeight
 from negopt._options import check_number, option
+from negopt._protocols import M, Oracle, StepRule
 from negopt._random import Draws
-from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
+from negopt._types import Iterate, Outcome, Step, saved
 from negopt.globalize.ratio import moves, reduction_ratio, rounding_of
-
-__all__ = ["CubicRegularization", "CubicState"]
 
 #: The weight is kept within this factor of the first one.
 RANGE = 1e30
@@ -111,8 +109,8 @@ class CubicRegularization:
         state: CubicState,
         objective: Oracle,
         iterate: Iterate,
-        operator: Any,
-        step_rule: StepRule,
+        operator: M,
+        step_rule: StepRule[M],
         rng: Draws,
     ) -> Outcome:
         """Try one step; an exact model is asked again, a learning one once."""

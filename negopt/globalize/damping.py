@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 from negopt import _bounds as bounds
 from negopt._array import Array, eps_of
 from negopt._options import check_choice, check_number, option
+from negopt._protocols import AbsoluteProducts, Oracle, P, Products, StepRule
 from negopt._random import Draws
-from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
+from negopt._types import Iterate, Outcome, Step, saved
 from negopt.decisions.endings import STALL
 from negopt.globalize.blend import Blend
 from negopt.globalize.fixed import PATIENCE, take_step
 from negopt.globalize.ratio import moves, reduction_ratio, rounding_of
-
-__all__ = ["AdaptiveDamping", "Damping"]
 
 #: Beyond these a step of any problem is shorter than the spacing of x.
 MOST = {"relative": 1e18, "absolute": 1e300}
@@ -151,8 +149,8 @@ class AdaptiveDamping:
         state: Damping,
         objective: Oracle,
         iterate: Iterate,
-        operator: Any,
-        step_rule: StepRule,
+        operator: P,
+        step_rule: StepRule[P],
         rng: Draws,
     ) -> Outcome:
         """Damp until a step is accepted; the basis is re-used, so trials cost only f."""
@@ -204,8 +202,8 @@ class AdaptiveDamping:
         state: Damping,
         objective: Oracle,
         iterate: Iterate,
-        operator: Any,
-        step_rule: StepRule,
+        operator: P,
+        step_rule: StepRule[P],
         rng: Draws,
     ) -> Outcome:
         """Take the step, up or down."""
@@ -223,13 +221,13 @@ class AdaptiveDamping:
         return out
 
     def _join(
-        self, state: Damping, iterate: Iterate, operator: Any, u: Step, damping: float
+        self, state: Damping, iterate: Iterate, operator: Products, u: Step, damping: float
     ) -> Step:
         """Return the step that learning rate and momentum make of `u`."""
         p = state.previous
         if self.adaptive and p is not None:
             # A share is one of what only an operator with all eigenvalues knows.
-            unit = getattr(operator, "largest", None)
+            unit = operator.largest if isinstance(operator, AbsoluteProducts) else None
             known = damping if self.damping_unit == "absolute" else unit and damping * unit
             return Blend(iterate, operator, u, p).best(known)
         if self.adaptive:

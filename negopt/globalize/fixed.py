@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from negopt._array import Array, dot, scalars
 from negopt._options import check_choice, check_number, option
+from negopt._protocols import M, Oracle, StepRule
 from negopt._random import Draws
-from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
+from negopt._types import Iterate, Outcome, Step, saved
 from negopt.globalize.ratio import moves
-
-__all__ = ["PATIENCE", "FixedRate", "HeavyBall", "Velocity", "take_step"]
 
 #: Trials without a new lowest value after which a rule that need not descend is given up.
 PATIENCE = 10_000
@@ -112,8 +111,8 @@ class FixedRate:
         state: Velocity,
         objective: Oracle,
         iterate: Iterate,
-        operator: Any,
-        step_rule: StepRule,
+        operator: M,
+        step_rule: StepRule[M],
         rng: Draws,
     ) -> Outcome:
         """Take one step."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from negopt import _bounds as bounds
 from negopt._array import dot, eps_of, scalars
 from negopt._options import check_choice, check_number, option
+from negopt._protocols import M, Oracle, StepRule
 from negopt._random import Draws
-from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
+from negopt._types import Iterate, Outcome, Step, saved
 from negopt.decisions.region import (
     NONFINITE_FACTOR,
     WORTHLESS,
@@ -19,8 +20,6 @@ from negopt.decisions.region import (
     shrink_factor,
 )
 from negopt.globalize.ratio import moves, reduction_ratio, rounding_of
-
-__all__ = ["Radius", "TrustRegion"]
 
 
 @saved
@@ -129,8 +128,8 @@ class TrustRegion:
         state: Radius,
         objective: Oracle,
         iterate: Iterate,
-        operator: Any,
-        step_rule: StepRule,
+        operator: M,
+        step_rule: StepRule[M],
         rng: Draws,
     ) -> Outcome:
         """Try one step; an exact model is asked again, a learning one once."""

@@ -23,8 +23,9 @@ from negopt._array import (
     scalars,
 )
 from negopt._options import check_choice, check_integer, check_number, option
+from negopt._protocols import M, Oracle, StepRule
 from negopt._random import Draws
-from negopt._types import Iterate, Oracle, Outcome, StepRule, saved
+from negopt._types import Iterate, Outcome, saved
 from negopt.decisions import pairs
 from negopt.decisions.search import (
     ALPHA,
@@ -37,8 +38,6 @@ from negopt.decisions.search import (
     search_step,
 )
 from negopt.globalize.ratio import moves
-
-__all__ = ["SearchLength", "WolfeSearch", "line_search_wolfe_pm"]
 
 
 @saved
@@ -121,8 +120,8 @@ class WolfeSearch:
         state: SearchLength,
         objective: Oracle,
         iterate: Iterate,
-        operator: Any,
-        step_rule: StepRule,
+        operator: M,
+        step_rule: StepRule[M],
         rng: Draws,
     ) -> Outcome:
         """Search along the proposed direction."""

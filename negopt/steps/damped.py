@@ -14,8 +14,6 @@ from negopt._random import Draws
 from negopt._types import Iterate, Step
 from negopt.models.limited import LimitedModel
 
-__all__ = ["Damped"]
-
 
 @dataclass(frozen=True)
 class Damped:

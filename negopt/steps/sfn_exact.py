@@ -14,8 +14,6 @@ from negopt._options import check_choice, check_number, option
 from negopt._random import Draws
 from negopt._types import Iterate, Step
 
-__all__ = ["NewQNewton", "SaddleFreeExact"]
-
 
 class EigenOperator(Protocol):
     """A model of the Hessian whose eigenvalues are at hand."""

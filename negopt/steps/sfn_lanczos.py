@@ -12,11 +12,10 @@ from negopt._bounds import Bound, Radius
 from negopt._dense import symmetric_eigen
 from negopt._lanczos import LanczosBasis
 from negopt._options import check_choice, check_integer, check_number, option
+from negopt._protocols import KrylovModel
 from negopt._random import Draws
-from negopt._types import Iterate, KrylovOperator, Step
+from negopt._types import Iterate, Step
 from negopt.algebra.secular import INTERIOR, trust_region_step
-
-__all__ = ["SaddleFreeLanczos"]
 
 
 @dataclass(frozen=True)
@@ -77,14 +76,14 @@ class SaddleFreeLanczos:
         check_number("floor", self.floor, 0.0, 1.0, open_low=True, open_high=True)
         check_choice("model", self.model, ("absolute", "quadratic"))
 
-    def propose(self, iterate: Iterate, operator: KrylovOperator, bound: Bound, rng: Draws) -> Step:
+    def propose(self, iterate: Iterate, operator: KrylovModel, bound: Bound, rng: Draws) -> Step:
         """Return the step for a radius; re-uses the basis kept in `operator`."""
         if not isinstance(bound, Radius):
             raise TypeError("a trust-region step needs a radius; use globalize=TrustRegion().")
         radius = bound.value
-        basis: LanczosBasis | None = operator.basis
-        fresh = basis is None
-        if basis is None:
+        basis = operator.basis
+        fresh = not isinstance(basis, LanczosBasis)
+        if not isinstance(basis, LanczosBasis):
             basis = operator.basis = LanczosBasis(operator.product, iterate.g, self.max_products)
             basis.grow()
         if basis.k == 0:  # not even one product was finite: steepest descent to the boundary

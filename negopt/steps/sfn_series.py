@@ -12,11 +12,10 @@ from negopt._bounds import Bound, damping_in
 from negopt._dense import singular_values, symmetric_eigen
 from negopt._lanczos import LanczosBasis
 from negopt._options import check_choice, check_integer, check_number, option
+from negopt._protocols import KrylovModel
 from negopt._random import Draws
-from negopt._types import Iterate, KrylovOperator, Step
+from negopt._types import Iterate, Step
 from negopt.steps.acceleration import ACCELERATORS, accelerate, sums_needed
-
-__all__ = ["SaddleFreeSeries", "series_coefficients"]
 
 #: Products of the estimate of the largest |eigenvalue|, and what its square is multiplied by.
 LANCZOS_PRODUCTS, POWER_PRODUCTS, MARGIN = 5, 10, 1.1
@@ -159,7 +158,7 @@ class SaddleFreeSeries:
         windows = (sums_needed(self.accelerator, n) for n in range(5))
         return max(w for w in windows if w <= self.terms)
 
-    def propose(self, iterate: Iterate, operator: KrylovOperator, bound: Bound, rng: Draws) -> Step:
+    def propose(self, iterate: Iterate, operator: KrylovModel, bound: Bound, rng: Draws) -> Step:
         """Return the step; `bound` is the damping, a share of the largest |eigenvalue|."""
         if self.engine == "krylov":
             return self._krylov(iterate, operator, bound)
@@ -167,10 +166,10 @@ class SaddleFreeSeries:
 
     # --- Krylov space -------------------------------------------------------------------
 
-    def _krylov(self, iterate: Iterate, operator: KrylovOperator, bound: Bound) -> Step:
-        basis: LanczosBasis | None = operator.basis
-        fresh = basis is None
-        if basis is None:
+    def _krylov(self, iterate: Iterate, operator: KrylovModel, bound: Bound) -> Step:
+        basis = operator.basis
+        fresh = not isinstance(basis, LanczosBasis)
+        if not isinstance(basis, LanczosBasis):
             basis = operator.basis = LanczosBasis(operator.product, iterate.g, self.terms)
             basis.grow()
         if basis.k == 0:
@@ -191,11 +190,10 @@ class SaddleFreeSeries:
 
     # --- binomial series ----------------------------------------------------------------
 
-    def _binomial(self, iterate: Iterate, operator: KrylovOperator, bound: Bound) -> Step:
-        found: _Terms | None = operator.basis
-        if found is None or (
-            self.series == "shifted" and damping_in(bound, found.size) != found.shift
-        ):
+    def _binomial(self, iterate: Iterate, operator: KrylovModel, bound: Bound) -> Step:
+        before, shifted = operator.basis, self.series == "shifted"
+        found = before if isinstance(before, _Terms) else None
+        if found is None or (shifted and damping_in(bound, found.size) != found.shift):
             found = operator.basis = self._terms(iterate, operator, bound, found)
         if not found.vectors:
             return replace(_steepest(iterate, 0.0, bound), learnt=operator.scale)
@@ -220,7 +218,7 @@ class SaddleFreeSeries:
     def _terms(
         self,
         iterate: Iterate,
-        operator: KrylovOperator,
+        operator: KrylovModel,
         bound: Bound,
         before: _Terms | None = None,
     ) -> _Terms:
@@ -282,7 +280,7 @@ class _Terms:
     shift: float
 
 
-def _shifted(operator: KrylovOperator, v: Array, shift: float) -> Array:
+def _shifted(operator: KrylovModel, v: Array, shift: float) -> Array:
     product = operator.matvec(v)
     return product + shift * v if shift else product
 
@@ -313,7 +311,7 @@ def _known_terms(basis: LanczosBasis, root: float, shift: float, count: int) -> 
     return known
 
 
-def _power_estimate(operator: KrylovOperator, g: Array) -> float:
+def _power_estimate(operator: KrylovModel, g: Array) -> float:
     """Return an estimate, from below, of the largest |eigenvalue| that g has a part of."""
     v, largest = g / norm(g), math.nan
     for _ in range(POWER_PRODUCTS):

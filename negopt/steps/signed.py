@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 from negopt._array import Array, inners
 from negopt._bounds import Bound
 from negopt._options import check_choice, check_number, option
+from negopt._protocols import Inverse
 from negopt._random import Draws
 from negopt._types import Iterate, Step
 from negopt.decisions import pairs
 from negopt.vectors.primitives import slope_and_square
-
-__all__ = ["Signed"]
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ class Signed:
         check_number("angle", self.angle, 0.0, 0.5, open_high=True)
         check_number("floor", self.floor, 0.0, 1.0, open_low=True, open_high=True)
 
-    def propose(self, iterate: Iterate, operator: Any, bound: Bound, rng: Draws) -> Step:
+    def propose(self, iterate: Iterate, operator: Inverse, bound: Bound, rng: Draws) -> Step:
         """Return the direction as a step of length factor 1."""
         g = iterate.g
         units: Array | None = getattr(operator, "units", None)

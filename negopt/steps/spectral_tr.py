@@ -11,8 +11,6 @@ from negopt._random import Draws
 from negopt._types import Iterate, Step
 from negopt.models.spectrum import SpectralModel, spectral_step
 
-__all__ = ["SpectralTrustRegion", "TrustModel"]
-
 
 class TrustModel(Protocol):
     """A model with a trust-region step of its own, and its spectrum."""

@@ -24,8 +24,6 @@ from negopt._array import (
     scalars,
 )
 
-__all__ = ["HostArray", "combine", "measure", "pair_products", "products", "slope_and_square"]
-
 HostArray = FloatArray
 
 
