@@ -540,17 +540,9 @@ class LimitedModel:
     @quiet
     def trust_step(self, iterate: Iterate, radius: float) -> Step:
         """Return the minimiser of the model for a length from 0.9 to 1 times the radius."""
-        memory, g, gamma = self.memory, iterate.g, self.gamma
+        memory, g = self.memory, iterate.g
         if memory.count == 0:
-            shift = max(iterate.gnorm / radius - gamma, 0.0)
-            scale = min(1.0 / gamma, radius / iterate.gnorm)
-            square = iterate.gnorm * iterate.gnorm
-            learnt = Weights(np.zeros(2 * self.m), -scale, np.zeros(2 * self.m), shift)
-            length = scale * iterate.gnorm
-            return Step(
-                -scale * g, -scale * square, gamma * scale * scale * square, length,
-                shift > 0.0, math.nan, learnt,
-            )  # fmt: skip
+            return self._along_gradient(iterate, radius)
         around = along(memory, iterate)
         found = self._boundary(iterate, around, radius)
         if found is None:
@@ -656,7 +648,22 @@ class LimitedModel:
         return 4.0 * sigma
 
     def _by_spectrum(self, iterate: Iterate, radius: float) -> Step:
-        return spectral_step(iterate, self.spectrum, radius)
+        step = spectral_step(iterate, self.spectrum, radius)
+        if step.predicted_decrease > 0.0:
+            return step
+        return self._along_gradient(iterate, radius)  # pairs beyond the range of the type
+
+    def _along_gradient(self, iterate: Iterate, radius: float) -> Step:
+        """Return the step of the initial matrix."""
+        gamma, gnorm = self.gamma, iterate.gnorm
+        shift = max(gnorm / radius - gamma, 0.0)
+        scale = min(1.0 / gamma, radius / gnorm)
+        length = scale * gnorm
+        learnt: Weights | None = None
+        if self.memory.count == 0:
+            learnt = Weights(np.zeros(2 * self.m), -scale, np.zeros(2 * self.m), shift)
+        slope, quadratic = -length * gnorm, gamma * length * length
+        return Step(-scale * iterate.g, slope, quadratic, length, shift > 0.0, math.nan, learnt)
 
     # --- other products ------------------------------------------------------------------------
 
