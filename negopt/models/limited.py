@@ -181,6 +181,7 @@ def store_pair(
     block: int = 1,
     convex_only: bool = False,
     least: float = CONVEX,
+    skip: float = 1e-8,
 ) -> bool:
     """Store (s, y) in place of the oldest pair; return whether the model took it.
 
@@ -199,6 +200,8 @@ def store_pair(
         Turn other pairs away (BFGS).
     least : float
         Cosine of the angle of s and y above which the pair is convex.
+    skip : float
+        Cosine of the angle of s and ``y - Bs`` below which a pair that is not tells nothing.
 
     Notes
     -----
@@ -215,7 +218,7 @@ def store_pair(
         return False  # the small algebra would leave the range of float64
     size = math.sqrt(ss) * math.sqrt(yy)
     convex = sy > least * size
-    if not convex and (convex_only or not _informs(outcome, ss, yy)):
+    if not convex and (convex_only or not _informs(outcome, ss, yy, skip)):
         return False
     m, rows, gram = memory.capacity, memory.rows, memory.gram
     if outcome is None or learnt is None or trial is None:
@@ -273,7 +276,7 @@ def _products_with_step(
     return products(memory.rows, s)
 
 
-def _informs(outcome: Outcome | None, ss: float, yy: float) -> bool:
+def _informs(outcome: Outcome | None, ss: float, yy: float, skip: float) -> bool:
     """Tell whether the residual ``y - B s`` of an SR1 update is more than rounding."""
     if outcome is None or outcome.step is None or outcome.trial is None:
         return True
@@ -285,7 +288,7 @@ def _informs(outcome: Outcome | None, ss: float, yy: float) -> bool:
     sg = scalars(dot(outcome.s, end.g))[0]
     rs = sg + sigma * ss
     rr = end.gnorm * end.gnorm + 2.0 * sigma * sg + sigma * sigma * ss
-    return rr > 1e-14 * yy and abs(rs) >= 1e-8 * math.sqrt(max(rr, 0.0) * ss) and rs != 0.0
+    return rr > 1e-14 * yy and abs(rs) >= skip * math.sqrt(max(rr, 0.0) * ss) and rs != 0.0
 
 
 #: Least pivot of the measured S'Y, scaled to a unit diagonal, with which a pair joins a block; most
