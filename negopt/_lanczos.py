@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from scipy.linalg.blas import daxpy
 
-from negopt._array import Array, device_of, dot, is_plain, namespace_of, norm, scalars
+from negopt._array import Array, FloatArray, device_of, dot, is_plain, namespace_of, norm, scalars
 from negopt.vectors.primitives import combine, products
 
 __all__ = ["LanczosBasis", "Subspace", "axpy", "inner", "length"]
-
-FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def length(v: Array) -> float:

@@ -295,7 +295,7 @@ class Objective:
         """Tell whether a gradient needs no more than a copy."""
         if self._dtype is None or type(g) is not np.ndarray:
             return False
-        return g.dtype == self._dtype and g.shape == (self.n,)
+        return bool(g.dtype == self._dtype and g.shape == (self.n,))
 
     def _call_both(self, x: Array) -> tuple[Any, Array]:
         """Return value and gradient of a function that gives both; either may be on a device."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from negopt._array import Array, all_finite, namespace_of, scalars
 from negopt._dense import symmetric_eigen
-from negopt._options import check_number
+from negopt._options import check_number, option
 from negopt._types import Iterate, Outcome, saved
 
 __all__ = ["DenseHessian", "DenseOperator", "HessianMemory"]
@@ -141,8 +141,8 @@ class DenseHessian:
     Tractable Saddle-Free Newton Optimisation of Neural Networks, TMLR, eq. (6).
     """
 
-    average: float | None = field(
-        default=None, metadata={"doc": "weight of the new Hessian in a moving average; None: none"}
+    average: float | None = option(
+        None, "weight of the new Hessian in a moving average; None: none"
     )
 
     def __post_init__(self) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from scipy.linalg.blas import ddot
 
 from negopt._array import Array, inners, is_plain
-from negopt._options import check_choice, check_number
+from negopt._options import check_choice, check_number, option
 from negopt._types import Iterate, Outcome, saved
 from negopt.curvature.bfgs import PositiveMemory, positive_update
 from negopt.curvature.inverse import (
@@ -78,13 +78,9 @@ class HybridInverse(UnitRule):
 
     h0 = "rescaled"
 
-    choose: str = field(
-        default="angle", metadata={"doc": "'angle', or 'descent': SR1's direction if it descends"}
-    )
-    units: str = field(
-        default="auto", metadata={"doc": "'auto': |x0| as units where these differ; or 'same'"}
-    )
-    skip: float = field(default=1e-12, metadata={"doc": "relative threshold that skips an update"})
+    choose: str = option("angle", "'angle', or 'descent': SR1's direction if it descends")
+    units: str = option("auto", "'auto': |x0| as units where these differ; or 'same'")
+    skip: float = option(1e-12, "relative threshold that skips an update")
 
     def __post_init__(self) -> None:
         check_choice("choose", self.choose, ("angle", "descent"))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from negopt._array import Array, dot, namespace_of, scalars
-from negopt._options import check_choice, check_number
+from negopt._options import check_choice, check_number, option
 from negopt._types import Iterate, Outcome, Products, saved
 from negopt.curvature.metric import OF_GRADIENTS
 
@@ -135,10 +135,10 @@ class EllipsoidProducts:
     value of Hessian information for neural network training, arXiv:1905.09201.
     """
 
-    metric: str = field(default="rmsprop", metadata={"doc": "'rmsprop', 'adagrad' or 'sphere'"})
-    diagonal: bool = field(default=True, metadata={"doc": "False keeps whole matrices"})
-    decay: float = field(default=0.8, metadata={"doc": "weight of the past in 'rmsprop'"})
-    ridge: float = field(default=1e-3, metadata={"doc": "relative addition to the norm's matrix"})
+    metric: str = option("rmsprop", "'rmsprop', 'adagrad' or 'sphere'")
+    diagonal: bool = option(True, "False keeps whole matrices")
+    decay: float = option(0.8, "weight of the past in 'rmsprop'")
+    ridge: float = option(1e-3, "relative addition to the norm's matrix")
 
     def __post_init__(self) -> None:
         check_choice("metric", self.metric, KINDS)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from negopt._array import Array, dot, scalars
-from negopt._options import check_choice
+from negopt._options import check_choice, option
 from negopt._types import Iterate, Outcome, saved
 
 __all__ = ["IdentityOperator", "NoCurvature", "NoMemory", "ScaleMemory", "ScaledIdentity"]
@@ -106,7 +106,7 @@ class ScaledIdentity:
     doi:10.3934/jimo.2008.4.299.
     """
 
-    scaling: str = field(default="spectral", metadata={"doc": "'spectral' or 'none'"})
+    scaling: str = option("spectral", "'spectral' or 'none'")
 
     def __post_init__(self) -> None:
         check_choice("scaling", self.scaling, ("spectral", "none"))

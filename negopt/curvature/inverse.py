@@ -189,6 +189,7 @@ def natural_units(iterate: Iterate) -> Array | None:
     """
     xp = namespace_of(iterate.x)
     x, g = xp.abs(iterate.x), xp.abs(iterate.g)
+    least: tuple[float, ...]
     if is_plain(x):
         least = x.item(x.argmin()), g.item(g.argmin())  # a third of what np.min takes
     else:

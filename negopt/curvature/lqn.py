@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from negopt._array import Array
-from negopt._options import check_integer
+from negopt._options import check_integer, option
 from negopt._types import Outcome
 from negopt.curvature.lsr1 import LSR1
 from negopt.models.limited import PairMemory, new_pair_memory, store_pair
@@ -51,20 +51,13 @@ class HybridPairs(LSR1):
     doi:10.1137/16M1092106.
     """
 
-    maxcor: int | None = field(  # type: ignore[assignment]
-        default=None,
-        metadata={"doc": "pairs kept, m; None: 2n, 20 to 40, to n = 200; 20 to 500, then 10"},
+    maxcor: int | None = option(  # type: ignore[assignment]
+        None, "pairs kept, m; None: 2n, 20 to 40, to n = 200; 20 to 500, then 10"
     )
-    gamma: str | float = field(
-        default="mean", metadata={"doc": "initial matrix: 'max', 'mean', 'last' or a number"}
-    )
-    remember: int = field(
-        default=4, metadata={"doc": "positive curvatures that 'max' and 'mean' look back on"}
-    )
+    gamma: str | float = option("mean", "initial matrix: 'max', 'mean', 'last' or a number")
+    remember: int = option(4, "positive curvatures that 'max' and 'mean' look back on")
 
-    block: int = field(
-        default=5, metadata={"doc": "newest pairs whose secant equations are imposed together"}
-    )
+    block: int = option(5, "newest pairs whose secant equations are imposed together")
 
     def __post_init__(self) -> None:
         if self.maxcor is not None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from negopt._array import Array
-from negopt._options import check_choice, check_integer, check_number
+from negopt._options import check_choice, check_integer, check_number, option
 from negopt._types import Iterate, Outcome
 from negopt.models.limited import (
     LimitedModel,
@@ -73,14 +73,10 @@ class LSR1:
     doi:10.1007/BF01582063.
     """
 
-    maxcor: int = field(default=10, metadata={"doc": "number of stored pairs m"})
-    gamma: str | float = field(
-        default="max", metadata={"doc": "initial matrix: 'max', 'mean', 'last' or a number"}
-    )
-    skip: float = field(default=1e-8, metadata={"doc": "relative threshold that skips an update"})
-    remember: int = field(
-        default=20, metadata={"doc": "positive curvatures that 'max' and 'mean' look back on"}
-    )
+    maxcor: int = option(10, "number of stored pairs m")
+    gamma: str | float = option("max", "initial matrix: 'max', 'mean', 'last' or a number")
+    skip: float = option(1e-8, "relative threshold that skips an update")
+    remember: int = option(20, "positive curvatures that 'max' and 'mean' look back on")
 
     def __post_init__(self) -> None:
         check_integer("maxcor", self.maxcor)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from negopt._array import Array, all_finite, device_of, dot, namespace_of, scalars
-from negopt._options import check_choice, check_number
+from negopt._options import check_choice, check_number, option
 from negopt._types import Iterate, Products, saved
 from negopt.curvature.inverse import natural_units
 
@@ -119,10 +119,8 @@ class MetricRule:
     Bekas, Kokiopoulou and Saad (2007), doi:10.1016/j.apnum.2007.01.003.
     """
 
-    metric: str = field(
-        default="auto", metadata={"doc": "'auto', 'sphere', 'diag', 'rmsprop' or 'adagrad'"}
-    )
-    decay: float = field(default=0.8, metadata={"doc": "memory of 'rmsprop'"})
+    metric: str = option("auto", "'auto', 'sphere', 'diag', 'rmsprop' or 'adagrad'")
+    decay: float = option(0.8, "memory of 'rmsprop'")
 
     def __post_init__(self) -> None:
         check_choice("metric", self.metric, KINDS)

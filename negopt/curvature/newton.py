@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from negopt._array import Array, namespace_of
 from negopt._lanczos import Subspace, length
-from negopt._options import check_choice, check_integer
+from negopt._options import check_choice, check_integer, option
 from negopt._types import Iterate, Outcome, Products, saved
 from negopt.curvature.lsr1 import initial_scaling
 from negopt.curvature.metric import Metric, MetricMemory, MetricRule
@@ -180,8 +180,8 @@ class ModelledProducts(MetricRule):
     doi:10.1137/0719025.
     """
 
-    maxcor: int = field(default=20, metadata={"doc": "pairs of the model; 0: no model"})
-    products: str = field(default="as needed", metadata={"doc": "'as needed' or 'always'"})
+    maxcor: int = option(20, "pairs of the model; 0: no model")
+    products: str = option("as needed", "'as needed' or 'always'")
 
     def __post_init__(self) -> None:
         super().__post_init__()

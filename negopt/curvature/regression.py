@@ -8,14 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from negopt._array import Array, float64_rows_dot, from_host, namespace_of
+from negopt._array import Array, FloatArray, float64_rows_dot, from_host, namespace_of
 from negopt._dense import symmetric_eigen
-from negopt._options import check_choice, check_integer, check_number
+from negopt._options import check_choice, check_integer, check_number, option
 from negopt._types import Iterate, Outcome, saved
 
 __all__ = ["GradientRegression", "RegressionMemory", "RegressionOperator"]
-
-FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def _no_products() -> FloatArray:
@@ -149,14 +147,10 @@ class GradientRegression:
     arXiv:1907.07063.
     """
 
-    directions: int = field(default=10, metadata={"doc": "dimension of the modelled subspace"})
-    decay: float = field(default=0.2, metadata={"doc": "weight of a point relative to the next"})
-    centre: str = field(
-        default="step", metadata={"doc": "deviations from the 'step' before or the 'mean'"}
-    )
-    least_spread: float = field(
-        default=1e-3, metadata={"doc": "narrower directions, relatively, are left out"}
-    )
+    directions: int = option(10, "dimension of the modelled subspace")
+    decay: float = option(0.2, "weight of a point relative to the next")
+    centre: str = option("step", "deviations from the 'step' before or the 'mean'")
+    least_spread: float = option(1e-3, "narrower directions, relatively, are left out")
 
     def __post_init__(self) -> None:
         check_integer("directions", self.directions)

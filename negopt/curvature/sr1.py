@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from negopt._array import Array, inner
-from negopt._options import check_choice, check_number
+from negopt._options import check_choice, check_number, option
 from negopt._types import Iterate, Outcome
 from negopt.curvature.inverse import (
     DenseInverse,
@@ -50,14 +50,10 @@ class SR1(UnitRule):
     doi:10.1007/BF01594934.
     """
 
-    h0: str = field(default="scaled", metadata={"doc": "'scaled' or 'identity'"})
-    units: str = field(
-        default="auto", metadata={"doc": "'auto': |x0| as units where these differ; or 'same'"}
-    )
-    skip: float = field(default=1e-12, metadata={"doc": "relative threshold that skips an update"})
-    on_ascent: str = field(
-        default="mirror", metadata={"doc": "'mirror', or 'reset': forget a model that ascends"}
-    )
+    h0: str = option("scaled", "'scaled' or 'identity'")
+    units: str = option("auto", "'auto': |x0| as units where these differ; or 'same'")
+    skip: float = option(1e-12, "relative threshold that skips an update")
+    on_ascent: str = option("mirror", "'mirror', or 'reset': forget a model that ascends")
 
     def __post_init__(self) -> None:
         check_choice("h0", self.h0, ("scaled", "identity"))

@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from negopt._array import Array, dot, scalars
+from negopt._array import Array, FloatArray, dot, scalars
 from negopt._types import Iterate, Step
 
 __all__ = ["Blend", "best_weights"]
-
-FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
 #: Two steps with a smaller sine between them, or curvatures with a smaller ratio, are one.
 DEGENERATE = 1e-8

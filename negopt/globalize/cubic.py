@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from negopt._bounds import CubicWeight
-from negopt._options import check_number
+from negopt._options import check_number, option
 from negopt._random import Draws
 from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
 from negopt.globalize.ratio import moves, reduction_ratio, rounding_of
@@ -81,14 +81,10 @@ class CubicRegularization:
     doi:10.1007/s10107-009-0286-5.
     """
 
-    initial_weight: float | None = field(
-        default=None, metadata={"doc": "first weight; None takes the norm of the gradient"}
-    )
-    eta: float = field(default=1e-4, metadata={"doc": "least ratio of an accepted step"})
-    raise_weight: float = field(default=4.0, metadata={"doc": "least factor after a poor step"})
-    lower_weight: float = field(
-        default=4.0, metadata={"doc": "largest divisor after a good step; 100 at the start"}
-    )
+    initial_weight: float | None = option(None, "first weight; None takes the norm of the gradient")
+    eta: float = option(1e-4, "least ratio of an accepted step")
+    raise_weight: float = option(4.0, "least factor after a poor step")
+    lower_weight: float = option(4.0, "largest divisor after a good step; 100 at the start")
 
     def __post_init__(self) -> None:
         if self.initial_weight is not None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from negopt._array import Array, dot, scalars
-from negopt._options import check_choice, check_number
+from negopt._options import check_choice, check_number, option
 from negopt._random import Draws
 from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
 from negopt.globalize.ratio import moves
@@ -94,7 +94,7 @@ class FixedRate:
     #: Whether f at a trial is compared with f at the point it is tried from.
     compares: ClassVar[bool] = False
 
-    learning_rate: float = field(default=1e-3, metadata={"doc": "factor on the step"})
+    learning_rate: float = option(1e-3, "factor on the step")
 
     def __post_init__(self) -> None:
         check_number("learning_rate", self.learning_rate, open_low=True, open_high=True)
@@ -165,8 +165,8 @@ class HeavyBall(FixedRate):
     momentum in deep learning, Proceedings of Machine Learning Research 28, 1139-1147.
     """
 
-    momentum: float = field(default=0.0, metadata={"doc": "share of the last velocity kept"})
-    nesterov: bool = field(default=False, metadata={"doc": "look ahead by the velocity"})
+    momentum: float = option(0.0, "share of the last velocity kept")
+    nesterov: bool = option(False, "look ahead by the velocity")
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from negopt._array import Array, dot, eps_of, float64_rows_dot, namespace_of, scalars
+from negopt._array import Array, FloatArray, dot, eps_of, float64_rows_dot, namespace_of, scalars
 
 __all__ = [
     "ACCELERATORS",
@@ -20,8 +20,6 @@ __all__ = [
     "topological_shanks",
     "wynn_epsilon",
 ]
-
-FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
 #: Names that `accelerate` takes.
 ACCELERATORS = ("wynn", "sablonniere", "shanks", "levin-t", "pade")

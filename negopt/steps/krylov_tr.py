@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy.linalg.lapack import dposv
 
-from negopt._array import Array, dot, scalars
+from negopt._array import Array, FloatArray, dot, scalars
 from negopt._bounds import Bound, CubicWeight, Radius
 from negopt._dense import symmetric_eigen
 from negopt._lanczos import Subspace, axpy, inner, length
-from negopt._options import check_choice, check_integer, check_number
+from negopt._options import check_choice, check_integer, check_number, option
 from negopt._random import Draws
 from negopt._types import Iterate, Step
 from negopt.algebra.secular import INTERIOR, cubic_radius, trust_region_step
@@ -22,8 +22,6 @@ from negopt.models.limited import LimitedModel, Weights
 from negopt.models.spectrum import Spectrum, spectral_step
 
 __all__ = ["KrylovTrustRegion"]
-
-FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
 #: |Ritz values| of the saddle-free direction are kept above this share of the largest.
 FLOOR = 1e-6
@@ -155,9 +153,9 @@ class KrylovTrustRegion:
     Dauphin et al. (2014), arXiv:1406.2572.
     """
 
-    max_products: int = field(default=100, metadata={"doc": "most Hessian products per step"})
-    forcing: float = field(default=0.5, metadata={"doc": "relative residual of the inner solve"})
-    direction: str = field(default="newton", metadata={"doc": "'newton' or 'saddle-free'"})
+    max_products: int = option(100, "most Hessian products per step")
+    forcing: float = option(0.5, "relative residual of the inner solve")
+    direction: str = option("newton", "'newton' or 'saddle-free'")
 
     def __post_init__(self) -> None:
         check_integer("max_products", self.max_products)

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from negopt._array import dot, scalars
+from negopt._array import FloatArray, dot, scalars
 from negopt._bounds import Bound, Radius
 from negopt._dense import symmetric_eigen
 from negopt._lanczos import LanczosBasis
-from negopt._options import check_choice, check_integer, check_number
+from negopt._options import check_choice, check_integer, check_number, option
 from negopt._random import Draws
 from negopt._types import Iterate, KrylovOperator, Step
 from negopt.algebra.secular import INTERIOR, trust_region_step
 
 __all__ = ["SaddleFreeLanczos"]
-
-FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -69,10 +66,10 @@ class SaddleFreeLanczos:
     high-dimensional non-convex optimization, arXiv:1406.2572.
     """
 
-    max_products: int = field(default=50, metadata={"doc": "most Hessian products per step"})
-    forcing: float = field(default=0.5, metadata={"doc": "relative residual of the inner solve"})
-    floor: float = field(default=1e-4, metadata={"doc": "least |Ritz value|, as a share"})
-    model: str = field(default="absolute", metadata={"doc": "'absolute' or 'quadratic'"})
+    max_products: int = option(50, "most Hessian products per step")
+    forcing: float = option(0.5, "relative residual of the inner solve")
+    floor: float = option(1e-4, "least |Ritz value|, as a share")
+    model: str = option("absolute", "'absolute' or 'quadratic'")
 
     def __post_init__(self) -> None:
         check_integer("max_products", self.max_products)

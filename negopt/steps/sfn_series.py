@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from negopt._array import Array, dot, eps_of, norm, scalars
+from negopt._array import Array, FloatArray, dot, eps_of, norm, scalars
 from negopt._bounds import Bound, damping_in
 from negopt._dense import singular_values, symmetric_eigen
 from negopt._lanczos import LanczosBasis
-from negopt._options import check_choice, check_integer, check_number
+from negopt._options import check_choice, check_integer, check_number, option
 from negopt._random import Draws
 from negopt._types import Iterate, KrylovOperator, Step
 from negopt.steps.acceleration import ACCELERATORS, accelerate, sums_needed
 
 __all__ = ["SaddleFreeSeries", "series_coefficients"]
-
-FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
 #: Products of the estimate of the largest |eigenvalue|, and what its square is multiplied by.
 LANCZOS_PRODUCTS, POWER_PRODUCTS, MARGIN = 5, 10, 1.1
@@ -127,22 +124,15 @@ class SaddleFreeSeries:
     Dauphin et al. (2014), arXiv:1406.2572.  Amsel et al. (2023), arXiv:2303.03358.
     """
 
-    engine: str = field(default="krylov", metadata={"doc": "'krylov' or 'binomial'"})
-    terms: int = field(default=20, metadata={"doc": "Krylov products, or series terms K"})
-    change: float = field(default=0.05, metadata={"doc": "early stop of the Krylov engine"})
-    accelerator: str | None = field(
-        default="sablonniere",
-        metadata={"doc": "series: 'sablonniere', 'wynn', 'shanks', 'levin-t', 'pade' or None"},
+    engine: str = option("krylov", "'krylov' or 'binomial'")
+    terms: int = option(20, "Krylov products, or series terms K")
+    change: float = option(0.05, "early stop of the Krylov engine")
+    accelerator: str | None = option(
+        "sablonniere", "series: 'sablonniere', 'wynn', 'shanks', 'levin-t', 'pade' or None"
     )
-    order: int | None = field(
-        default=None, metadata={"doc": "acceleration order N of the series; None takes 4 or less"}
-    )
-    scaling: str = field(
-        default="lanczos", metadata={"doc": "series V: 'lanczos', 'power' or 'source'"}
-    )
-    series: str = field(
-        default="damped", metadata={"doc": "'damped' |H| + lambda, or 'shifted' |H + lambda|"}
-    )
+    order: int | None = option(None, "acceleration order N of the series; None takes 4 or less")
+    scaling: str = option("lanczos", "series V: 'lanczos', 'power' or 'source'")
+    series: str = option("damped", "'damped' |H| + lambda, or 'shifted' |H + lambda|")
 
     def __post_init__(self) -> None:
         check_choice("engine", self.engine, ("krylov", "binomial"))

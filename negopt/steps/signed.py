@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from negopt._array import Array, inners
 from negopt._bounds import Bound
-from negopt._options import check_choice, check_number
+from negopt._options import check_choice, check_number, option
 from negopt._random import Draws
 from negopt._types import Iterate, Step
 from negopt.decisions import pairs
@@ -52,9 +52,9 @@ class Signed:
     doi:10.1007/978-0-387-40065-5.
     """
 
-    flip: str = field(default="direction", metadata={"doc": "'direction' or 'eigen'"})
-    angle: float = field(default=1e-8, metadata={"doc": "least |cos| of the angle with -g"})
-    floor: float = field(default=1e-15, metadata={"doc": "relative floor of |eigenvalues|"})
+    flip: str = option("direction", "'direction' or 'eigen'")
+    angle: float = option(1e-8, "least |cos| of the angle with -g")
+    floor: float = option(1e-15, "relative floor of |eigenvalues|")
 
     def __post_init__(self) -> None:
         check_choice("flip", self.flip, ("direction", "eigen"))

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from negopt._array import Array, dot, eps_of, scalars
 from negopt._bounds import Bound, Radius
 from negopt._lanczos import length
-from negopt._options import check_integer, check_number
+from negopt._options import check_integer, check_number, option
 from negopt._random import Draws
 from negopt._types import Iterate, Step
 
@@ -173,8 +173,8 @@ class SteihaugToint:
     Toint (1981), in: Sparse Matrices and Their Uses, Academic Press, 57-88.
     """
 
-    max_products: int = field(default=50, metadata={"doc": "most Hessian products per step"})
-    forcing: float = field(default=0.5, metadata={"doc": "relative residual of the inner solve"})
+    max_products: int = option(50, "most Hessian products per step")
+    forcing: float = option(0.5, "relative residual of the inner solve")
 
     def __post_init__(self) -> None:
         check_integer("max_products", self.max_products)
