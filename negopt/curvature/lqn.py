@@ -73,4 +73,6 @@ class HybridPairs(LSR1):
         self, memory: PairMemory, s: Array, y: Array, outcome: Outcome | None = None
     ) -> bool:
         """Store the pair."""
-        return store_pair(memory, s, y, outcome, remember=self.remember, block=self.block)
+        return store_pair(
+            memory, s, y, outcome, remember=self.remember, block=self.block, skip=self.skip
+        )

@@ -181,6 +181,7 @@ def store_pair(
     block: int = 1,
     convex_only: bool = False,
     least: float = CONVEX,
+    skip: float = 1e-8,
 ) -> bool:
     """Store (s, y) in place of the oldest pair; return whether the model took it.
 
@@ -199,6 +200,8 @@ def store_pair(
         Turn other pairs away (BFGS).
     least : float
         Cosine of the angle of s and y above which the pair is convex.
+    skip : float
+        Cosine of the angle of s and ``y - Bs`` below which a pair that is not tells nothing.
 
     Notes
     -----
@@ -215,7 +218,7 @@ def store_pair(
         return False  # the small algebra would leave the range of float64
     size = math.sqrt(ss) * math.sqrt(yy)
     convex = sy > least * size
-    if not convex and (convex_only or not _informs(outcome, ss, yy)):
+    if not convex and (convex_only or not _informs(outcome, ss, yy, skip)):
         return False
     m, rows, gram = memory.capacity, memory.rows, memory.gram
     if outcome is None or learnt is None or trial is None:
@@ -273,7 +276,7 @@ def _products_with_step(
     return products(memory.rows, s)
 
 
-def _informs(outcome: Outcome | None, ss: float, yy: float) -> bool:
+def _informs(outcome: Outcome | None, ss: float, yy: float, skip: float) -> bool:
     """Tell whether the residual ``y - B s`` of an SR1 update is more than rounding."""
     if outcome is None or outcome.step is None or outcome.trial is None:
         return True
@@ -285,7 +288,7 @@ def _informs(outcome: Outcome | None, ss: float, yy: float) -> bool:
     sg = scalars(dot(outcome.s, end.g))[0]
     rs = sg + sigma * ss
     rr = end.gnorm * end.gnorm + 2.0 * sigma * sg + sigma * sigma * ss
-    return rr > 1e-14 * yy and abs(rs) >= 1e-8 * math.sqrt(max(rr, 0.0) * ss) and rs != 0.0
+    return rr > 1e-14 * yy and abs(rs) >= skip * math.sqrt(max(rr, 0.0) * ss) and rs != 0.0
 
 
 #: Least pivot of the measured S'Y, scaled to a unit diagonal, with which a pair joins a block; most
@@ -540,17 +543,9 @@ class LimitedModel:
     @quiet
     def trust_step(self, iterate: Iterate, radius: float) -> Step:
         """Return the minimiser of the model for a length from 0.9 to 1 times the radius."""
-        memory, g, gamma = self.memory, iterate.g, self.gamma
+        memory, g = self.memory, iterate.g
         if memory.count == 0:
-            shift = max(iterate.gnorm / radius - gamma, 0.0)
-            scale = min(1.0 / gamma, radius / iterate.gnorm)
-            square = iterate.gnorm * iterate.gnorm
-            learnt = Weights(np.zeros(2 * self.m), -scale, np.zeros(2 * self.m), shift)
-            length = scale * iterate.gnorm
-            return Step(
-                -scale * g, -scale * square, gamma * scale * scale * square, length,
-                shift > 0.0, math.nan, learnt,
-            )  # fmt: skip
+            return self._along_gradient(iterate, radius)
         around = along(memory, iterate)
         found = self._boundary(iterate, around, radius)
         if found is None:
@@ -656,7 +651,22 @@ class LimitedModel:
         return 4.0 * sigma
 
     def _by_spectrum(self, iterate: Iterate, radius: float) -> Step:
-        return spectral_step(iterate, self.spectrum, radius)
+        step = spectral_step(iterate, self.spectrum, radius)
+        if step.predicted_decrease > 0.0:
+            return step
+        return self._along_gradient(iterate, radius)  # pairs beyond the range of the type
+
+    def _along_gradient(self, iterate: Iterate, radius: float) -> Step:
+        """Return the step of the initial matrix."""
+        gamma, gnorm = self.gamma, iterate.gnorm
+        shift = max(gnorm / radius - gamma, 0.0)
+        scale = min(1.0 / gamma, radius / gnorm)
+        length = scale * gnorm
+        learnt: Weights | None = None
+        if self.memory.count == 0:
+            learnt = Weights(np.zeros(2 * self.m), -scale, np.zeros(2 * self.m), shift)
+        slope, quadratic = -length * gnorm, gamma * length * length
+        return Step(-scale * iterate.g, slope, quadratic, length, shift > 0.0, math.nan, learnt)
 
     # --- other products ------------------------------------------------------------------------
 
