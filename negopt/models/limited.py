@@ -423,30 +423,46 @@ class LimitedModel:
         return self._parts
 
     def _reduction(self) -> tuple[HostArray, HostArray, HostArray]:
-        """Return the rows that are kept, and those of s and y that enter as a difference."""
+        """Return the s and the y that enter as a difference, and the columns that are left out."""
         if self._keep is None:
             memory, m = self.memory, self.m
-            c = self._pairs
-            slots = np.array([(memory.count - c + i) % m for i in range(c)], dtype=np.int64)
+            slots = (memory.count - 1 - np.arange(self._pairs)) % m  # newest first
             single = slots[memory.kinds[slots] == SR1]
-            double = slots[memory.kinds[slots] == BFGS]
+            out = np.ones(m, dtype=bool)
+            out[slots] = False
             if single.size:
                 ss, sy, yy = (part.diagonal()[single] for part in (self._ss, self._sy, self._yy))
                 size = self.gamma
                 # Where y = gamma s to rounding the difference of the columns is no direction.
                 real = size * ss - 2.0 * sy + yy / size
-                single = single[real > GENERATOR * (size * ss + yy / size)]
-            kept = np.concatenate([single, double, m + double])
-            self._keep = kept, single, m + single
+                explained = single[~(real > GENERATOR * (size * ss + yy / size))]
+                if explained.size:
+                    out[explained] = True
+                    single = single[~out[single]]
+            gone = np.flatnonzero(out)
+            self._keep = single, m + single, np.concatenate([gone, m + gone])
         return self._keep
 
+    def _kept(self) -> HostArray:
+        """Return the columns that are in the model."""
+        _, y, gone = self._reduction()
+        kept = np.ones(2 * self.m, dtype=bool)
+        kept[y] = kept[gone] = False
+        return np.flatnonzero(kept)
+
     def _reduced(self, full: HostArray) -> HostArray:
-        """Return the matrix in the columns of the model."""
-        keep, s, y = self._reduction()
+        """Combine the columns of a matrix in place; what is left out becomes part of I.
+
+        The identity's eigenvalues are positive, and count nowhere.
+        """
+        s, y, gone = self._reduction()
         full[s] -= full[y]
         full[:, s] -= full[:, y]
-        kept: HostArray = full[np.ix_(keep, keep)]
-        return kept
+        for index in (y, gone):
+            full[index] = 0.0
+            full[:, index] = 0.0
+            full[index, index] = 1.0
+        return full
 
     def _system(self, theta: float) -> HostArray:
         """Return K for ``sigma = theta gamma``, of all slots."""
@@ -477,7 +493,8 @@ class LimitedModel:
 
     def _core(self) -> HostArray:
         """Return N in the columns of the model."""
-        return self._reduced(self._whole_core())
+        kept = self._kept()
+        return np.asarray(self._reduced(self._whole_core())[np.ix_(kept, kept)])
 
     def _right(self, along: HostArray) -> HostArray:
         """Return ``F'v`` from rows @ v."""
@@ -519,7 +536,7 @@ class LimitedModel:
             if self.convex:
                 self._inertia = self.m
             else:
-                found = _inertia(self._core())
+                found = _inertia(self._reduced(self._whole_core()))
                 self._inertia = -1 if found is None else found
         return self._inertia
 
@@ -535,7 +552,7 @@ class LimitedModel:
 
     def _settle(self) -> None:
         """Leave out the oldest pairs until N is not singular."""
-        while self._reduction()[0].size and self._negative() < 0:
+        while self._kept().size and self._negative() < 0:
             self._drop()
 
     # --- the step ----------------------------------------------------------------------------
@@ -594,7 +611,7 @@ class LimitedModel:
                 sigma = iterate.gnorm / radius
         else:
             self._settle()
-            if not 0 < self._reduction()[0].shape[0] < self.n:
+            if not 0 < self._kept().shape[0] < self.n:
                 return None
         negative = self._negative()
         right = self._right(around)
@@ -684,11 +701,11 @@ class LimitedModel:
     def _make_spectrum(self) -> Spectrum:
         self._settle()
         m, memory, n = self.m, self.memory, self.n
-        keep, single, _ = self._reduction()
+        keep = self._kept()
         while keep.size:
             if n <= keep.shape[0]:
                 return self._in_variables()
-            gram = self._reduced(self._gram())
+            gram = self._reduced(self._gram())[np.ix_(keep, keep)]
             scale = 1.0 / np.sqrt(gram.diagonal())
             gram *= scale[:, None] * scale
             values, vectors = np.linalg.eigh(gram)
@@ -696,7 +713,7 @@ class LimitedModel:
                 break
             self._drop()  # nearly dependent: the newest pairs matter
             self._settle()
-            keep, single, _ = self._reduction()
+            keep = self._kept()
         if not keep.size:
             return Spectrum(memory.rows, np.zeros((0, 2 * m)), np.zeros((0, 0)), self.gamma, n)
         root = np.sqrt(values)
@@ -705,7 +722,8 @@ class LimitedModel:
         small = -self.gamma * inside @ np.linalg.solve(core, inside.T)
         weights = np.zeros((root.shape[0], 2 * m))
         weights[:, keep] = (vectors / root).T * scale
-        weights[:, m + single] = -weights[:, single]
+        s, y, _ = self._reduction()
+        weights[:, y] = -weights[:, s]
         size = math.sqrt(self.gamma)
         weights[:, :m] *= size
         weights[:, m:] /= size
@@ -717,9 +735,9 @@ class LimitedModel:
         columns = to_host(self.memory.rows).copy()
         columns[:m] *= size
         columns[m:] /= size
-        keep, s, y = self._reduction()
+        s, y, _ = self._reduction()
         columns[s] -= columns[y]
-        columns = columns[keep]
+        columns = columns[self._kept()]
         scale = 1.0 / np.linalg.norm(columns, axis=1)
         columns *= scale[:, None]
         core = self._core() * (scale[:, None] * scale)
@@ -737,18 +755,18 @@ class LimitedModel:
         return gram
 
     @quiet
-    @quiet
     def matvec(self, v: Array) -> Array:
         """Return ``B v``."""
         memory, gamma = self.memory, self.gamma
         if self._core_factor is None:
             self._settle()
-            if not self._reduction()[0].size:  # no pair, or none that gamma I does not explain
+            if not self._kept().size:  # no pair, or none that gamma I does not explain
                 return gamma * v
             if self.convex:
                 self._core_factor = _Factor(self._whole_core(), self.m)
             else:
-                self._core_factor = _Factor(self._core(), self.m, self._reduction())
+                core = self._reduced(self._whole_core())
+                self._core_factor = _Factor(core, self.m, self._reduction())
         weights = self._right(self._core_factor.solve(self._right(products(memory.rows, v))))
         weights *= -gamma
         if not np.isfinite(weights).all():  # pairs whose sizes leave the range of float64
@@ -813,14 +831,13 @@ class _Factor:
         if self.reduction is None:
             solved, _ = dsytrs(self.ldl, self.pivots, right, lower=1)
             return solved  # type: ignore[no-any-return]
-        keep, s, y = self.reduction
+        s, y, gone = self.reduction
         reduced = right.copy()
         reduced[s] -= reduced[y]
-        solved, _ = dsytrs(self.ldl, self.pivots, reduced[keep], lower=1)
-        out = np.zeros_like(right)
-        out[keep] = solved
-        out[y] = -out[s]
-        return out
+        reduced[y] = reduced[gone] = 0.0
+        solved, _ = dsytrs(self.ldl, self.pivots, reduced, lower=1)
+        solved[y] = -solved[s]
+        return solved  # type: ignore[no-any-return]
 
 
 def _count_negative(ldl: HostArray, pivots: HostArray) -> int | None:
@@ -846,8 +863,9 @@ def _inertia(matrix: HostArray) -> int | None:
     diagonal = ldl.diagonal()
     least = np.abs(diagonal)
     first = np.flatnonzero(pivots < 0)[::2]  # of each block of order 2
-    one, two, cross = diagonal[first], diagonal[first + 1], ldl[first + 1, first]
-    least[first] = least[first + 1] = np.abs(one * two - cross * cross) / np.abs(cross)
+    if first.size:
+        one, two, cross = diagonal[first], diagonal[first + 1], ldl[first + 1, first]
+        least[first] = least[first + 1] = np.abs(one * two - cross * cross) / np.abs(cross)
     if not least.min(initial=math.inf) > SINGULAR:
         return None
     return _count_negative(ldl, pivots)
