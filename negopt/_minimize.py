@@ -65,7 +65,7 @@ def minimize(
     method : str, callable or Method, optional
         One of negopt's (see ``negopt.METHODS``); any of SciPy's names or a callable
         goes to SciPy unchanged.  None takes ``"newton-krylov"`` when second
-        derivatives are given, else ``"dqn-wolfe-pm"`` for n <= 120 and ``"lqn-tr"``
+        derivatives are given, else ``"dqn-wolfe-pm"`` for n <= 300 and ``"lqn-tr"``
         above; with bounds or constraints it does what SciPy does.
     jac : callable, True, {"2-point", "3-point", "cs"}, optional
         Gradient ``jac(x, *args) -> (n,)``; True when `fun` returns ``(f, g)``.  None

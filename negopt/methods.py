@@ -382,7 +382,7 @@ def register(row: Method) -> Method:
 
 #: Up to this n dense models are kept by default: their updates are cheap there, and
 #: they use every pair where a limited memory has to forget some (docs/defaults.md).
-DENSE_LIMIT = 120
+DENSE_LIMIT = 300
 
 
 def choose(n: int, *, has_products: bool) -> str:

@@ -171,10 +171,10 @@ def test_the_default_is_what_the_documents_say() -> None:
     from negopt.methods import choose
 
     assert choose(10, has_products=True) == "newton-krylov"
-    assert choose(120, has_products=False) == "dqn-wolfe-pm"
-    assert choose(121, has_products=False) == "lqn-tr"
+    assert choose(300, has_products=False) == "dqn-wolfe-pm"
+    assert choose(301, has_products=False) == "lqn-tr"
     readme = re.sub(r"\s+", " ", (ROOT / "README.md").read_text())
-    assert "`dqn-wolfe-pm` up to 120 variables" in readme
+    assert "`dqn-wolfe-pm` up to 300 variables" in readme
 
 
 @pytest.mark.parametrize("name", MODULES)

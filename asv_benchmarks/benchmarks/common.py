@@ -20,9 +20,7 @@ import negopt
 
 #: `make asv-smoke` asks whether every benchmark runs: the defaults and few sizes are enough.
 SMOKE = os.environ.get("NEGOPT_SMOKE", "0") not in ("", "0")
-OURS = tuple(
-    name for name, row in negopt.METHODS.items() if not SMOKE or row.tier == "recommended"
-)
+OURS = tuple(name for name, row in negopt.METHODS.items() if not SMOKE or row.tier == "recommended")
 SCIPY = ("L-BFGS-B", "BFGS", "trust-krylov", "Newton-CG")
 METHODS = OURS + SCIPY
 #: Methods that hold an n by n matrix, left out where n is large.
@@ -37,8 +35,6 @@ DENSE = (
 )
 #: SciPy's methods that use Hessian products.
 PRODUCTS = ("trust-krylov", "Newton-CG")
-#: Methods that the fused engine runs.
-FUSED = ("lsr1-tr", "lsr1-wolfe-pm", "lqn-tr", "dqn-wolfe-pm", "lbfgs-wolfe")
 GTOL = 1e-5
 
 
@@ -123,21 +119,5 @@ def ratio(theirs: Callable[[], object], ours: Callable[[], object], repeats: int
         middle = time.perf_counter()
         ours()
         times.append((middle - begun, time.perf_counter() - middle))
-    a, b = np.median(np.array(times[1:]), axis=0)  # the first turn compiles
+    a, b = np.median(np.array(times[1:]), axis=0)  # the first turn loads and compiles
     return float(a / b)
-
-
-def warm() -> None:
-    """Load the compiled kernels, so that processes forked from this one have them."""
-    x0 = np.ones(4)
-    for method in FUSED:
-        negopt.minimize(
-            lambda x: (float(x @ x), 2.0 * x),
-            x0,
-            jac=True,
-            method=method,
-            options={"compiled": True},
-        )
-
-
-warm()

@@ -26,7 +26,7 @@ class Solve:
 
     def setup(self, name: str, method: str) -> None:
         self.problem = negopt.problems.get(name, PROBLEMS[name])
-        # Compile what is compiled, outside the measurement.
+        # Load what a method needs, outside the measurement.
         solve(Meter(self.problem), self.problem.x0, method, maxiter=3)
 
     def time_solve(self, name: str, method: str) -> None:
@@ -91,12 +91,16 @@ class Memory:
 class Vectors:
     """Vectors of n entries that a run holds at its peak beside the caller's: docs/speed.md."""
 
-    params = ([100_000], [5, 10], ["lsr1-tr", "lsr1-wolfe-pm", "lqn-tr", "L-BFGS-B"])
+    params = (
+        [100_000],
+        [5, 10],
+        ["lsr1-tr", "lsr1-wolfe-pm", "lqn-tr", "newton-krylov", "L-BFGS-B"],
+    )
     param_names = ("n", "pairs", "method")
     unit = "vectors"
 
     def track_vectors_held(self, n: int, pairs: int, method: str) -> float:
-        d, g = np.linspace(1.0, 30.0, n), np.empty(n)
+        d, g, image = np.linspace(1.0, 30.0, n), np.empty(n), np.empty(n)
 
         class Quiet:
             """Allocates nothing itself."""
@@ -104,6 +108,9 @@ class Vectors:
             def fun_and_grad(self, x):
                 np.multiply(d, x, out=g)
                 return 0.5 * float(g @ x), g
+
+            def hessp(self, x):
+                return lambda p: np.multiply(d, p, out=image)
 
         x0 = np.ones(n)
         solve(Meter(Quiet()), x0, method, maxiter=3, maxcor=pairs)

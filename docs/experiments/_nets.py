@@ -73,7 +73,7 @@ def train(
     a row behind ``epoch``, ``passes`` (a product counts as two) and ``seconds``: of the processor,
     those of measuring left out.
     """
-    _compile(method)
+    _load(method)
     curve: list[Row] = []
     began = time.process_time()
     spent = 0.0
@@ -106,8 +106,8 @@ def train(
 
 
 @cache
-def _compile(method: str) -> None:
-    """Have the kernels of a method compiled, which is not the work that is measured."""
+def _load(method: str) -> None:
+    """Have all that a method needs imported, which is not the work that is measured."""
     rng = np.random.default_rng(0)
     X, y = rng.random((60, 20), np.float32), rng.integers(2, size=60)
     small = MLPObjective(MLP([20, 8, 2], "tanh"), X, y, loss="softmax")

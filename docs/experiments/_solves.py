@@ -1,4 +1,4 @@
-"""What `speed` measures of whole runs: solves, start-up, memory, compiled objectives, batches."""
+"""What `speed` measures of whole runs: solves, first solves, memory, jitted objectives, batches."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 from _runs import Task, collection, log, mean_ratio, words, write_table
-from _timing import Clocked, Rival, fresh, median_of
+from _timing import Clocked, Rival, fresh, least, rosenbrock, rosenbrock_product, shown, start
 from scipy import optimize
 
 import negopt
 
-#: The limited-memory methods of the fused engine.
+#: The limited-memory methods.
 LIMITED = ("lsr1-tr", "lsr1-wolfe-pm", "lbfgs-wolfe", "lqn-tr")
 
 # --- whole solves ----------------------------------------------------------------------------
@@ -34,12 +34,12 @@ def solves(out: Path, first: int | None) -> None:
     for task in collection([None, 30])[:first]:
         times: dict[str, list[float]] = {rival.label: [] for rival in SOLVES}
         ends: dict[str, Any] = {}
-        for turn in range(6):
+        for turn in range(4):
             for rival in SOLVES:
                 clocked = Clocked(task.fun_and_grad)
                 begun = time.perf_counter()
                 result = rival.minimize(clocked, np.array(task.x0))
-                if turn:  # the first compiles
+                if turn:  # the first loads
                     times[rival.label].append(time.perf_counter() - begun)
                 ends[rival.label] = clocked.calls, float(np.max(np.abs(result.jac))), result.fun
         rows.append(solve_row(task, times, ends))
@@ -53,7 +53,7 @@ def solve_row(task: Task, times: Mapping[str, Sequence[float]], ends: Mapping[st
     row: dict[str, Any] = {"instance": task.key, "n": task.n}
     for label, (calls, size, f) in ends.items():
         good = size <= 1e-6
-        row[f"ms, {label}"] = f"{1e3 * median_of(times[label]):.4g}" if good else ""
+        row[f"ms, {label}"] = f"{1e3 * least(times[label]):.4g}" if good else ""
         row[f"evaluations, {label}"] = calls if good else ""
         row[f"f, {label}"] = f"{f:.9g}"
     return row
@@ -91,49 +91,142 @@ def summarise(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
     write_table(table, out / "speed-solves-summary.csv")
 
 
-# --- start-up and memory ---------------------------------------------------------------------
+# --- Hessian products ------------------------------------------------------------------------
 
-_START = """
-import json, time
+KRYLOV = ("newton-krylov", "trust-krylov")
+
+
+def products(out: Path, first: int | None) -> None:
+    """Time the methods on Hessian products, outside the objective, to ||g|| <= 1e-5."""
+    rows = []
+    for n in (2, 10, 100, 1_000, 10_000, 100_000)[:first]:
+        times: dict[str, list[float]] = {name: [] for name in KRYLOV}
+        counts: dict[str, tuple[int, int, float]] = {}
+        for turn in range(6 if n <= 1_000 else 4):
+            for name in KRYLOV:
+                seconds, counts[name] = _krylov(name, n)
+                if turn:
+                    times[name].append(seconds)
+        per = {name: least(times[name]) / sum(counts[name][:2]) for name in KRYLOV}
+        for name in KRYLOV:
+            evaluations, calls, size = counts[name]
+            rows.append(
+                {
+                    "n": n,
+                    "solver": name,
+                    "evaluations": evaluations,
+                    "products": calls,
+                    "||g||": f"{size:.1e}",
+                    "us per evaluation or product": shown(per[name], scale=1e6),
+                    "trust-krylov / it": shown(per["trust-krylov"] / per[name], ".2f"),
+                    "ms in all": shown(least(times[name]), scale=1e3),
+                    "trust-krylov / it, in all": shown(
+                        least(times["trust-krylov"]) / least(times[name]), ".2f"
+                    ),
+                }
+            )
+        log.info("products, n = %d", n)
+    write_table(rows, out / "speed-products.csv")
+
+
+def _krylov(name: str, n: int) -> tuple[float, tuple[int, int, float]]:
+    """Return the seconds of a solve outside f, g and products; what it took, and the last ||g||."""
+    fun, hessp = Clocked(rosenbrock(n)), Clocked(rosenbrock_product)
+    ours = name in negopt.METHODS
+    call: Any = negopt.minimize if ours else optimize.minimize
+    options: dict[str, Any] = {"gtol": 1e-5, "maxiter": 200}
+    options |= {"norm": 2, "certify": False} if ours else {}
+    begun = time.perf_counter()
+    res = call(fun, start(n), jac=True, hessp=hessp, method=name, options=options)
+    seconds = time.perf_counter() - begun - fun.seconds - hessp.seconds
+    return seconds, (fun.calls, hessp.calls, float(np.linalg.norm(res.jac)))
+
+
+# --- the first solve, and memory -------------------------------------------------------------
+
+_COLD = """
+import json, sys, time
 import numpy as np
-begun = time.perf_counter()
+clock = time.process_time
+n = {n}
+x0 = np.where(np.arange(n) % 2 == 0, -1.2, 1.0)
+def fun(x):
+    a, b, g = x[1:] - x[:-1] ** 2, 1.0 - x[:-1], np.zeros(n)
+    g[1:] = 200.0 * a
+    g[:-1] -= 400.0 * a * x[:-1] + 2.0 * b
+    return float(100.0 * (a @ a) + b @ b), g
+def hessp(x, p):
+    out = np.zeros(n)
+    out[1:] = 200.0 * p[1:] - 400.0 * x[:-1] * p[:-1]
+    out[:-1] += (1200.0 * x[:-1] ** 2 - 400.0 * x[1:] + 2.0) * p[:-1] - 400.0 * x[:-1] * p[1:]
+    return out
+begun = clock()
 {imports}
-middle = time.perf_counter()
-{call}
-print(json.dumps([middle - begun, time.perf_counter() - begun]))
+minimize
+times = [clock() - begun]
+def solve(**more):
+    begun = clock()
+    minimize(fun, x0, jac=True{keywords}, options={{"gtol": 1e-8, **more}})
+    return clock() - begun
+{compilation}
+times += [solve() for _ in range(3)]
+print(json.dumps([times, "numba" in sys.modules]))
 """
-_CALL = "minimize(lambda x: (float(x @ x), 2.0 * x), np.ones({n}), jac=True{more})"
+_JITTED = """
+import numba
+@numba.njit
+def fun(x):
+    f, g = 0.0, np.zeros(x.shape[0])
+    for i in range(x.shape[0] - 1):
+        a, b = x[i + 1] - x[i] * x[i], 1.0 - x[i]
+        f += 100.0 * a * a + b * b
+        g[i] -= 400.0 * a * x[i] + 2.0 * b
+        g[i + 1] += 200.0 * a
+    return f, g
+begun = clock()
+fun(x0)
+times.append(clock() - begun)
+times[-1] += solve(maxiter=1)
+"""
+_OURS = "import negopt; minimize = negopt.minimize"
+_SCIPYS = "from scipy.optimize import minimize"
+#: Method, variables, keywords, whether the objective is jitted.
+_FIRST = (
+    ("default", 2, "", False),
+    ("default", 300, "", False),
+    ("default", 1_000, "", False),
+    ("newton-krylov", 300, ", hessp=hessp", False),
+    ("lbfgs-wolfe", 300, ", method='lbfgs-wolfe'", True),
+)
 
 
-def start_up(out: Path, first: int | None) -> None:
-    """Time imports and first solves in fresh processes, NumPy imported before."""
-    cases = {
-        "import negopt": ("import negopt", "", {}),
-        "first solve, n = 10": ("import negopt; minimize = negopt.minimize", 10, {}),
-        "first solve, n = 200": ("import negopt; minimize = negopt.minimize", 200, {}),
-        "the same, NEGOPT_DISABLE_JIT=1": (
-            "import negopt; minimize = negopt.minimize",
-            200,
-            {"NEGOPT_DISABLE_JIT": "1"},
-        ),
-        "SciPy, L-BFGS-B": ("from scipy.optimize import minimize", 200, {}),
-    }
-    times: dict[str, list[tuple[float, float]]] = {name: [] for name in cases}
-    for _ in range(first or 9):
-        for name, (imports, n, environ) in cases.items():
-            more = ", method='L-BFGS-B'" if name.startswith("SciPy") else ""
-            call = _CALL.format(n=n, more=more) if n else ""
-            found = fresh(_START.format(imports=imports, call=call), **environ)  # type: ignore[arg-type]
-            times[name].append(tuple(found))
-    rows = [
-        {
-            "what": name,
-            "ms to import": f"{1e3 * median_of([a for a, _ in found]):.0f}",
-            "ms in all, beyond NumPy's import": f"{1e3 * median_of([b for _, b in found]):.0f}",
-        }
-        for name, found in times.items()
-    ]
-    write_table(rows, out / "speed-start.csv")
+def cold(out: Path, first: int | None) -> None:
+    """Time the first three solves of fresh processes in which nothing has been compiled."""
+    rows = []
+    for name, n, keywords, in_numba in _FIRST[:first]:
+        for label, imports, more in (
+            (name, _OURS, keywords),
+            ("L-BFGS-B", _SCIPYS, ", method='L-BFGS-B'"),
+        ):
+            compilation = _JITTED if in_numba else "times.append(float('nan'))"
+            code = _COLD.format(n=n, imports=imports, keywords=more, compilation=compilation)
+            found = [fresh(code) for _ in range(1 if first or in_numba else 3)]
+            spent = [least(column) for column in zip(*(times for times, _ in found), strict=True)]
+            rows.append(
+                {
+                    "n": n,
+                    "objective": "jitted" if in_numba else "Python",
+                    "solver": label,
+                    "import": shown(spent[0], ".3f"),
+                    "compilation": shown(spent[1], ".2f"),
+                    "first solve": shown(spent[2], ".3f"),
+                    "second": shown(spent[3], ".3f"),
+                    "third": shown(spent[4], ".3f"),
+                    "Numba": "imported" if found[0][1] else "",
+                }
+            )
+        log.info("first solves of %s, n = %d", name, n)
+    write_table(rows, out / "speed-cold.csv")
 
 
 #: The objective writes into arrays of its own, made before: what is traced is the solver's.
@@ -147,11 +240,14 @@ def fun(x):
     np.multiply(d, x, out=g)
     return 0.5 * float(g @ x), g
 options = {{"maxcor": m, "maxiter": maxiter}}
-negopt.minimize(lambda x: (float(x @ x), 2.0 * x), np.ones(50), jac=True, method=method,
-                options={{"compiled": True}})
+products = {{}}
+if negopt.METHODS[method].needs == "hessp":
+    image = np.empty(n)
+    products = {{"hessp": lambda x, p: np.multiply(d[:p.size], p, out=image[:p.size])}}
+negopt.minimize(lambda x: (float(x @ x), 2.0 * x), np.ones(50), jac=True, method=method, **products)
 x0 = np.ones(n)
 tracemalloc.start()
-res = negopt.minimize(fun, x0, jac=True, method=method, options=options)
+res = negopt.minimize(fun, x0, jac=True, method=method, options=options, **products)
 peak = tracemalloc.get_traced_memory()[1]
 rss = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 print(json.dumps([peak / (8 * n), rss / 2**20, res.nit, res.curvature_status]))
@@ -161,8 +257,10 @@ print(json.dumps([peak / (8 * n), rss / 2**20, res.nit, res.curvature_status]))
 def memory(out: Path, first: int | None) -> None:
     """Read the peak of traced memory in fresh processes, for a run that ends and is checked."""
     rows = []
-    cases = [(n, m, name) for n in (100_000, 1_000_000) for m in (5, 10) for name in LIMITED]
-    for n, m, method in [*cases, (10_000_000, 10, "lqn-tr")][:first]:
+    methods = (*LIMITED, "newton-krylov")
+    cases = [(n, m, name) for n, m in ((100_000, 5), (100_000, 10)) for name in methods]
+    cases += [(1_000_000, 10, "lqn-tr"), (1_000_000, 10, "newton-krylov")]
+    for n, m, method in [*cases, (4_000_000, 10, "lqn-tr")][:first]:
         held, rss, nit, verdict = fresh(_PEAK.format(n=n, m=m, method=method, maxiter=200))
         rows.append(
             {
@@ -170,7 +268,7 @@ def memory(out: Path, first: int | None) -> None:
                 "m": m,
                 "method": method,
                 "vectors held at the peak": f"{held:.2f}",
-                "bound, 2m + 12": 2 * m + 12,
+                "bound": 2 * m + (12 if method in LIMITED else 52),
                 "process, GiB": f"{rss:.2f}",
                 "iterations": nit,
                 "second-order check": verdict,
@@ -227,31 +325,34 @@ def compiled(out: Path, first: int | None) -> None:
         most = 5_000 if n <= 100 else 100
         tight: dict[str, Any] = {"gtol": 1e-8, "maxiter": most}
         rivals = [
-            *(Rival(name, name, {**tight, "certify": False}) for name in LIMITED),
-            Rival("default", None, {**tight, "certify": False}),
+            Rival("lbfgs-wolfe", "lbfgs-wolfe", {**tight, "certify": False}),
             Rival("lbfgs-wolfe, checked", "lbfgs-wolfe", tight),
+            # Its matrices have n^2 entries.
+            Rival("dqn-wolfe-pm", "dqn-wolfe-pm", {**tight, "certify": False}, most=1_000),
+            Rival("default", None, {**tight, "certify": False}),
             Rival("default, checked", None, tight),
             Rival("L-BFGS-B", "L-BFGS-B", {**tight, "ftol": 0.0, "maxfun": 10**6}),
         ]
+        rivals = [rival for rival in rivals if n <= rival.most]
         times: dict[str, list[float]] = {rival.label: [] for rival in rivals}
         ends: dict[str, Any] = {}
         # Short solves come in rows, as they do in use: a lone one measures what is in the cache.
         row = max(1, 200 // n)
-        for turn in range(12 if n <= 1_000 else 6):
+        for turn in range(6 if n <= 1_000 else 4):
             for rival in rivals:
                 begun = time.perf_counter()
                 for _ in range(row):
                     ends[rival.label] = rival.minimize(fun, x0)
                 if turn:
                     times[rival.label].append((time.perf_counter() - begun) / row)
-        theirs = median_of(times["L-BFGS-B"])
+        theirs = least(times["L-BFGS-B"])
         for label, end in ends.items():
             rows.append(
                 {
                     "n": n,
                     "solver": label,
-                    "ms": f"{1e3 * median_of(times[label]):.4g}",
-                    "L-BFGS-B / it": f"{theirs / median_of(times[label]):.1f}",
+                    "ms": f"{1e3 * least(times[label]):.4g}",
+                    "L-BFGS-B / it": f"{theirs / least(times[label]):.1f}",
                     "evaluations": end.nfev,
                     "f": f"{end.fun:.3g}",
                     "max|g|": f"{np.max(np.abs(end.jac)):.1e}",
@@ -263,7 +364,7 @@ def compiled(out: Path, first: int | None) -> None:
 
 def batch(out: Path, first: int | None) -> None:
     """Time 10,000 fits of four parameters at once, and in a loop over SciPy."""
-    fun, k = jitted()[1], 10_000
+    fun, k = jitted()[1], 10_000 if first is None else 100 * first
     rng, t = np.random.default_rng(0), np.linspace(-3.0, 3.0, 21)
     true = np.array([1.0, 0.0, 1.0, 0.2]) + 0.2 * rng.standard_normal((k, 4))
     z = (t - true[:, 1:2]) / true[:, 2:3]
@@ -277,7 +378,8 @@ def batch(out: Path, first: int | None) -> None:
     }
     times: dict[str, list[float]] = {name: [] for name in (*cases, "L-BFGS-B", "BFGS")}
     ends: dict[str, tuple[float, float, float]] = {}
-    for turn in range(first or 4):
+    sample = min(SAMPLE, k)
+    for turn in range(max(2, first or 3)):
         for name, keywords in cases.items():
             begun = time.perf_counter()
             res = negopt.minimize_batch(
@@ -290,26 +392,26 @@ def batch(out: Path, first: int | None) -> None:
             )
             if turn:
                 times[name].append(time.perf_counter() - begun)
-            ends[name] = np.mean(res.nfev), np.mean(res.fun[:SAMPLE]), np.mean(res.success)
+            ends[name] = np.mean(res.nfev), np.mean(res.fun[:sample]), np.mean(res.success)
         for name in ("L-BFGS-B", "BFGS"):
             begun = time.perf_counter()
             found = [
                 optimize.minimize(fun, starts[i], (y[i], t), name, jac=True, tol=1e-5)
-                for i in range(SAMPLE)
+                for i in range(sample)
             ]
             if turn:
-                times[name].append((time.perf_counter() - begun) * k / SAMPLE)
+                times[name].append((time.perf_counter() - begun) * k / sample)
             ends[name] = (
                 float(np.mean([r.nfev for r in found])),
                 float(np.mean([r.fun for r in found])),
                 float(np.mean([r.success for r in found])),
             )
-    theirs = median_of(times["L-BFGS-B"])
+    theirs = least(times["L-BFGS-B"])
     rows = [
         {
             "solver": name,
-            f"s for {k} fits": f"{median_of(found):.3f}",
-            "L-BFGS-B / it": f"{theirs / median_of(found):.1f}",
+            f"s for {k} fits": f"{least(found):.3f}",
+            "L-BFGS-B / it": f"{theirs / least(found):.1f}",
             "evaluations a fit": f"{ends[name][0]:.1f}",
             "mean f": f"{ends[name][1]:.6g}",
             "success, %": f"{100.0 * ends[name][2]:.1f}",

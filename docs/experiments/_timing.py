@@ -1,11 +1,13 @@
-"""What `speed` measures with: a clock inside the objective, streams of memory, fresh processes."""
+"""What `speed` measures with: a clock inside the objective, and fresh processes."""
 
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -26,21 +28,19 @@ ENDLESS: Mapping[str, Mapping[str, Any]] = {
     "BFGS": {"gtol": 0.0},
     "CG": {"gtol": 0.0},
 }
-#: Bytes of a vector that no cache holds.
-LARGE = 64 * 2**20
 
 
 class Clocked:
-    """A function ``x -> (f, g)`` that adds up its own seconds."""
+    """A function, ``x -> (f, g)`` say, that adds up its own seconds."""
 
-    def __init__(self, fun: Callable[[Vector], tuple[float, Vector]]) -> None:
+    def __init__(self, fun: Callable[..., Any]) -> None:
         self.fun = fun
         self.seconds = 0.0
         self.calls = 0
 
-    def __call__(self, x: Vector) -> tuple[float, Vector]:
+    def __call__(self, *args: Vector) -> Any:
         begun = time.perf_counter()
-        out = self.fun(x)
+        out = self.fun(*args)
         self.seconds += time.perf_counter() - begun
         self.calls += 1
         return out
@@ -72,20 +72,23 @@ class Rival:
     def minimize(self, fun: Any, x0: Vector, **options: Any) -> Any:
         """Run it on ``fun(x) -> (f, g)``."""
         options = {**self.options, **options}
-        if not self.scipys:
-            options.setdefault("compiled", True)  # else a cold cache would be waited for
         call = optimize.minimize if self.scipys else negopt.minimize
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             return call(fun, x0, jac=True, method=self.method, options=options)
 
-    def overhead(self, fun: Any, x0: Vector, iterations: int) -> tuple[float, int]:
-        """Return the seconds spent outside `fun` in so many iterations, and the evaluations."""
+    def overhead(self, fun: Any, x0: Vector, iterations: int, times: int = 1) -> tuple[float, int]:
+        """Return the seconds spent outside `fun` in so many iterations, and the evaluations.
+
+        Both of a run, from as many runs as are asked for.
+        """
         clocked = Clocked(fun)
         endless = ENDLESS[str(self.method)] if self.scipys else {"gtol": 0.0}
         begun = time.perf_counter()
-        self.minimize(clocked, x0, maxiter=iterations, **endless)
-        return time.perf_counter() - begun - clocked.seconds, clocked.calls
+        for _ in range(times):
+            self.minimize(clocked, x0, maxiter=iterations, **endless)
+        seconds = time.perf_counter() - begun - clocked.seconds
+        return seconds / times, clocked.calls // times
 
 
 def rosenbrock(n: int) -> Callable[[Vector], tuple[float, Vector]]:
@@ -101,6 +104,15 @@ def rosenbrock(n: int) -> Callable[[Vector], tuple[float, Vector]]:
         return float(100.0 * (a @ a) + b @ b), g
 
     return fun
+
+
+def rosenbrock_product(x: Vector, p: Vector) -> Vector:
+    """Return the product of its Hessian at `x` with `p`."""
+    head = x[:-1]
+    out = np.zeros_like(x)
+    out[1:] = 200.0 * p[1:] - 400.0 * head * p[:-1]
+    out[:-1] += (1200.0 * head**2 - 400.0 * x[1:] + 2.0) * p[:-1] - 400.0 * head * p[1:]
+    return out
 
 
 def convex(n: int) -> Callable[[Vector], tuple[float, Vector]]:
@@ -121,58 +133,42 @@ def start(n: int) -> Vector:
     return x0 + 0.1 * np.sin(np.arange(n))
 
 
-def median_of(times: Sequence[float]) -> float:
-    """Return the median."""
-    return float(np.median(np.array(times)))
+def least(times: Sequence[float]) -> float:
+    """Return the least of several times: what else the machine does only adds to them."""
+    return min(times)
 
 
-# --- bandwidth -------------------------------------------------------------------------------
+def margin(short: Sequence[float], long: Sequence[float]) -> float:
+    """Return by how much long runs outlast short ones; nan where that is within the clock's noise.
 
-
-def streams(repeats: int = 7) -> dict[str, float]:
-    """Return bytes per second of a triad and of a sum of products, arrays beyond any cache.
-
-    STREAM's rule: what is read and what is written count, not what a write fetches first.
+    The noise is what the two fastest runs of a kind differ by, thrice.
     """
-    import numba
+    noise = 0.0
+    for times in (short, long):
+        fastest = sorted(times)[:2]
+        noise += fastest[-1] - fastest[0]
+    found = least(long) - least(short)
+    return found if found > 3.0 * noise and found > 0.0 else math.nan
 
-    @numba.njit(fastmath=True)
-    def triad(a: Vector, b: Vector, c: Vector) -> None:
-        for i in range(a.shape[0]):
-            a[i] = b[i] + 3.0 * c[i]
 
-    @numba.njit(fastmath=True)
-    def dot(b: Vector, c: Vector) -> float:
-        total = 0.0
-        for i in range(b.shape[0]):
-            total += b[i] * c[i]
-        return total
-
-    a, b, c = (np.ones(LARGE // 8) for _ in range(3))
-    seen: dict[str, list[float]] = {"triad": [], "dot": []}
-    for _ in range(repeats + 1):
-        begun = time.perf_counter()
-        triad(a, b, c)
-        middle = time.perf_counter()
-        dot(b, c)
-        end = time.perf_counter()
-        seen["triad"].append(3 * LARGE / (middle - begun))
-        seen["dot"].append(2 * LARGE / (end - middle))
-    return {name: median_of(rates[1:]) for name, rates in seen.items()}
+def shown(value: float, form: str = ".3g", scale: float = 1.0) -> str:
+    """Return a figure for a table; nothing where there is none."""
+    return f"{scale * value:{form}}" if math.isfinite(value) else ""
 
 
 # --- fresh processes -------------------------------------------------------------------------
 
 
-def fresh(code: str, **environ: str) -> Any:
-    """Run `code` in a process of its own; return the JSON that it prints last."""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, **environ},
-    )
+def fresh(code: str) -> Any:
+    """Run `code` in a process of its own, nothing compiled; return the JSON that it prints last."""
+    with tempfile.TemporaryDirectory() as cache:
+        done = subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "NUMBA_CACHE_DIR": cache},
+        )
     return json.loads(done.stdout.splitlines()[-1])
 
 

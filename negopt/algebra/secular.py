@@ -167,7 +167,7 @@ def cubic_radius(values: FloatArray, parts: FloatArray, weight: float) -> float:
         # The derivative of 1 / length is curve / length^3, that of -sigma / t is sigma / t^2.
         trial = math.nan
         if 0.0 < square < math.inf:
-            slope = curve / (square * length) + weight / (t * t)
+            slope = curve / square / length + weight / t / t
             trial = t - (1.0 / length - weight / t) / slope
         if abs(trial - t) <= 4e-16 * t:
             break

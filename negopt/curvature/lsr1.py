@@ -45,8 +45,8 @@ class LSR1:
     """Limited-memory symmetric rank-one model.
 
     Every finite pair is kept, those of rejected steps too (unless f there was far outside
-    the model's reach), and whatever the sign of ``s'y``.  An update is skipped when
-    ``|s'(y - Bs)| < skip ||s|| ||y - Bs||``.
+    the model's reach), and whatever the sign of ``s'y``; but one that is not convex is turned away
+    when ``|s'(y - Bs)| < skip ||s|| ||y - Bs||``.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class LSR1:
     gamma : {"max", "mean", "last"} or float, default "max"
         Scaling of the initial matrix; ``1.0`` is that of Ramamurthy and Duffy (2016).
     skip : float, default 1e-8
-        Skip threshold of Nocedal and Wright (2006), eq. 6.26.
+        Skip threshold of Nocedal and Wright (2006), eq. 6.26, for pairs that are not convex.
     remember : int, default 20
         How many positive curvatures the rules "max" and "mean" look back on.
 
@@ -95,7 +95,7 @@ class LSR1:
         self, memory: PairMemory, s: Array, y: Array, outcome: Outcome | None = None
     ) -> bool:
         """Store the pair."""
-        return store_pair(memory, s, y, outcome, remember=self.remember, block=0)
+        return store_pair(memory, s, y, outcome, remember=self.remember, block=0, skip=self.skip)
 
     def reset(self, memory: PairMemory) -> bool:
         """Forget all pairs."""

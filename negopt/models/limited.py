@@ -32,6 +32,8 @@ from negopt._types import Iterate, Outcome, Step, saved
 from negopt.models.spectrum import Spectrum, spectral_step
 from negopt.vectors.primitives import HostArray, combine, pair_products, products, slope_and_square
 
+__all__ = ["LimitedModel", "PairMemory", "Weights", "forget", "new_pair_memory", "store_pair"]
+
 #: How a pair enters the model.
 EMPTY, BFGS, SR1 = 0, 1, 2
 #: A pair is convex when the cosine of the angle of s and y exceeds it.
@@ -173,6 +175,7 @@ def store_pair(
     block: int = 1,
     convex_only: bool = False,
     least: float = CONVEX,
+    skip: float = 1e-8,
 ) -> bool:
     """Store (s, y) in place of the oldest pair; return whether the model took it.
 
@@ -191,32 +194,34 @@ def store_pair(
         Turn other pairs away (BFGS).
     least : float
         Cosine of the angle of s and y above which the pair is convex.
+    skip : float
+        Cosine of the angle of s and ``y - Bs`` below which a pair that is not tells nothing.
 
     Notes
     -----
     Negative curvature is information, so a pair is turned away only when it is not finite, its s is
     as good as zero, its curvature exceeds 1e60, or the model knows it already.
     """
-    learnt = None if outcome is None or outcome.step is None else outcome.step.learnt
-    learnt = learnt if isinstance(learnt, Weights) else None
-    end = None
-    if learnt is not None and outcome is not None:
-        end = outcome.trial if outcome.accepted else outcome.start
+    learnt: Weights | None = None
+    end = trial = None
+    if outcome is not None and outcome.step is not None and type(outcome.step.learnt) is Weights:
+        learnt, trial = outcome.step.learnt, outcome.trial
+        end = trial if outcome.accepted else outcome.start
     ss, sy, yy, sg, yg = pair_products(s, y, s if end is None else end.g)
     if not (1e-200 < ss < math.inf and yy < 1e120 * ss and math.isfinite(sy)):
         return False  # the small algebra would leave the range of float64
     size = math.sqrt(ss) * math.sqrt(yy)
     convex = sy > least * size
-    if not convex and (convex_only or not _informs(outcome, ss, yy)):
+    if not convex and (convex_only or not _informs(outcome, ss, yy, skip)):
         return False
     m, rows, gram = memory.capacity, memory.rows, memory.gram
-    if learnt is None or outcome is None or outcome.trial is None:
+    if outcome is None or learnt is None or trial is None:
         of_s, of_y, ahead = products(rows, s), products(rows, y), None
     else:
-        there = products(rows, outcome.trial.g)
+        there = products(rows, trial.g)
         ahead = there if outcome.accepted else learnt.along.copy()
-        gnorm = outcome.trial.gnorm
-        of_y = there - learnt.along if yy > CANCELLED * gnorm * gnorm else products(rows, y)
+        least_y = CANCELLED * trial.gnorm * trial.gnorm
+        of_y = there - learnt.along if yy > least_y else products(rows, y)
         of_s = _products_with_step(memory, learnt, s, ss, sg - sy if outcome.accepted else sg)
     enters = BFGS if convex and block > 0 else SR1
     slot = memory.count % m
@@ -265,7 +270,7 @@ def _products_with_step(
     return products(memory.rows, s)
 
 
-def _informs(outcome: Outcome | None, ss: float, yy: float) -> bool:
+def _informs(outcome: Outcome | None, ss: float, yy: float, skip: float) -> bool:
     """Tell whether the residual ``y - B s`` of an SR1 update is more than rounding."""
     if outcome is None or outcome.step is None or outcome.trial is None:
         return True
@@ -277,7 +282,7 @@ def _informs(outcome: Outcome | None, ss: float, yy: float) -> bool:
     sg = scalars(dot(outcome.s, end.g))[0]
     rs = sg + sigma * ss
     rr = end.gnorm * end.gnorm + 2.0 * sigma * sg + sigma * sigma * ss
-    return rr > 1e-14 * yy and abs(rs) >= 1e-8 * math.sqrt(max(rr, 0.0) * ss) and rs != 0.0
+    return rr > 1e-14 * yy and abs(rs) >= skip * math.sqrt(max(rr, 0.0) * ss) and rs != 0.0
 
 
 #: Least pivot of the measured S'Y, scaled to a unit diagonal, with which a pair joins a block; most
@@ -412,29 +417,46 @@ class LimitedModel:
         return self._parts
 
     def _reduction(self) -> tuple[HostArray, HostArray, HostArray]:
-        """Return the rows that are kept, and those of s and y that enter as a difference."""
+        """Return the s and the y that enter as a difference, and the columns that are left out."""
         if self._keep is None:
             memory, m = self.memory, self.m
-            c = self._pairs
-            slots = np.array([(memory.count - c + i) % m for i in range(c)], dtype=np.int64)
+            slots = (memory.count - 1 - np.arange(self._pairs)) % m  # newest first
             single = slots[memory.kinds[slots] == SR1]
-            double = slots[memory.kinds[slots] == BFGS]
+            out = np.ones(m, dtype=bool)
+            out[slots] = False
             if single.size:
                 ss, sy, yy = (part.diagonal()[single] for part in (self._ss, self._sy, self._yy))
                 size = self.gamma
                 # Where y = gamma s to rounding the difference of the columns is no direction.
                 real = size * ss - 2.0 * sy + yy / size
-                single = single[real > GENERATOR * (size * ss + yy / size)]
-            kept = np.concatenate([single, double, m + double])
-            self._keep = kept, single, m + single
+                explained = single[~(real > GENERATOR * (size * ss + yy / size))]
+                if explained.size:
+                    out[explained] = True
+                    single = single[~out[single]]
+            gone = np.flatnonzero(out)
+            self._keep = single, m + single, np.concatenate([gone, m + gone])
         return self._keep
 
+    def _kept(self) -> HostArray:
+        """Return the columns that are in the model."""
+        _, y, gone = self._reduction()
+        kept = np.ones(2 * self.m, dtype=bool)
+        kept[y] = kept[gone] = False
+        return np.flatnonzero(kept)
+
     def _reduced(self, full: HostArray) -> HostArray:
-        """Return the matrix in the columns of the model."""
-        keep, s, y = self._reduction()
+        """Combine the columns of a matrix in place; what is left out becomes part of I.
+
+        The identity's eigenvalues are positive, and count nowhere.
+        """
+        s, y, gone = self._reduction()
         full[s] -= full[y]
         full[:, s] -= full[:, y]
-        return np.asarray(full[np.ix_(keep, keep)])
+        for index in (y, gone):
+            full[index] = 0.0
+            full[:, index] = 0.0
+            full[index, index] = 1.0
+        return full
 
     def _system(self, theta: float) -> HostArray:
         """Return K for ``sigma = theta gamma``, of all slots."""
@@ -465,7 +487,8 @@ class LimitedModel:
 
     def _core(self) -> HostArray:
         """Return N in the columns of the model."""
-        return self._reduced(self._whole_core())
+        kept = self._kept()
+        return np.asarray(self._reduced(self._whole_core())[np.ix_(kept, kept)])
 
     def _right(self, along: HostArray) -> HostArray:
         """Return ``F'v`` from rows @ v."""
@@ -507,7 +530,7 @@ class LimitedModel:
             if self.convex:
                 self._inertia = self.m
             else:
-                found = _inertia(self._core())
+                found = _inertia(self._reduced(self._whole_core()))
                 self._inertia = -1 if found is None else found
         return self._inertia
 
@@ -523,7 +546,7 @@ class LimitedModel:
 
     def _settle(self) -> None:
         """Leave out the oldest pairs until N is not singular."""
-        while self._reduction()[0].size and self._negative() < 0:
+        while self._kept().size and self._negative() < 0:
             self._drop()
 
     # --- the step ----------------------------------------------------------------------------
@@ -531,17 +554,9 @@ class LimitedModel:
     @quiet
     def trust_step(self, iterate: Iterate, radius: float) -> Step:
         """Return the minimiser of the model for a length from 0.9 to 1 times the radius."""
-        memory, g, gamma = self.memory, iterate.g, self.gamma
+        memory, g = self.memory, iterate.g
         if memory.count == 0:
-            shift = max(iterate.gnorm / radius - gamma, 0.0)
-            scale = min(1.0 / gamma, radius / iterate.gnorm)
-            square = iterate.gnorm * iterate.gnorm
-            learnt = Weights(np.zeros(2 * self.m), -scale, np.zeros(2 * self.m), shift)
-            length = scale * iterate.gnorm
-            return Step(
-                -scale * g, -scale * square, gamma * scale * scale * square, length,
-                shift > 0.0, math.nan, learnt,
-            )  # fmt: skip
+            return self._along_gradient(iterate, radius)
         around = along(memory, iterate)
         found = self._boundary(iterate, around, radius)
         if found is None:
@@ -590,7 +605,7 @@ class LimitedModel:
                 sigma = iterate.gnorm / radius
         else:
             self._settle()
-            if not 0 < self._reduction()[0].shape[0] < self.n:
+            if not 0 < self._kept().shape[0] < self.n:
                 return None
         negative = self._negative()
         right = self._right(around)
@@ -647,7 +662,22 @@ class LimitedModel:
         return 4.0 * sigma
 
     def _by_spectrum(self, iterate: Iterate, radius: float) -> Step:
-        return spectral_step(iterate, self.spectrum, radius)
+        step = spectral_step(iterate, self.spectrum, radius)
+        if step.predicted_decrease > 0.0:
+            return step
+        return self._along_gradient(iterate, radius)  # pairs beyond the range of the type
+
+    def _along_gradient(self, iterate: Iterate, radius: float) -> Step:
+        """Return the step of the initial matrix."""
+        gamma, gnorm = self.gamma, iterate.gnorm
+        shift = max(gnorm / radius - gamma, 0.0)
+        scale = min(1.0 / gamma, radius / gnorm)
+        length = scale * gnorm
+        learnt: Weights | None = None
+        if self.memory.count == 0:
+            learnt = Weights(np.zeros(2 * self.m), -scale, np.zeros(2 * self.m), shift)
+        slope, quadratic = -length * gnorm, gamma * length * length
+        return Step(-scale * iterate.g, slope, quadratic, length, shift > 0.0, math.nan, learnt)
 
     # --- other products ------------------------------------------------------------------------
 
@@ -665,11 +695,11 @@ class LimitedModel:
     def _make_spectrum(self) -> Spectrum:
         self._settle()
         m, memory, n = self.m, self.memory, self.n
-        keep, single, _ = self._reduction()
+        keep = self._kept()
         while keep.size:
             if n <= keep.shape[0]:
                 return self._in_variables()
-            gram = self._reduced(self._gram())
+            gram = self._reduced(self._gram())[np.ix_(keep, keep)]
             scale = 1.0 / np.sqrt(gram.diagonal())
             gram *= scale[:, None] * scale
             values, vectors = np.linalg.eigh(gram)
@@ -677,7 +707,7 @@ class LimitedModel:
                 break
             self._drop()  # nearly dependent: the newest pairs matter
             self._settle()
-            keep, single, _ = self._reduction()
+            keep = self._kept()
         if not keep.size:
             return Spectrum(memory.rows, np.zeros((0, 2 * m)), np.zeros((0, 0)), self.gamma, n)
         root = np.sqrt(values)
@@ -686,7 +716,8 @@ class LimitedModel:
         small = -self.gamma * inside @ np.linalg.solve(core, inside.T)
         weights = np.zeros((root.shape[0], 2 * m))
         weights[:, keep] = (vectors / root).T * scale
-        weights[:, m + single] = -weights[:, single]
+        s, y, _ = self._reduction()
+        weights[:, y] = -weights[:, s]
         size = math.sqrt(self.gamma)
         weights[:, :m] *= size
         weights[:, m:] /= size
@@ -698,9 +729,9 @@ class LimitedModel:
         columns = to_host(self.memory.rows).copy()
         columns[:m] *= size
         columns[m:] /= size
-        keep, s, y = self._reduction()
+        s, y, _ = self._reduction()
         columns[s] -= columns[y]
-        columns = columns[keep]
+        columns = columns[self._kept()]
         scale = 1.0 / np.linalg.norm(columns, axis=1)
         columns *= scale[:, None]
         core = self._core() * (scale[:, None] * scale)
@@ -718,18 +749,18 @@ class LimitedModel:
         return gram
 
     @quiet
-    @quiet
     def matvec(self, v: Array) -> Array:
         """Return ``B v``."""
         memory, gamma = self.memory, self.gamma
         if self._core_factor is None:
             self._settle()
-            if not self._reduction()[0].size:  # no pair, or none that gamma I does not explain
+            if not self._kept().size:  # no pair, or none that gamma I does not explain
                 return gamma * v
             if self.convex:
                 self._core_factor = _Factor(self._whole_core(), self.m)
             else:
-                self._core_factor = _Factor(self._core(), self.m, self._reduction())
+                core = self._reduced(self._whole_core())
+                self._core_factor = _Factor(core, self.m, self._reduction())
         weights = self._right(self._core_factor.solve(self._right(products(memory.rows, v))))
         weights *= -gamma
         if not np.isfinite(weights).all():  # pairs whose sizes leave the range of float64
@@ -791,14 +822,13 @@ class _Factor:
         if self.reduction is None:
             solved, _ = dsytrs(self.ldl, self.pivots, right, lower=1)
             return solved  # type: ignore[no-any-return]
-        keep, s, y = self.reduction
+        s, y, gone = self.reduction
         reduced = right.copy()
         reduced[s] -= reduced[y]
-        solved, _ = dsytrs(self.ldl, self.pivots, reduced[keep], lower=1)
-        out = np.zeros_like(right)
-        out[keep] = solved
-        out[y] = -out[s]
-        return out
+        reduced[y] = reduced[gone] = 0.0
+        solved, _ = dsytrs(self.ldl, self.pivots, reduced, lower=1)
+        solved[y] = -solved[s]
+        return solved  # type: ignore[no-any-return]
 
 
 def _count_negative(ldl: HostArray, pivots: HostArray) -> int | None:
@@ -820,8 +850,13 @@ def _inertia(matrix: HostArray) -> int | None:
     if not (scale.min(initial=1.0) > 0.0 and scale.max(initial=1.0) < math.inf):
         return None
     matrix = matrix / (scale[:, None] * scale)
-    values = np.linalg.eigvalsh(matrix)
-    size = np.abs(values)
-    if not size.min(initial=math.inf) > SINGULAR * size.max(initial=0.0):
+    ldl, pivots, _ = dsytrf(matrix.T, lower=1, lwork=32 * matrix.shape[0], overwrite_a=1)
+    diagonal = ldl.diagonal()
+    least = np.abs(diagonal)
+    first = np.flatnonzero(pivots < 0)[::2]  # of each block of order 2
+    if first.size:
+        one, two, cross = diagonal[first], diagonal[first + 1], ldl[first + 1, first]
+        least[first] = least[first + 1] = np.abs(one * two - cross * cross) / np.abs(cross)
+    if not least.min(initial=math.inf) > SINGULAR:
         return None
-    return int(np.count_nonzero(values < 0.0))
+    return _count_negative(ldl, pivots)

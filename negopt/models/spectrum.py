@@ -12,6 +12,8 @@ from negopt._types import Iterate, Step
 from negopt.algebra.secular import INTERIOR, trust_region_step
 from negopt.vectors.primitives import HostArray, combine, products
 
+__all__ = ["SpectralModel", "Spectrum", "spectral_step"]
+
 
 class SpectralModel(Protocol):
     """What the step needs: eigenvalues of ``B = gamma I + Q T Q'`` with an orthonormal basis Q."""
@@ -67,11 +69,13 @@ class Spectrum:
 
     def project(self, v: Array) -> HostArray:
         """Return ``Q'v``."""
+        inside: HostArray
         if self.weights is None:
-            return to_host(v)
-        if self.k == 0:
-            return np.zeros(0)
-        inside: HostArray = self.weights.dot(products(self.rows, v))
+            inside = to_host(v)
+        elif self.k == 0:
+            inside = np.zeros(0)
+        else:
+            inside = self.weights.dot(products(self.rows, v))
         return inside
 
     def expand(self, w: HostArray, scale: float, v: Array) -> Array:
