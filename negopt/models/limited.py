@@ -30,7 +30,13 @@ from scipy.linalg.lapack import dgetrf, dgetrs, dsytrf, dsytrs
 from negopt._array import Array, device_of, dot, namespace_of, scalars, to_host
 from negopt._types import Iterate, Outcome, Step, saved
 from negopt.models.spectrum import Spectrum, spectral_step
-from negopt.vectors.primitives import HostArray, combine, pair_products, products, slope_and_square
+from negopt.vectors.primitives import (
+    HostArray,
+    combine,
+    pair_products,
+    products,
+    slope_and_square,
+)
 
 __all__ = ["LimitedModel", "PairMemory", "Weights", "forget", "new_pair_memory", "store_pair"]
 
@@ -437,7 +443,7 @@ class LimitedModel:
             self._keep = single, m + single, np.concatenate([gone, m + gone])
         return self._keep
 
-    def _kept(self) -> HostArray:
+    def _kept(self) -> np.ndarray[tuple[int, ...], np.dtype[np.intp]]:
         """Return the columns that are in the model."""
         _, y, gone = self._reduction()
         kept = np.ones(2 * self.m, dtype=bool)
@@ -809,7 +815,10 @@ class _Factor:
     """
 
     def __init__(
-        self, k: HostArray, m: int, reduction: tuple[HostArray, HostArray, HostArray] | None = None
+        self,
+        k: HostArray,
+        m: int,
+        reduction: tuple[HostArray, HostArray, HostArray] | None = None,
     ) -> None:
         self.reduction = reduction
         self.ldl, self.pivots, info = dsytrf(k.T, lower=1, lwork=32 * k.shape[0], overwrite_a=1)

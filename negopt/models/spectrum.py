@@ -135,7 +135,11 @@ class Spectrum:
 
 
 def spectral_step(
-    iterate: Iterate, model: SpectralModel, radius: float, *, absolute: bool = False
+    iterate: Iterate,
+    model: SpectralModel,
+    radius: float,
+    *,
+    absolute: bool = False,
 ) -> Step:
     """Return the global minimiser of a model in the ball, by its eigenvalues."""
     g = iterate.g
