@@ -49,10 +49,8 @@ class Objective:
     hess : callable, HessianUpdateStrategy, str or None
     hessp : callable or None
         ``hessp(x, p, *args) -> array``.
-    maxfun : float
-        Evaluations of `fun` that may be made in this call.
-    maxtime : float
-        Seconds this call may take, checked before each evaluation.
+    maxfun, maxtime : float
+        Evaluations of `fun` and seconds of this call, checked before each evaluation.
     words : Words
         Of the messages of the run.
 
@@ -80,16 +78,12 @@ class Objective:
         absolute_step: npt.ArrayLike | None = None,
         words: Words = MINIMIZE,
     ) -> None:
-        self.x0 = x0
-        self.n = int(x0.shape[0])
+        self.x0, self.n, self.args, self.words = x0, int(x0.shape[0]), args, words
         self._dtype = x0.dtype if type(x0) is np.ndarray else None
-        self.args = args
         self.counters = Counters()
         self.best: Iterate | None = None
-        self.maxfun = maxfun
-        self.maxtime = maxtime
+        self.maxfun, self.maxtime = maxfun, maxtime
         self._limited = min(maxfun, maxtime) < math.inf
-        self.words = words
         self._spent = 0
         self._begin = time.monotonic()
         self._steps = differences.checked_steps(relative_step, absolute_step, self.n)
@@ -228,23 +222,9 @@ class Objective:
     # --- values and gradients ------------------------------------------------------
 
     def at(self, x: Array, *, bar: float = math.inf) -> Iterate:
-        """Evaluate f and g at `x`.
+        """Evaluate f and g at `x`; where f exceeds `bar`, g may be left out (``gmax`` is nan).
 
-        Parameters
-        ----------
-        x : array, shape (n,)
-        bar : float, default inf
-            When f exceeds it, the gradient may be left out (then ``gmax`` is nan).
-
-        Returns
-        -------
-        Iterate
-            Not finite when f or any entry of g is not.
-
-        Raises
-        ------
-        BudgetExhausted
-            When a budget does not allow the evaluation; nothing was evaluated then.
+        Raises BudgetExhausted, with nothing evaluated, when a budget does not allow it.
         """
         if self._limited:
             self._require(self.evaluation_cost)
@@ -252,9 +232,9 @@ class Objective:
             value, g = self._call_both(x)
         else:
             value = f = self._call_value(x)
-            if not math.isfinite(f) or f > bar:
-                if not math.isfinite(f):
-                    self.counters.n_nonfinite += 1
+            finite = math.isfinite(f)
+            if not finite or f > bar:
+                self.counters.n_nonfinite += not finite
                 nan = namespace_of(x).full_like(x, math.nan)
                 return Iterate(x, f, nan, math.nan, math.nan)
             g = self._call_gradient(x, f)
@@ -386,10 +366,8 @@ class Objective:
         if not known:
             # N.B. 1.5, lest it meet the points of the differences for the gradient itself.
             known.append(1.5 * max(self.product_error, 1e-6) * (1.0 + norm(iterate.x)))
-        step = known[0]
-        return lambda v: differences.difference_product(
-            self.gradient, iterate.x, iterate.g, v, step
-        )
+        at, step = (self.gradient, iterate.x, iterate.g), known[0]
+        return lambda v: differences.difference_product(*at, v, step)
 
     def _product(self, value: Array) -> Array:
         self.counters.nhev += 1

@@ -41,11 +41,9 @@ class Variables(Protocol):
     @property
     def round(self) -> bool:
         """Whether it is round as it is."""
-        ...
 
     def outward(self, v: Array) -> Array:
         """Return a step from these variables, and a gradient to them."""
-        ...
 
 
 class NewtonOperator(Protocol):
@@ -57,31 +55,25 @@ class NewtonOperator(Protocol):
     @property
     def metric(self) -> Variables:
         """The variables of the ball."""
-        ...
 
     @property
     def model(self) -> LimitedModel | None:
         """A model of the Hessian in these variables."""
-        ...
 
     @property
     def modelled(self) -> bool:
         """Whether the step is to be the model's."""
-        ...
 
     @property
     def first_gnorm(self) -> float:
         """Largest gradient norm at the points before."""
-        ...
 
     @property
     def product(self) -> Callable[[Array], Array]:
         """``v -> H v`` (one product), which does not refer to this operator."""
-        ...
 
     def learnt(self, space: Subspace | None) -> object:
         """Return what goes with a step, for the curvature rule to learn from."""
-        ...
 
 
 @dataclass(frozen=True)
