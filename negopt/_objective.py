@@ -103,8 +103,6 @@ class Objective:
         """Keep of x0 its library, device and type alone."""
         self.x0 = namespace_of(self.x0).asarray(self.x0[:0], copy=True)
 
-    # --- what the user gave --------------------------------------------------------
-
     def _set_function(self, fun: Given, jac: Given) -> None:
         self._object: Given = None
         self._both: UserFunction | None = None
@@ -204,9 +202,9 @@ class Objective:
             return self._both, None, ""
         if self.scheme is None:
             return self._value, self._gradient, ""
-        if any(step is not None for step in self._steps):  # N.B. either may be an array
-            return None
-        return self._value, None, self.scheme
+        # N.B. either step may be an array.
+        given = any(step is not None for step in self._steps)
+        return None if given else (self._value, None, self.scheme)
 
     def allowance(self) -> int:
         """Return n >= 1: an evaluation may begin while fewer than n calls of fun are made."""
@@ -244,8 +242,7 @@ class Objective:
         """Return the point with its figures; keep it when it is the lowest."""
         f, square, gmax, xx = measure(value, x, g)
         gnorm = math.sqrt(square) if 1e-280 < square < math.inf else norm(g)
-        point = Iterate(x, f, g, gnorm, gmax, math.sqrt(xx))
-        best = self.best
+        point, best = Iterate(x, f, g, gnorm, gmax, math.sqrt(xx)), self.best
         if not (-math.inf < f < math.inf and gmax < math.inf):
             self.counters.n_nonfinite += 1
         elif best is None or f < best.f or (f == best.f and gmax < best.gmax):
@@ -323,8 +320,7 @@ class Objective:
         """Return what products need, with counters of its own and without budgets."""
         other = copy.copy(self)
         other.counters, other.best, other._at = Counters(), None, None
-        other.maxfun = other.maxtime = math.inf
-        other._limited = False
+        other.maxfun, other.maxtime, other._limited = math.inf, math.inf, False
         if self._object is None and (self.exact_products or self._gradient is not None):
             other._value = other._both = None  # nothing else of the user's is kept alive
         return other
