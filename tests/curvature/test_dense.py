@@ -120,8 +120,8 @@ def test_solve_floors_small_eigenvalues():
 
 def test_eigenvalues_are_formed_once(monkeypatch):
     calls = []
-    original = dense.symmetric_eigen
-    monkeypatch.setattr(dense, "symmetric_eigen", lambda m: calls.append(0) or original(m))
+    original = dense.eigen_of
+    monkeypatch.setattr(dense, "eigen_of", lambda m: calls.append(0) or original(m))
     operator = DenseOperator(A, A)
     for _ in range(3):
         operator.eigen()
