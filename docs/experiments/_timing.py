@@ -127,6 +127,11 @@ def convex(n: int) -> Callable[[Vector], tuple[float, Vector]]:
     return fun
 
 
+def convex_product(x: Vector, p: Vector) -> Vector:
+    """Return the product of its Hessian at `x` with `p`."""
+    return (np.geomspace(1.0, 1e3, x.size) + 3.0 * x * x) * p
+
+
 def start(n: int) -> Vector:
     """Return its start, perturbed so that the variables differ."""
     x0 = np.where(np.arange(n) % 2 == 0, -1.2, 1.0)
