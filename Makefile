@@ -56,12 +56,11 @@ $(VENV)/.stamp-frameworks: $(VENV)/.stamp-test
 frameworks: $(VENV)/.stamp-frameworks ## the tests that need PyTorch or JAX, which are installed for them
 	$(BIN)/python -m pytest -n $(JOBS) tests/neural tests/test_array.py tests/test_experiment_torch.py tests/test_public_api.py
 
-# Without experiments and SciPy's own tests, which take long and reach next to no line of their own.
-coverage: $(VENV)/.stamp-test ## the tests with Numba switched off, so that kernels count, and those of what needs it; fails under 95 %
+# Guarantees over random problems, experiments and SciPy's own tests take long and reach next to no line of their own.
+coverage: $(VENV)/.stamp-test ## the tests that reach every line, measured; fails under 95 %
 	rm -f .coverage .coverage.*
-	NEGOPT_DISABLE_JIT=1 $(BIN)/python -m pytest -n $(JOBS) --ignore-glob='*/test_experiment*' -k 'not scipys_own_tests' \
-	  --cov --cov-report= --cov-fail-under=0
-	$(BIN)/python -m pytest tests/test_compiled.py tests/test_batch.py --cov --cov-append --cov-report=term
+	$(BIN)/python -m pytest -n $(JOBS) --ignore=tests/guarantees --ignore-glob='*/test_experiment*' \
+	  -k 'not scipys_own_tests' --cov --cov-report=term
 
 lint: $(VENV)/.stamp-lint ## style, format, spelling
 	$(BIN)/ruff check .

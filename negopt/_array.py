@@ -1,6 +1,6 @@
 """The only file that knows array libraries.
 
-Everything above ``kernels/`` is written on the array API standard: a function
+Everything else is written on the array API standard: a function
 takes arrays and begins with ``xp = namespace_of(x)``.  The three things that the
 standard leaves open live here: how a caller's starting point is read, how
 several device scalars become Python floats in one transfer, and how small
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import math
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -26,40 +27,21 @@ from array_api_compat import (
 )
 from scipy.linalg.blas import ddot
 
-numpy_namespace: Any = np
+numpy_namespace: ModuleType = np
 if not hasattr(np, "astype"):
     # Since 2.1 NumPy follows the standard by itself.  N.B. the compatibility layer asks for all
     # of NumPy's names, f2py's and the test tools' too: 50 ms of every first solve.
     numpy_namespace = importlib.import_module("array_api_compat.numpy")
 
-__all__ = [
-    "Array",
-    "adopt",
-    "all_finite",
-    "as_vector",
-    "convert_like",
-    "device_of",
-    "dot",
-    "eps_of",
-    "float64_rows_dot",
-    "from_host",
-    "inner",
-    "inners",
-    "is_array",
-    "is_plain",
-    "library_of",
-    "namespace_of",
-    "norm",
-    "scalars",
-    "to_host",
-    "to_host_value",
-]
-
 #: Machine epsilon of float64.
 EPS = 2.0**-52
 
-#: An array of any supported library (NumPy, CuPy, torch, array-api-strict).
+#: An array of any supported library (NumPy, CuPy, torch, array-api-strict), or, where a function
+#: says so, what becomes one.  The libraries have no type in common.
 Array = Any
+
+#: A small array on the host.
+FloatArray = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 _FLOAT64 = np.dtype(np.float64)
 
@@ -68,7 +50,7 @@ _FLOAT64 = np.dtype(np.float64)
 _BLOCK = 16384
 
 
-def namespace_of(*arrays: Array) -> Any:
+def namespace_of(*arrays: Array) -> ModuleType:
     """Return the array-API namespace that all of `arrays` belong to.
 
     Raises ``TypeError`` for arrays of two libraries: data is never moved from one
@@ -76,7 +58,8 @@ def namespace_of(*arrays: Array) -> Any:
     """
     for x in arrays:
         if type(x) is not np.ndarray:
-            return array_namespace(*arrays)
+            found: ModuleType = array_namespace(*arrays)
+            return found
     return numpy_namespace  # the common case, thirty times faster than asking
 
 
@@ -85,7 +68,7 @@ def is_array(value: object) -> bool:
     return bool(is_array_api_obj(value))
 
 
-def device_of(x: Array) -> Any:
+def device_of(x: Array) -> object:
     """Return the device that `x` lives on."""
     return device(x)
 
@@ -103,7 +86,7 @@ def eps_of(x: Array) -> float:
     return float(namespace_of(x).finfo(x.dtype).eps)
 
 
-def as_vector(x0: Any) -> Array:
+def as_vector(x0: Array) -> Array:
     """Return a fresh one-dimensional floating-point copy of `x0`.
 
     Lists, tuples and Python numbers become NumPy arrays (here, once); arrays of
@@ -156,7 +139,7 @@ def as_vector(x0: Any) -> Array:
     return xp.asarray(x0, copy=True)
 
 
-def adopt(value: Any) -> Array:
+def adopt(value: Array) -> Array:
     """Return an array that cannot be written to (JAX's) as one that the solver computes with.
 
     Nothing is copied and nothing leaves its device: the buffer is shared, as a read-only
@@ -181,7 +164,7 @@ def adopt(value: Any) -> Array:
     return cupy.from_dlpack(value)
 
 
-def convert_like(value: Any, like: Array, name: str) -> Array:
+def convert_like(value: Array, like: Array, name: str) -> Array:
     """Return `value`, an array the caller's function produced, as an array like `like`.
 
     The result is always a copy: callers may hand out one buffer again and again.
@@ -216,7 +199,7 @@ def convert_like(value: Any, like: Array, name: str) -> Array:
     return xp.asarray(xp.astype(value, like.dtype), copy=True)
 
 
-def _foreign(name: str, value: Any, like: Array) -> str:
+def _foreign(name: str, value: Array, like: Array) -> str:
     return (
         f"{name} returned a {library_of(value)} array but x0 is a {library_of(like)} array; "
         f"return {library_of(like)} arrays (negopt never moves data between libraries)."
@@ -227,7 +210,7 @@ def _foreign(name: str, value: Any, like: Array) -> str:
 _NUMBERS = frozenset((float, np.float64))
 
 
-def scalars(*values: Any) -> tuple[float, ...]:
+def scalars(*values: Array) -> tuple[float, ...]:
     """Turn zero-dimensional arrays into Python floats with one device read.
 
     On NumPy this is a plain conversion; elsewhere the values are stacked on the
@@ -250,7 +233,7 @@ def scalars(*values: Any) -> tuple[float, ...]:
     return tuple(to_host(stacked).tolist())
 
 
-def to_host(x: Array) -> np.ndarray[Any, np.dtype[np.float64]]:
+def to_host(x: Array) -> FloatArray:
     """Copy a small array to the host as float64 NumPy (explicit, never implied)."""
     if type(x) is np.ndarray or is_numpy_array(x):
         return np.asarray(x, dtype=np.float64)
@@ -263,17 +246,17 @@ def to_host(x: Array) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.asarray(to_device(x, cpu), dtype=np.float64)
 
 
-def is_plain(x: Any) -> bool:
+def is_plain(x: object) -> bool:
     """Tell whether `x` is what compiled code takes as it is: a float64 NumPy array."""
     return type(x) is np.ndarray and x.dtype == _FLOAT64
 
 
-def to_host_value(step: Any) -> Any:
+def to_host_value(step: object) -> FloatArray:
     """Return a user's numbers, a scalar or an array of any library, as NumPy."""
     return np.asarray(to_host(step) if hasattr(step, "shape") else step, dtype=np.float64)
 
 
-def from_host(values: Any, like: Array) -> Array:
+def from_host(values: Array, like: Array) -> Array:
     """Copy small host values to the library, device and type of `like`."""
     if type(like) is np.ndarray or is_numpy_array(like):
         return np.asarray(values, dtype=like.dtype)
@@ -287,7 +270,7 @@ def copy_of(x: Array) -> Array:
     return x.copy() if type(x) is np.ndarray else namespace_of(x).asarray(x, copy=True)
 
 
-def largest(x: Array) -> Any:
+def largest(x: Array) -> Array:
     """Return ``max|x|`` as a zero-dimensional array; nan where x holds one."""
     if type(x) is np.ndarray:
         return np.abs(x).max()
@@ -295,7 +278,7 @@ def largest(x: Array) -> Any:
     return xp.max(xp.abs(x))
 
 
-def dot(x: Array, y: Array) -> Any:
+def dot(x: Array, y: Array) -> Array:
     """Return ``x'y`` as a zero-dimensional array, accumulated in float64.
 
     Scalars that decide (slopes, curvatures, reductions) are float64 whatever the
@@ -347,9 +330,7 @@ def all_finite(x: Array) -> bool:
     return math.isfinite(scalars(xp.max(xp.abs(x)))[0])
 
 
-def float64_rows_dot(
-    rows: Array, vectors: Array, more: Array | None = None
-) -> np.ndarray[Any, np.dtype[np.float64]]:
+def float64_rows_dot(rows: Array, vectors: Array, more: Array | None = None) -> FloatArray:
     """Return ``rows @ vectors`` on the host, formed in float64.
 
     Parameters
@@ -373,7 +354,7 @@ def float64_rows_dot(
     return to_host(products[0] if more is None else xp.concat(products, axis=0))
 
 
-def _wide_product(xp: Any, rows: Array, vectors: Array) -> Array:
+def _wide_product(xp: ModuleType, rows: Array, vectors: Array) -> Array:
     """Return ``rows @ vectors`` in float64 on the device."""
     if rows.dtype == xp.float64:
         return xp.matmul(rows, vectors)

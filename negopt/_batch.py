@@ -7,19 +7,25 @@ import os
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from typing import Any
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
 from negopt._array import Array, as_vector, is_array, namespace_of
 from negopt._minimize import own_method, solve
 from negopt._objective import Objective
-from negopt._options import RunOptions, as_options, check_integer, collect, warn_unknown
+from negopt._options import Options, RunOptions, as_options, check_integer, collect, warn_unknown
 from negopt._table import Table
+from negopt._types import Given, UserFunction
 from negopt.compiled import rows_for
 from negopt.methods import METHODS, Method, choose
 
-__all__ = ["minimize_batch"]
+if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
+
+    from negopt.compiled.rows import Rows, Worker
+
+T = TypeVar("T")
 
 #: Options that belong to one run.
 _SINGLE = ("state", "disp", "record", "return_all")
@@ -29,17 +35,17 @@ BLOCK = 16
 
 
 def minimize_batch(
-    fun: Any,
-    X0: Any,
-    args: Sequence[Any] = (),
-    method: str | Callable[..., Any] | Method | None = None,
-    jac: Any = None,
+    fun: Given,
+    X0: Array,
+    args: Sequence[Array] = (),
+    method: str | UserFunction | Method | None = None,
+    jac: Given = None,
     tol: float | None = None,
-    options: Mapping[str, Any] | None = None,
+    options: Mapping[str, object] | None = None,
     workers: int | None = None,
     *,
-    common: Sequence[Any] = (),
-) -> Any:
+    common: Sequence[object] = (),
+) -> OptimizeResult:
     """Minimise k functions of one form, such as a fit for each pixel of an image.
 
     Problem i is ``minimize(fun, X0[i], (a[i], b[i], ..., *common))`` with ``args = (a, b,
@@ -132,7 +138,7 @@ def minimize_batch(
 # --- what the caller gave ---------------------------------------------------------------
 
 
-def _starts(X0: Any) -> Array:
+def _starts(X0: Array) -> Array:
     """Return a fresh floating-point copy of `X0`, shape (k, n)."""
     if not is_array(X0):
         X0 = np.asarray(X0)
@@ -147,7 +153,7 @@ def _starts(X0: Any) -> Array:
     return namespace_of(X0).reshape(as_vector(namespace_of(X0).reshape(X0, (-1,))), shape)
 
 
-def _per_problem(args: Sequence[Any], k: int) -> tuple[Any, ...]:
+def _per_problem(args: Sequence[Array], k: int) -> tuple[Array, ...]:
     """Return `args` as arrays whose first axis counts the problems."""
     if not isinstance(args, (tuple, list)):
         args = (args,)
@@ -164,8 +170,8 @@ def _per_problem(args: Sequence[Any], k: int) -> tuple[Any, ...]:
 
 
 def _settings(
-    fun: Any, n: int, method: Any, tol: float | None, options: dict[str, Any]
-) -> tuple[Method, dict[str, Any]]:
+    fun: Given, n: int, method: object, tol: float | None, options: Options
+) -> tuple[Method, Options]:
     """Return the method with its options, and the options of a run; check both once."""
     row = own_method(method, False)
     if row is None:
@@ -196,12 +202,12 @@ class One:
 
     def __init__(
         self,
-        fun: Any,
-        jac: Any,
-        each: tuple[Any, ...],
-        common: tuple[Any, ...],
+        fun: Given,
+        jac: Given,
+        each: tuple[Array, ...],
+        common: tuple[object, ...],
         method: Method,
-        run: dict[str, Any],
+        run: Options,
         k: int,
     ) -> None:
         self.fun, self.jac, self.each, self.common = fun, jac, each, common
@@ -210,7 +216,7 @@ class One:
         # A generator that all drew from would make the result depend on their order.
         self.rngs = rng.spawn(k) if isinstance(rng, np.random.Generator) else None
 
-    def __call__(self, i: int, x: Array) -> Any:
+    def __call__(self, i: int, x: Array) -> OptimizeResult:
         options = dict(self.run)
         if self.rngs is not None:
             options["rng"] = self.rngs[i]
@@ -228,13 +234,13 @@ def processors() -> int:
     return os.cpu_count() or 1
 
 
-def _in_kernel(rows: Any, table: Table, workers: int) -> None:
+def _in_kernel(rows: Rows, table: Table, workers: int) -> None:
     """Solve all in compiled code, what is rare excepted; each thread takes what is next."""
     k = table.k
     threads = [rows.worker() for _ in range(min(workers, k))]
     blocks = Shared(range(0, k, BLOCK))
 
-    def work(thread: Any) -> None:
+    def work(thread: Worker) -> None:
         for first in blocks:
             thread.solve(first, min(first + BLOCK, k))
 
@@ -289,7 +295,7 @@ class Shared:
             yield item
 
 
-def together(work: Callable[..., None], things: list[Any], stop: Callable[[], None]) -> None:
+def together(work: Callable[[T], None], things: list[T], stop: Callable[[], None]) -> None:
     """Call `work` with each of `things`, a thread each; the first exception ends all."""
     with ThreadPoolExecutor(len(things)) as pool:
         futures = [pool.submit(work, thing) for thing in things]

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["Bound", "CubicWeight", "Damping", "Radius", "damping_in"]
-
 
 @dataclass(frozen=True, slots=True)
 class Radius:

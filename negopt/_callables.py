@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from negopt._minimize import has_constraints, minimize, own_method, solve
 from negopt._options import RunOptions, option_table
+from negopt._types import Given, UserFunction
 from negopt.methods import METHODS, Method
 
 if TYPE_CHECKING:
@@ -30,12 +31,12 @@ class MethodCallable:
 
     def __call__(
         self,
-        fun: Any,
+        fun: Given,
         x0: npt.ArrayLike,
-        args: tuple[Any, ...] = (),
-        jac: Any = None,
-        hess: Any = None,
-        hessp: Any = None,
+        args: tuple[object, ...] = (),
+        jac: Given = None,
+        hess: Given = None,
+        hessp: UserFunction | None = None,
         bounds: object = None,
         constraints: object = (),
         callback: Callable[..., object] | None = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
@@ -21,13 +21,11 @@ from negopt._array import (
     scalars,
 )
 from negopt._dense import symmetric_eigen
+from negopt._protocols import Inverse
 from negopt._random import Draws
 from negopt._space import Space
 from negopt._types import Certificate, Iterate
 from negopt.decisions.endings import FLAT, NEGATIVE, POSITIVE, kind_of_curvature
-
-__all__ = ["certify", "escape", "finding", "in_one_piece", "inverse_of", "noise_of"]
-
 
 #: Variables up to which all of H is looked at, a column a product: a space would hardly be
 #: done with fewer, and takes longer than most functions of so few variables.
@@ -215,9 +213,9 @@ def _whole(
     return result, from_host(-np.linalg.solve(matrix, g), iterate.x)
 
 
-def inverse_of(operator: Any) -> Callable[[Array], Array] | None:
+def inverse_of(operator: object) -> Callable[[Array], Array] | None:
     """Return ``v -> |B|^-1 v`` of a model of the Hessian; None where it has no inverse."""
-    if not hasattr(operator, "solve"):
+    if not isinstance(operator, Inverse):
         return None
     return lambda v: operator.solve(v, absolute=True, floor=1e-8)
 

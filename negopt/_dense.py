@@ -6,14 +6,10 @@ harmless matrix "did not converge"; the slower QR drivers then do.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from scipy.linalg.lapack import dsyev, dsyevd
 
-__all__ = ["singular_values", "symmetric_eigen"]
-
-FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+from negopt._array import FloatArray
 
 
 def symmetric_eigen(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, NoReturn, Protocol, Self
 
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
@@ -12,23 +12,16 @@ from scipy.sparse.linalg import LinearOperator
 from negopt._array import Array, convert_like, device_of, namespace_of
 from negopt._dense import symmetric_eigen
 from negopt._objective import Objective
-from negopt._types import Curvature, Iterate, State
+from negopt._protocols import AnyCurvature, Inverse, Products
+from negopt._types import Iterate, State
 from negopt.methods import Method
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
 
 
-class ModelOperator(Protocol):
+class ModelOperator(Products, Inverse, Protocol):
     """What a run's operator offers: see `negopt._method.Method.keeps`."""
-
-    def matvec(self, v: Array) -> Array:
-        """Return ``B v``."""
-        ...
-
-    def solve(self, v: Array, *, absolute: bool) -> Array:
-        """Return ``B^-1 v``, or ``|B|^-1 v``."""
-        ...
 
 
 class Model:
@@ -42,7 +35,7 @@ class Model:
     point : Iterate
     """
 
-    def __init__(self, rule: Curvature, memory: object, point: Iterate) -> None:
+    def __init__(self, rule: AnyCurvature, memory: object, point: Iterate) -> None:
         self.rule, self.memory, self.point = rule, memory, point
         self._operator: ModelOperator | None = None
         self._eigen: tuple[Array, Array] | None = None
@@ -51,7 +44,7 @@ class Model:
     def operator(self) -> ModelOperator:
         """The curvature's operator at the point."""
         if self._operator is None:
-            self._operator = self.rule.operator(copy.copy(self.memory), None, self.point)
+            self._operator = self.rule.operator(copy.copy(self.memory), _UNASKED, self.point)
         return self._operator
 
     def matvec(self, v: Array) -> Array:
@@ -83,14 +76,27 @@ class Model:
         values, vectors = self._eigen
         return vectors @ ((xp.matrix_transpose(vectors) @ v) / values)
 
-    def __reduce__(self) -> tuple[type[Model], tuple[Curvature, object, Iterate]]:
+    def __reduce__(self) -> tuple[type[Model], tuple[AnyCurvature, object, Iterate]]:
         return Model, (self.rule, self.memory, self.point)
 
 
 _NO_MATRIX = object()
 
 
-class Products:
+class _Unasked:
+    """The objective of a model from pairs, which asks for none of its derivatives."""
+
+    def products(self, iterate: Iterate) -> NoReturn:
+        """Refuse."""
+        raise AssertionError("a model from pairs takes no products")
+
+    hessian = products
+
+
+_UNASKED = _Unasked()
+
+
+class HessianProducts:
     """The Hessian itself at the point, through the user's functions.
 
     Parameters
@@ -112,8 +118,8 @@ class Products:
             )
         return self.objective.products(self.point)(v)
 
-    def __reduce__(self) -> tuple[type[Products], tuple[None, Iterate]]:
-        return Products, (None, self.point)
+    def __reduce__(self) -> tuple[type[HessianProducts], tuple[None, Iterate]]:
+        return HessianProducts, (None, self.point)
 
 
 def _eigen(matrix: Array) -> tuple[Array, Array]:
@@ -235,7 +241,7 @@ def attach(
     if method.needs == "hessp":
         kind = "differences" if objective.product_source.startswith("differences") else "model"
         kind = "exact" if objective.exact_products else kind
-        products = Products(objective.unlimited(), point)
+        products = HessianProducts(objective.unlimited(), point)
         result.hess = make(products.matvec, point.x, kind, objective.product_source, "Hessian")
         return
     if method.keeps is None:

@@ -4,33 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from scipy.linalg.blas import daxpy
 
-from negopt._array import Array, device_of, dot, is_plain, namespace_of, norm, scalars
+from negopt._array import Array, FloatArray, device_of, inner, is_plain, namespace_of, norm
 from negopt.vectors.primitives import combine, products
-
-__all__ = ["LanczosBasis", "Subspace", "axpy", "inner", "length"]
-
-FloatArray = np.ndarray[Any, np.dtype[np.float64]]
-
-
-def length(v: Array) -> float:
-    """Return the Euclidean norm of `v`, as `norm` does, at less cost where its square is safe."""
-    if is_plain(v):
-        square = float(v.dot(v))
-        if 1e-280 < square < math.inf:
-            return math.sqrt(square)
-    return norm(v)
-
-
-def inner(x: Array, y: Array) -> float:
-    """Return ``x'y`` as a Python float (one device read)."""
-    if is_plain(x) and is_plain(y):
-        return float(x.dot(y))
-    return scalars(dot(x, y))[0]
 
 
 def axpy(a: float, x: Array, y: Array) -> Array:
@@ -91,7 +70,7 @@ class LanczosBasis:
         xp = namespace_of(self.rows)
         k = self.k
         w = self.product(self.rows[k, :])
-        size = length(w)
+        size = norm(w)
         if not math.isfinite(size):
             self.invalid = True
             return False
@@ -101,7 +80,7 @@ class LanczosBasis:
         second = products(basis, w)
         w -= combine(second, basis, 0.0, w)
         self.alpha.append(float(first[k] + second[k]))
-        beta = length(w)
+        beta = norm(w)
         self.beta.append(beta)
         self.k = k + 1
         scale = max(max(map(abs, self.alpha)), max(self.beta[:-1], default=0.0))
@@ -226,7 +205,7 @@ class Subspace:
         if v is None:
             return False
         w = self.product(v)
-        if not math.isfinite(length(w)):
+        if not math.isfinite(norm(w)):
             self.invalid = True
             return False
         self._append(v, w)
@@ -285,7 +264,7 @@ class Subspace:
                 h = products(self.rows, v)
                 v -= combine(h, self.rows, 0.0, v)
                 w -= combine(h, self.images, 0.0, v)
-                size = length(v)
+                size = norm(v)
                 if size < least:
                     break
                 v /= size
@@ -304,14 +283,14 @@ class Subspace:
 
     def _orthogonal(self, v: Array) -> Array | None:
         """Return the unit vector along what the rows lack of `v`, or None."""
-        size = length(v)
+        size = norm(v)
         if not 0.0 < size < math.inf:
             return None
         v = v / size
         least = self._least
         for _ in range(3 if self.k else 0):
             v -= combine(products(self.rows, v), self.rows, 0.0, v)
-            size = length(v)
+            size = norm(v)
             if size < least:
                 return None  # what is left of it is rounding
             v /= size

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeVar, cast, get_args
 
 from negopt._options import Rule, check_choice, collect
-from negopt._types import Curvature, Globalization, StepRule
+from negopt._protocols import AnyCurvature, AnyGlobalization, AnyStepRule
 
 T = TypeVar("T")
 Tier = Literal["recommended", "specialised", "study", "baseline"]
@@ -53,9 +53,9 @@ class Method:
     """
 
     name: str
-    curvature: Curvature
-    step: StepRule
-    globalize: Globalization
+    curvature: AnyCurvature
+    step: AnyStepRule
+    globalize: AnyGlobalization
     needs: Literal["jac", "hessp"] = "jac"
     summary: str = ""
     guarantee: str = ""

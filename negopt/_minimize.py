@@ -6,12 +6,12 @@ import dataclasses
 import math
 import sys
 import warnings
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from negopt._array import Array, as_vector, namespace_of
 from negopt._objective import Objective
-from negopt._options import RunOptions, as_options, collect, user_level, warn_unknown
+from negopt._options import Options, RunOptions, as_options, collect, user_level, warn_unknown
 from negopt._report import (
     FIELDS,
     HEADER,
@@ -25,27 +25,28 @@ from negopt._report import (
 from negopt._result import notifier, wrap
 from negopt._resume import adopt
 from negopt._solver import Solver
-from negopt._types import State, Status
+from negopt._types import Given, State, Status, UserFunction
 from negopt.compiled import run_for
 from negopt.methods import METHODS, Method, choose
 
-__all__ = ["has_constraints", "minimize", "own_method", "solve"]
+if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
 
 
 def minimize(
-    fun: Any,
-    x0: Any,
-    args: tuple[Any, ...] = (),
-    method: str | Callable[..., Any] | Method | None = None,
-    jac: Any = None,
-    hess: Any = None,
-    hessp: Callable[..., Any] | None = None,
-    bounds: Any = None,
-    constraints: Any = (),
+    fun: Given,
+    x0: Array,
+    args: tuple[object, ...] = (),
+    method: str | UserFunction | Method | None = None,
+    jac: Given = None,
+    hess: Given = None,
+    hessp: UserFunction | None = None,
+    bounds: object = None,
+    constraints: object = (),
     tol: float | None = None,
-    callback: Callable[..., Any] | None = None,
-    options: Mapping[str, Any] | None = None,
-) -> Any:
+    callback: UserFunction | None = None,
+    options: Mapping[str, object] | None = None,
+) -> OptimizeResult:
     """Minimise a smooth function of one or more variables, and check that it is a minimum.
 
     A drop-in for `scipy.optimize.minimize`: same signature, same result class.
@@ -151,13 +152,13 @@ def minimize(
     return solve(fun, x0, args, row_, jac, hess, hessp, tol, callback, options)
 
 
-def has_constraints(constraints: Any) -> bool:
+def has_constraints(constraints: object) -> bool:
     """Tell whether there is any: SciPy takes one object, a dict, or a sequence of them."""
     empty = isinstance(constraints, (list, tuple)) and len(constraints) == 0
     return constraints is not None and not empty
 
 
-def own_method(method: Any, constrained: bool) -> str | Method | None:
+def own_method(method: object, constrained: bool) -> str | Method | None:
     """Return the own method that is meant ("" for the default), or None for SciPy's."""
     if method is None:
         return None if constrained else ""
@@ -200,17 +201,17 @@ _SCIPY_METHODS = (
 
 
 def solve(
-    fun: Any,
-    x0: Any,
-    args: Any,
+    fun: Given,
+    x0: Array,
+    args: object,
     method: str | Method,
-    jac: Any,
-    hess: Any,
-    hessp: Any,
+    jac: Given,
+    hess: Given,
+    hessp: UserFunction | None,
     tol: float | None,
-    callback: Callable[..., Any] | None,
-    options: dict[str, Any],
-) -> Any:
+    callback: UserFunction | None,
+    options: Options,
+) -> OptimizeResult:
     """Run one of negopt's methods."""
     from negopt._hessian import attach  # SciPy's sparse operators are not needed to import this
 
@@ -275,7 +276,7 @@ def solve(
 _PLAIN = frozenset((bool, int, float, str, type(None)))
 
 
-def _settle(method: Method, options: dict[str, Any]) -> tuple[Method, RunOptions]:
+def _settle(method: Method, options: Options) -> tuple[Method, RunOptions]:
     """Hand each option to whom it belongs.
 
     The same plain options of a method of the table are read once: this is a third of what
@@ -296,19 +297,19 @@ def _settle(method: Method, options: dict[str, Any]) -> tuple[Method, RunOptions
     return settled
 
 
-_SETTLED: dict[Any, tuple[Method, tuple[Method, RunOptions]]] = {}
+_SETTLED: dict[object, tuple[Method, tuple[Method, RunOptions]]] = {}
 
 
 def _known(method: Method) -> set[str]:
     return method.option_names() | {f.name for f in dataclasses.fields(RunOptions)}
 
 
-def _read(method: Method, options: dict[str, Any]) -> tuple[Method, RunOptions]:
+def _read(method: Method, options: Options) -> tuple[Method, RunOptions]:
     warn_unknown(options, _known(method), method.name)
     return method.with_options(options), RunOptions(**collect(RunOptions, options))
 
 
-def _loop(solver: Solver, state: State, callback: Callable[..., Any] | None) -> list[Array] | None:
+def _loop(solver: Solver, state: State, callback: UserFunction | None) -> list[Array] | None:
     """Step until a status is set; report each iteration."""
     run = solver.run
     notify = notifier(callback)

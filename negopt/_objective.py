@@ -1,4 +1,4 @@
-"""The only door to the user's functions: counting, budgets, finiteness, the best point."""
+"""The user's functions, wrapped: counts, budgets, finiteness, the best point."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import copy
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -23,18 +23,19 @@ from negopt._array import (
     scalars,
 )
 from negopt._given import checked_pair, checked_value, matrix_like, vector_like
-from negopt._types import BudgetExhausted, Counters, Iterate
+from negopt._types import BudgetExhausted, Counters, Given, Iterate, UserFunction
 from negopt._words import MINIMIZE, Words
 from negopt.vectors.primitives import measure
 
-__all__ = ["Objective"]
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 #: Variables above which a point of differences is kept only if it is lower by 1e-8 max(1, |f|).
 MANY = 15_000
 
 
 class Objective:
-    """The user's function and derivatives behind one guarded door.
+    """The user's function and derivatives, counted and checked.
 
     Parameters
     ----------
@@ -66,17 +67,17 @@ class Objective:
 
     def __init__(
         self,
-        fun: Any,
+        fun: Given,
         x0: Array,
-        args: tuple[Any, ...] = (),
-        jac: Any = None,
-        hess: Any = None,
-        hessp: Any = None,
+        args: tuple[object, ...] = (),
+        jac: Given = None,
+        hess: Given = None,
+        hessp: Given = None,
         *,
         maxfun: float = math.inf,
         maxtime: float = math.inf,
-        relative_step: Any = None,
-        absolute_step: Any = None,
+        relative_step: npt.ArrayLike | None = None,
+        absolute_step: npt.ArrayLike | None = None,
         words: Words = MINIMIZE,
     ) -> None:
         self.x0 = x0
@@ -94,9 +95,15 @@ class Objective:
         self._steps = differences.checked_steps(relative_step, absolute_step, self.n)
         #: The last point that products were asked for at, and what is known of them there: no
         #: function that refers to this object, lest the pair live until cycles are collected.
-        self._at: tuple[Iterate, list[Any]] | None = None
+        self._at: tuple[Iterate, list[Given]] | None = None
         self._set_function(fun, jac)
         self._set_products(fun, hess, hessp)
+
+    def rebind(self, fun: Given) -> None:
+        """Take values and derivatives from the object `fun`; counts and budgets continue."""
+        self._set_function(fun, None)
+        self._set_products(fun, None, None)
+        self._at = self.best = None
 
     def forget_start(self) -> None:
         """Keep of x0 its library, device and type alone."""
@@ -104,10 +111,10 @@ class Objective:
 
     # --- what the user gave --------------------------------------------------------
 
-    def _set_function(self, fun: Any, jac: Any) -> None:
-        self._object: Any = None
-        self._both: Callable[..., Any] | None = None
-        self._gradient: Callable[..., Any] | None = None
+    def _set_function(self, fun: Given, jac: Given) -> None:
+        self._object: Given = None
+        self._both: UserFunction | None = None
+        self._gradient: UserFunction | None = None
         self.scheme: str | None = None
         if hasattr(fun, "fun") and hasattr(fun, "grad") and jac is None:
             self._object = fun
@@ -135,7 +142,7 @@ class Objective:
                 f"jac={jac!r}: use a callable, True, '2-point', '3-point', 'cs' or None."
             )
 
-    def _set_products(self, fun: Any, hess: Any, hessp: Any) -> None:
+    def _set_products(self, fun: Given, hess: Given, hessp: Given) -> None:
         self._hess = self._hessp = self._strategy = None
         if callable(hessp):
             self._hessp = hessp
@@ -192,7 +199,7 @@ class Objective:
         """Leave so many seconds out of ``maxtime``."""
         self._begin += seconds
 
-    def functions(self) -> tuple[Any, Any, str] | None:
+    def functions(self) -> tuple[UserFunction, UserFunction | None, str] | None:
         """Return what gives f or the pair (f, g), what gives g, the scheme of differences.
 
         None where more than these is needed: steps of the user's, or pairs for a strategy.
@@ -256,7 +263,7 @@ class Objective:
             g = self._call_gradient(x, f)
         return self._measured(x, value, g)
 
-    def _measured(self, x: Array, value: Any, g: Array) -> Iterate:
+    def _measured(self, x: Array, value: Array, g: Array) -> Iterate:
         """Return the point with its figures; keep it when it is the lowest."""
         f, square, gmax, xx = measure(value, x, g)
         gnorm = math.sqrt(square) if 1e-280 < square < math.inf else norm(g)
@@ -295,9 +302,9 @@ class Objective:
         """Tell whether a gradient needs no more than a copy."""
         if self._dtype is None or type(g) is not np.ndarray:
             return False
-        return g.dtype == self._dtype and g.shape == (self.n,)
+        return bool(g.dtype == self._dtype and g.shape == (self.n,))
 
-    def _call_both(self, x: Array) -> tuple[Any, Array]:
+    def _call_both(self, x: Array) -> tuple[Array, Array]:
         """Return value and gradient of a function that gives both; either may be on a device."""
         assert self._both is not None
         counters = self.counters
@@ -329,14 +336,14 @@ class Objective:
         self._count_fun()
         return complex(self._value(x, *self.args))
 
-    def _as_value(self, value: Any) -> float:
+    def _as_value(self, value: Array) -> float:
         return scalars(checked_value(value))[0]
 
-    def _as_gradient(self, value: Any) -> Array:
+    def _as_gradient(self, value: Array) -> Array:
         name = "fun (jac=True)" if self.gradient_source == "fun" else self.gradient_source
         return self._as_vector(value, name)
 
-    def _as_vector(self, value: Any, name: str) -> Array:
+    def _as_vector(self, value: Array, name: str) -> Array:
         return vector_like(value, self.x0, self.n, name)
 
     # --- Hessian products ------------------------------------------------------------
@@ -380,7 +387,7 @@ class Objective:
             return product
         return self._differences(iterate, known)
 
-    def _differences(self, iterate: Iterate, known: list[Any]) -> Callable[[Array], Array]:
+    def _differences(self, iterate: Iterate, known: list[Given]) -> Callable[[Array], Array]:
         if not known:
             # N.B. 1.5, lest it meet the points of the differences for the gradient itself.
             known.append(1.5 * max(self.product_error, 1e-6) * (1.0 + norm(iterate.x)))
@@ -389,12 +396,12 @@ class Objective:
             self.gradient, iterate.x, iterate.g, v, step
         )
 
-    def _product(self, value: Any) -> Array:
+    def _product(self, value: Array) -> Array:
         self.counters.nhev += 1
         self._require(0)
         return self._as_vector(value, "hessp")
 
-    def _matrix_product(self, iterate: Iterate, known: list[Any]) -> Callable[[Array], Array]:
+    def _matrix_product(self, iterate: Iterate, known: list[Given]) -> Callable[[Array], Array]:
         def product(v: Array) -> Array:
             if not known:
                 known.append(self._matrix(iterate))
@@ -402,7 +409,7 @@ class Objective:
 
         return product
 
-    def _matrix(self, iterate: Iterate) -> Any:
+    def _matrix(self, iterate: Iterate) -> Array:
         """Return what `hess` gives at `iterate`, checked: an array, sparse or an operator."""
         self._require(0)
         self.counters.nhev += 1

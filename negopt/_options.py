@@ -20,9 +20,13 @@ from negopt._array import to_host_value
 if TYPE_CHECKING:
     import numpy.typing as npt
 
+    from negopt._random import Seed
     from negopt._types import State
 
 T = TypeVar("T")
+
+#: Options by name, as the user gave them.
+Options = dict[str, Any]
 
 
 class Rule(Protocol):
@@ -67,7 +71,7 @@ def check_step(name: str, value: object) -> None:
         )
 
 
-def as_options(options: object) -> dict[str, Any]:
+def as_options(options: object) -> Options:
     """Return a copy of the caller's ``options=``."""
     if options is None:
         return {}
@@ -111,7 +115,7 @@ class RunOptions:
     certify: bool = option(True, "look for negative curvature before reporting a minimum")
     certify_products: int = option(20, "most Hessian products of one second-order check")
     max_escapes: int = option(20, "most escapes from saddles in a run")
-    rng: Any = option(  # int, Generator or None
+    rng: Seed = option(
         0, "seed or numpy Generator of the random probes; the same seed, the same run"
     )
     state: State | None = option(None, "res.state of an earlier run, to resume it")

@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["Draws", "first_state", "generator"]
+from negopt._array import FloatArray
+
+#: What NumPy makes a generator of.
+Seed = (
+    int
+    | Sequence[int]
+    | np.random.SeedSequence
+    | np.random.BitGenerator
+    | np.random.Generator
+    | None
+)
 
 
 class Draws:
@@ -18,7 +28,7 @@ class Draws:
     seed : int, Generator or another seed of NumPy's
     """
 
-    def __init__(self, seed: Any) -> None:
+    def __init__(self, seed: Seed) -> None:
         self._seed = seed
         self._made: np.random.Generator | None = None
         if not (type(seed) is int and seed >= 0):  # of any other kind it is made, or refused
@@ -31,25 +41,26 @@ class Draws:
             self._made = generator(self._seed)
         return self._made
 
-    def standard_normal(self, size: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    def standard_normal(self, size: int) -> FloatArray:
         """Draw a vector of normal numbers."""
         return self.generator.standard_normal(size)
 
     @property
-    def state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, object]:
         """State of the generator, of plain numbers."""
         if self._made is None:
+            assert isinstance(self._seed, int)
             return first_state(self._seed)
         return dict(self._made.bit_generator.state)
 
-    def go_back(self, state: dict[str, Any]) -> None:
+    def go_back(self, state: dict[str, object]) -> None:
         """Draw again from `state` on, with a generator of its own: the user's stays as it is."""
         bits = getattr(np.random, str(state["bit_generator"]))()
         bits.state = state
         self._made = np.random.Generator(bits)
 
 
-def generator(seed: Any) -> np.random.Generator:
+def generator(seed: Seed) -> np.random.Generator:
     """Return the generator of a run: the user's own, or a fresh one for a seed."""
     try:
         rng = np.random.default_rng(seed)
@@ -60,11 +71,11 @@ def generator(seed: Any) -> np.random.Generator:
 
 
 @functools.lru_cache(maxsize=16)
-def _drawn_from_nothing(seed: int) -> dict[str, Any]:
+def _drawn_from_nothing(seed: int) -> dict[str, object]:
     return dict(generator(seed).bit_generator.state)
 
 
-def first_state(seed: int) -> dict[str, Any]:
+def first_state(seed: int) -> dict[str, object]:
     """Return the state of `generator` before anything was drawn."""
     state = _drawn_from_nothing(seed)
     return {k: dict(part) if isinstance(part, dict) else part for k, part in state.items()}

@@ -9,13 +9,17 @@ from typing import TypeVar, cast
 import numpy as np
 
 from negopt._array import Array, from_host, is_array, is_plain, library_of, namespace_of, to_host
-from negopt._types import Curvature, Globalization, State
+from negopt._protocols import AnyCurvature, AnyGlobalization
+from negopt._types import State
 
 T = TypeVar("T")
 
 
 def adopt(
-    state: object, method: str, start: Array, rules: tuple[Curvature, Globalization] | None = None
+    state: object,
+    method: str,
+    start: Array,
+    rules: tuple[AnyCurvature, AnyGlobalization] | None = None,
 ) -> State:
     """Return a copy of `state` in the library, device and type of x0.
 

@@ -6,12 +6,12 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 from negopt._array import Array, dot, eps_of, namespace_of, scalars
 from negopt._certify import certify, escape, finding, in_one_piece, inverse_of, noise_of
 from negopt._objective import Objective
 from negopt._options import RunOptions
+from negopt._protocols import Model
 from negopt._random import Draws
 from negopt._stopping import (
     Limits,
@@ -24,8 +24,6 @@ from negopt._stopping import (
 from negopt._types import BudgetExhausted, Certificate, Iterate, Outcome, State, Status
 from negopt.decisions.endings import STALL, improves, progresses
 from negopt.methods import Method
-
-__all__ = ["Solver"]
 
 
 class Solver:
@@ -53,7 +51,7 @@ class Solver:
         self._failed = getattr(method.curvature, "failed", None)
         #: Gives the y of a pair where that is not the change of g (overlapping batches).
         self.difference: Callable[[Iterate, Iterate], Array] | None = None
-        self._operator: Any = None
+        self._operator: Model | None = None
         self._clock = time.monotonic()
 
     def init(self, start: Iterate | None = None) -> State:
@@ -225,7 +223,7 @@ class Solver:
         )
 
     def _learn(
-        self, state: State, s: Any, y: Any, outcome: Outcome | None = None, *, accepted: bool
+        self, state: State, s: Array, y: Array, outcome: Outcome | None = None, *, accepted: bool
     ) -> None:
         if not self.method.curvature.update(state.memory, s, y, outcome):
             state.counters.n_skipped += 1
@@ -263,7 +261,7 @@ class Solver:
 
     # --- the end, and what looks like it ----------------------------------------------
 
-    def check_stop(self, state: State, hessian: Any = None) -> None:
+    def check_stop(self, state: State, hessian: Array | None = None) -> None:
         """End the run where a test holds; `hessian` is that at the iterate, where it is known."""
         assert self.limits is not None
         if state.status is not None:
@@ -292,7 +290,7 @@ class Solver:
         if state.status is Status.CONVERGED:
             state.message += finding(certificate)
 
-    def _second_order(self, state: State, hessian: Any) -> None:
+    def _second_order(self, state: State, hessian: Array | None) -> None:
         """Check the curvature; leave a saddle downhill or say that it is one."""
         run, here = self.run, state.iterate
         if not run.certify or run.certify_products == 0:
@@ -339,7 +337,11 @@ class Solver:
     def _model(self, state: State) -> Callable[[Array], Array] | None:
         """Return ``v -> |B|^-1 v`` with what the run believes about the Hessian here."""
         operator = self._operator
-        if operator is self.outcome is None and (state.k == 0 or self.method.needs != "jac"):
+        if (
+            operator is None
+            and self.outcome is None
+            and (state.k == 0 or self.method.needs != "jac")
+        ):
             return None  # at x0, or resumed where the model was not in the memory
         if operator is None or operator.learns:  # the last step's pair is in the memory by now
             operator = self.method.curvature.operator(state.memory, self.objective, state.iterate)

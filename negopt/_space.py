@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from negopt._array import (
     Array,
+    FloatArray,
     device_of,
     float64_rows_dot,
     from_host,
@@ -17,10 +17,6 @@ from negopt._array import (
 )
 from negopt._dense import symmetric_eigen
 from negopt._random import Draws
-
-__all__ = ["Space"]
-
-FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
 #: Columns that a restart combines at a time.
 BLOCK = 16384
@@ -53,7 +49,8 @@ class Space:
         self.images = xp.zeros((room, n), dtype=like.dtype, device=device_of(like))
         self.matrix = np.zeros((room, room))
         self.k = 0
-        self.values = self.weights = np.zeros(0)
+        self.values: FloatArray = np.zeros(0)
+        self.weights: FloatArray = self.values
 
     def open(self, wanted: Array | None, rng: Draws) -> Array:
         """Return the next direction: `wanted`, made orthonormal, or a random one."""

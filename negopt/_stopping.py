@@ -10,8 +10,6 @@ from negopt._types import Iterate, Outcome, Status
 from negopt._words import MINIMIZE, Words
 from negopt.decisions.endings import CONVERGED, GOES_ON, LIMIT, TARGET, UNBOUNDED, why_over
 
-__all__ = ["Limits", "bound_on_gradient", "gradient_measure", "most_iterations", "stop"]
-
 #: f below minus this multiple of max(1, |f0|) is taken for minus infinity.
 BOTTOM = 1e30
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
-from negopt._array import Array, namespace_of
+from negopt._array import Array, FloatArray, namespace_of
 from negopt._types import Status
 
-__all__ = ["Messages", "Table"]
+if TYPE_CHECKING:
+    from scipy.optimize import OptimizeResult
+
+    from negopt.compiled.rows import Rows
+
+IntArray = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 CURVATURES = ("not checked", "positive", "flat", "negative")
 
@@ -26,7 +31,11 @@ class Messages(Sequence[str]):
     def __len__(self) -> int:
         return self.k
 
-    def __getitem__(self, i: Any) -> Any:
+    @overload
+    def __getitem__(self, i: int) -> str: ...
+    @overload
+    def __getitem__(self, i: slice) -> list[str]: ...
+    def __getitem__(self, i: int | slice) -> str | list[str]:
         if isinstance(i, slice):
             return [self[j] for j in range(*i.indices(self.k))]
         j = int(i) + self.k if i < 0 else int(i)
@@ -46,16 +55,16 @@ class Table:
     def __init__(self, k: int, method: str) -> None:
         self.k, self.method, self.jac_source = k, method, ""
         self.points: dict[int, tuple[Array, Array]] = {}  # of the problems solved in Python
-        self.x: Any = None
-        self.jac: Any = None
-        self.fun = np.full(k, math.nan)
-        self.status = np.full(k, int(Status.FAILED))
+        self.x: FloatArray | None = None
+        self.jac: FloatArray | None = None
+        self.fun: FloatArray = np.full(k, math.nan)
+        self.status: IntArray = np.full(k, int(Status.FAILED))
         self.counts = np.zeros((k, 4), dtype=np.int64)  # nit, nfev, njev, nhev
-        self.curvature = np.zeros(k, dtype=np.int64)
-        self.min_curvature = np.full(k, math.nan)
+        self.curvature: IntArray = np.zeros(k, dtype=np.int64)
+        self.min_curvature: FloatArray = np.full(k, math.nan)
         self.message = Messages(k)
 
-    def write(self, i: int, res: Any) -> None:
+    def write(self, i: int, res: OptimizeResult) -> None:
         """Take the result of one problem."""
         self.points[i] = (res.x, res.jac)
         self.fun[i] = res.fun
@@ -65,7 +74,7 @@ class Table:
         self.min_curvature[i] = res.min_curvature
         self.message.texts[i] = res.message
 
-    def adopt(self, rows: Any) -> None:
+    def adopt(self, rows: Rows) -> None:
         """Take over what compiled code has written."""
         done = rows.table
         self.x, self.jac, self.fun = done.x, done.g, done.f
@@ -79,7 +88,7 @@ class Table:
         self.points[i] = (x, namespace_of(x).full_like(x, math.nan))
         self.message.texts[i] = f"The objective failed: {type(error).__name__}: {error}"
 
-    def result(self, starts: Array) -> Any:
+    def result(self, starts: Array) -> OptimizeResult:
         """Return SciPy's result class."""
         from scipy.optimize import OptimizeResult
 
@@ -104,7 +113,7 @@ class Table:
         )
 
     def _points(self, starts: Array) -> tuple[Array, Array]:
-        if self.x is not None:
+        if self.x is not None and self.jac is not None:
             for i, (x, g) in self.points.items():
                 self.x[i], self.jac[i] = x, g
             return self.x, self.jac

@@ -10,33 +10,16 @@ import enum
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from negopt._array import Array
-from negopt._bounds import Bound
-from negopt._random import Draws
 
 T = TypeVar("T")
 
-__all__ = [
-    "SAVED",
-    "BudgetExhausted",
-    "Certificate",
-    "Counters",
-    "Curvature",
-    "Globalization",
-    "Iterate",
-    "KrylovOperator",
-    "Operator",
-    "Oracle",
-    "Outcome",
-    "Products",
-    "State",
-    "Status",
-    "Step",
-    "StepRule",
-    "saved",
-]
+#: The user's own: `fun`, `jac`, `hess`, `hessp`, `callback`.
+UserFunction = Callable[..., Any]
+#: Or what stands in place of a function: an object with methods, a scheme of differences.
+Given = Any
 
 
 class Status(enum.IntEnum):
@@ -158,7 +141,7 @@ class Step:
     norm: float
     on_boundary: bool = False
     euclidean: float = math.nan
-    learnt: Any = None
+    learnt: object = None
 
     @property
     def length(self) -> float:
@@ -269,8 +252,8 @@ class State:
     method: str
     iterate: Iterate
     best: Iterate
-    memory: Any
-    globalize: Any
+    memory: object
+    globalize: object
     f0: float = math.nan
     measure0: float = math.nan
     k: int = 0
@@ -279,7 +262,7 @@ class State:
     stalled_gmax: float = math.nan
     counters: Counters = field(default_factory=Counters)
     certificate: Certificate = field(default_factory=Certificate)
-    rng_state: dict[str, Any] = field(default_factory=dict)
+    rng_state: dict[str, object] = field(default_factory=dict)
     elapsed: float = 0.0
     status: Status | None = None
     message: str = ""
@@ -290,116 +273,7 @@ class State:
         return f"<State of {self.method!r} after {self.k} iterations, f = {self.iterate.f:.6g}>"
 
 
-class Operator(Protocol):
-    """What is believed about the Hessian at one point."""
-
-    #: True when a rejected trial still teaches the model something, so that the same
-    #: operator must not be asked twice.
-    learns: bool
-
-    def matvec(self, v: Array) -> Array:
-        """Return ``B v``."""
-        ...
-
-
-class KrylovOperator(Protocol):
-    """An operator that a Krylov step rule may keep its basis in.
-
-    Attributes
-    ----------
-    basis : object
-        None until a step rule built one here; a rejected step re-uses it.
-    scale, first_gnorm : float
-        What the points before have left behind (`ProductMemory`).
-    """
-
-    basis: Any
-    scale: float
-    first_gnorm: float
-
-    @property
-    def product(self) -> Callable[[Array], Array]:
-        """``v -> H v`` (one product), which does not refer to this operator."""
-        ...
-
-    def matvec(self, v: Array) -> Array:
-        """Return ``H v`` (one product)."""
-        ...
-
-
-class Oracle(Protocol):
-    """The objective as the globalisations see it."""
-
-    def at(self, x: Array, *, bar: float = math.inf) -> Iterate:
-        """Evaluate f and g at `x`; above `bar` the gradient may be left out (nan)."""
-        ...
-
-
-class Products(Protocol):
-    """The objective as curvature rules see it: a source of Hessian products."""
-
-    def products(self, iterate: Iterate) -> Callable[[Array], Array]:
-        """Return ``v -> H(x) v`` at one point."""
-        ...
-
-
-class Curvature(Protocol):
-    """A rule that says what is believed about the Hessian."""
-
-    def init(self, x0: Array) -> Any:
-        """Return a fresh memory."""
-        ...
-
-    def operator(self, memory: Any, objective: Any, iterate: Iterate) -> Any:
-        """Return the operator at `iterate`."""
-        ...
-
-    def update(self, memory: Any, s: Array, y: Array, outcome: Outcome | None = None) -> bool:
-        """Store a pair; return whether the model changed.
-
-        `outcome` is that of the step whose pair this is, where there was one: what was
-        measured on the way, and what the step rule has learnt (``outcome.step.learnt``).
-        """
-        ...
-
-    def reset(self, memory: Any) -> bool:
-        """Forget everything; return False when there was nothing to forget."""
-        ...
-
-
-class StepRule(Protocol):
-    """A rule that turns an operator and a bound into a step."""
-
-    def propose(self, iterate: Iterate, operator: Any, bound: Bound, rng: Draws) -> Step:
-        """Return the step from `iterate`."""
-        ...
-
-
-class Globalization(Protocol):
-    """A rule that says how far to go and whether a trial is accepted."""
-
-    def init(self, iterate: Iterate) -> Any:
-        """Return a fresh state."""
-        ...
-
-    def advance(
-        self,
-        state: Any,
-        objective: Oracle,
-        iterate: Iterate,
-        operator: Any,
-        step_rule: StepRule,
-        rng: Draws,
-    ) -> Outcome:
-        """Try to move once; updates `state` in place."""
-        ...
-
-    def escaped(self, state: Any, iterate: Iterate, distance: float) -> None:
-        """Adapt `state` after a step of length `distance` along negative curvature."""
-        ...
-
-
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name == "OptimizeResult":  # SciPy's own class, imported when it is first asked for
         from scipy.optimize import OptimizeResult
 

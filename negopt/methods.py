@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Literal, TypedDict, TypeVar, Unpack
 
-from negopt._method import Method
+from negopt._method import Method, Tier
+from negopt._protocols import Curvature, Globalization, Model, StepRule
 from negopt._variants import OLDEWAGE_EXACT, OLDEWAGE_SERIES
 from negopt.curvature.bfgs import BFGS
 from negopt.curvature.dense import DenseHessian
@@ -41,8 +43,38 @@ from negopt.steps.steihaug import SteihaugToint
 
 __all__ = ["METHODS", "Method", "choose", "register"]
 
+M = TypeVar("M", bound=Model)
+Memory = TypeVar("Memory")
+Globalized = TypeVar("Globalized")
+
+
+class Said(TypedDict, total=False):
+    """What a row says of its method, besides the three parts: see `Method`."""
+
+    needs: Literal["jac", "hessp"]
+    summary: str
+    guarantee: str
+    reference: str
+    variants: Mapping[str, Mapping[str, object]]
+    keeps: Literal["B", "H"] | None
+    secant: bool
+    positive: bool
+    tier: Tier
+
+
+def _row(
+    name: str,
+    curvature: Curvature[Memory, M],
+    step: StepRule[M],
+    globalize: Globalization[Globalized, M],
+    **said: Unpack[Said],
+) -> Method:
+    """Return a method whose parts fit: a type checker refuses a step that asks for more."""
+    return Method(name, curvature, step, globalize, **said)
+
+
 _ROWS = (
-    Method(
+    _row(
         "lqn-tr",
         HybridPairs(),
         SpectralTrustRegion(),
@@ -54,7 +86,7 @@ _ROWS = (
         secant=True,
         tier="recommended",
     ),
-    Method(
+    _row(
         "newton-krylov",
         ModelledProducts(),
         KrylovTrustRegion(),
@@ -67,7 +99,7 @@ _ROWS = (
         variants={"lanczos": {"maxcor": 0, "metric": "sphere"}},
         tier="recommended",
     ),
-    Method(
+    _row(
         "newton-cubic",
         ModelledProducts(),
         KrylovTrustRegion(),
@@ -78,7 +110,7 @@ _ROWS = (
         reference="Cartis, Gould and Toint (2011), doi:10.1007/s10107-009-0286-5",
         variants={"lanczos": {"maxcor": 0, "metric": "sphere"}},
     ),
-    Method(
+    _row(
         "lsr1-tr",
         LSR1(),
         SpectralTrustRegion(),
@@ -91,7 +123,7 @@ _ROWS = (
         keeps="B",
         secant=True,
     ),
-    Method(
+    _row(
         "lsr1-wolfe-pm",
         LSR1(),
         Signed(flip="eigen"),
@@ -102,7 +134,7 @@ _ROWS = (
         keeps="B",
         secant=True,
     ),
-    Method(
+    _row(
         "lsr1-damped",
         LSR1(),
         Damped(),
@@ -114,7 +146,7 @@ _ROWS = (
         secant=True,
         tier="study",
     ),
-    Method(
+    _row(
         "sr1-wolfe-pm",
         SR1(),
         Signed(),
@@ -128,7 +160,7 @@ _ROWS = (
         keeps="H",
         secant=True,
     ),
-    Method(
+    _row(
         "dqn-wolfe-pm",
         HybridInverse(),
         Signed(),
@@ -142,7 +174,7 @@ _ROWS = (
         secant=True,
         tier="recommended",
     ),
-    Method(
+    _row(
         "sr1-tr",
         SR1Matrix(),
         SpectralTrustRegion(),
@@ -154,7 +186,7 @@ _ROWS = (
         keeps="B",
         secant=True,
     ),
-    Method(
+    _row(
         "bfgs-wolfe",
         BFGS(),
         Signed(),
@@ -170,7 +202,7 @@ _ROWS = (
         secant=True,
         positive=True,
     ),
-    Method(
+    _row(
         "lbfgs-wolfe",
         LBFGS(),
         Signed(),
@@ -184,7 +216,7 @@ _ROWS = (
         positive=True,
         tier="recommended",
     ),
-    Method(
+    _row(
         "sfn-series",
         HessianProducts(),
         SaddleFreeSeries(),
@@ -197,7 +229,7 @@ _ROWS = (
         variants=OLDEWAGE_SERIES,
         tier="study",
     ),
-    Method(
+    _row(
         "tr-ellipsoid",
         EllipsoidProducts(),
         SteihaugToint(),
@@ -221,7 +253,7 @@ _ROWS = (
         },
         tier="study",
     ),
-    Method(
+    _row(
         "sfn-lanczos",
         HessianProducts(),
         SaddleFreeLanczos(),
@@ -231,7 +263,7 @@ _ROWS = (
         guarantee="monotone decrease; the subproblem solved exactly in the space",
         reference="Dauphin et al. (2014), arXiv:1406.2572",
     ),
-    Method(
+    _row(
         "sfn-exact",
         DenseHessian(),
         SaddleFreeExact(),
@@ -244,7 +276,7 @@ _ROWS = (
         "Dauphin et al. (2014), arXiv:1406.2572",
         variants=OLDEWAGE_EXACT,
     ),
-    Method(
+    _row(
         "new-q-newton",
         DenseHessian(),
         NewQNewton(),
@@ -260,7 +292,7 @@ _ROWS = (
         },
         tier="study",
     ),
-    Method(
+    _row(
         "ogr",
         GradientRegression(),
         Signed(flip="eigen", floor=1e-8),
@@ -272,7 +304,7 @@ _ROWS = (
         keeps="B",
         tier="study",
     ),
-    Method(
+    _row(
         "gd-armijo",
         ScaledIdentity(),
         SteepestDescent(),
@@ -292,7 +324,7 @@ _ROWS = (
             }
         },
     ),
-    Method(
+    _row(
         "gd",
         NoCurvature(),
         SteepestDescent(),
@@ -302,7 +334,7 @@ _ROWS = (
         reference="Polyak (1964), doi:10.1016/0041-5553(64)90137-5",
         tier="baseline",
     ),
-    Method(
+    _row(
         "adam",
         GradientMoments(),
         AdamStep(),

@@ -56,6 +56,28 @@ def test_a_complete_check_pays_for_the_newton_step() -> None:
     assert newton is None
 
 
+class FirstProbe:
+    """Random numbers, but the first vector is given."""
+
+    def __init__(self, first):
+        self.first, self.rng = first, np.random.default_rng(0)
+
+    def standard_normal(self, n):
+        first, self.first = self.first, None
+        return self.rng.standard_normal(n) if first is None else first
+
+
+@pytest.mark.parametrize("weight", [1e-4, 1e-6, 1e-10])
+def test_negative_curvature_of_small_weight_in_the_probe(weight) -> None:
+    """The first Ritz value looks settled; it is not believed before the space has grown."""
+    n = 30
+    h = np.diag(np.r_[-1.0, np.ones(n - 1)])
+    o, here = quadratic(h)
+    certificate, _ = certify(o, here, FirstProbe(np.r_[weight, np.ones(n - 1)]), 20)
+    assert certificate.status == "negative"
+    assert certificate.min_curvature == pytest.approx(-1.0)
+
+
 @pytest.mark.parametrize(
     ("values", "status"),
     [

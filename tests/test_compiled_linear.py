@@ -110,7 +110,7 @@ def test_the_two_loops_are_those_of_the_array_code(pairs, n) -> None:
     gram = np.zeros((2 * m + 4, 2 * m))
     called(linear.multiply_rows)(memory.rows, used, memory.newest, g, gram)
     i = memory.newest
-    np.testing.assert_allclose(gram[2 * m, : used], memory.gram[i, :used], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(gram[2 * m, :used], memory.gram[i, :used], rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(
         gram[2 * m + 1, m : m + used], memory.gram[m + i, m : m + used], rtol=1e-9, atol=1e-9
     )

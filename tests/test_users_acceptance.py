@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 
 import numpy as np
@@ -166,7 +165,8 @@ def test_rosenbrock_in_float32(method) -> None:
         seen.add(x.dtype)
         return rosen(x)
 
-    res = solve(method, fun, x0, lambda x: rosen_der(x).astype(np.float32))
+    options = {"maxiter": 5000}  # gd-armijo creeps: 1000 are not enough for it
+    res = solve(method, fun, x0, lambda x: rosen_der(x).astype(np.float32), options=options)
     assert res.x.dtype == res.jac.dtype == np.float32
     assert seen == {np.dtype(np.float32)}
     assert res.success
@@ -334,9 +334,6 @@ def test_the_message_says_why_with_numbers(method) -> None:
     assert "smallest curvature" in done.message
 
 
-@pytest.mark.skipif(
-    os.environ.get("NEGOPT_DISABLE_JIT", "0") not in ("", "0"), reason="kernels not compiled"
-)
 def test_overhead_per_iteration_at_n_1000() -> None:
     n = 1000
     scale = np.linspace(1.0, 100.0, n)

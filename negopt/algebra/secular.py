@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-import numpy as np
-
-__all__ = ["BOUNDARY", "HARD", "INTERIOR", "cubic_radius", "trust_region_step"]
-
-FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+from negopt._array import FloatArray
 
 #: Interior step; boundary step; step on the boundary that no shift reaches (the hard case).
 INTERIOR, BOUNDARY, HARD = 0, 1, 2
@@ -172,7 +167,7 @@ def cubic_radius(values: FloatArray, parts: FloatArray, weight: float) -> float:
         # The derivative of 1 / length is curve / length^3, that of -sigma / t is sigma / t^2.
         trial = math.nan
         if 0.0 < square < math.inf:
-            slope = curve / (square * length) + weight / (t * t)
+            slope = curve / square / length + weight / t / t
             trial = t - (1.0 / length - weight / t) / slope
         if abs(trial - t) <= 4e-16 * t:
             break

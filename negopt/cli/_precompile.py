@@ -8,8 +8,6 @@ import sys
 from negopt.cli._errors import UsageError
 from negopt.compiled.precompile import precompile as compile_all
 
-__all__ = ["precompile"]
-
 
 def precompile(options: argparse.Namespace) -> int:
     """Compile what is not on disk yet; say what, with a bar in a terminal."""

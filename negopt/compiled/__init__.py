@@ -15,11 +15,11 @@ import os
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from negopt._array import is_plain
+from negopt._array import Array, is_plain
 from negopt._method import Method
 from negopt._objective import Objective
 from negopt._options import RunOptions
@@ -53,7 +53,12 @@ def run_for(solver: Solver, state: State) -> Run | None:
 
 
 def rows_for(
-    method: Method, run: RunOptions, objective: Objective, starts: Any, each: Any, common: Any
+    method: Method,
+    run: RunOptions,
+    objective: Objective,
+    starts: Array,
+    each: tuple[Array, ...],
+    common: tuple[object, ...],
 ) -> Rows | None:
     """Return what solves a batch in compiled code; None where `minimize` solves each problem."""
     if not all(type(a) is np.ndarray for a in (starts, *each)) or starts.dtype != np.float64:
@@ -68,7 +73,7 @@ def rows_for(
     return Rows(setting, starts)
 
 
-def _is_jitted(*functions: Any) -> bool:
+def _is_jitted(*functions: object) -> bool:
     if "numba.core.dispatcher" not in sys.modules:
         return False  # without Numba nothing was
     if os.environ.get("NEGOPT_DISABLE_JIT", "0").lower() not in ("", "0", "false"):
@@ -78,7 +83,11 @@ def _is_jitted(*functions: Any) -> bool:
 
 
 def _setting(
-    method: Method, run: RunOptions, objective: Objective, args: Any, each: Any = ()
+    method: Method,
+    run: RunOptions,
+    objective: Objective,
+    args: tuple[object, ...],
+    each: tuple[Array, ...] = (),
 ) -> Setting | None:
     """Return what a run or a batch has to know, everything compiled; None for the array code."""
     functions = objective.functions()

@@ -7,22 +7,21 @@ import hashlib
 import logging
 import pathlib
 from collections.abc import Callable
-from typing import Any, TypeVar
+from types import ModuleType
+from typing import Protocol, TypeVar
 
 import numba
 from numba.extending import register_jitable
 
 from negopt.decisions import endings, noise, pairs, search
 
-__all__ = ["Kernel", "part", "plain", "reduction"]
-
 logger = logging.getLogger("negopt")
 
-F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., object])
 
 #: No counts of references to arrays: these atomic operations would cost more than short vectors.
 #: Nothing is called from Python but the kernel.
-SETTINGS: dict[str, Any] = {
+SETTINGS: dict[str, object] = {
     "_nrt": False,
     "error_model": "numpy",
     "no_cpython_wrapper": True,
@@ -47,7 +46,7 @@ def part(function: F) -> F:
     return numba.njit(inline="always", **SETTINGS)(function)  # type: ignore[no-any-return]
 
 
-def share(*modules: Any) -> None:
+def share(*modules: ModuleType) -> None:
     """Let compiled code call the functions of modules that are, and stay, plain Python."""
     for module in modules:
         for value in vars(module).values():
@@ -56,6 +55,14 @@ def share(*modules: Any) -> None:
 
 
 share(endings, noise, pairs, search)
+
+
+class Compiled(Protocol):
+    """What is used of Numba's dispatchers."""
+
+    def __call__(self, *args: object) -> int: ...
+    def compile(self, signature: tuple[object, ...]) -> None: ...
+    def disable_compile(self) -> None: ...
 
 
 class Kernel:
@@ -70,21 +77,25 @@ class Kernel:
         Returns arguments, whose types are the signature.
     """
 
-    def __init__(self, function: Any, title: str, example: Callable[[], tuple[Any, ...]]) -> None:
+    def __init__(
+        self, function: Callable[..., object], title: str, example: Callable[[], tuple[object, ...]]
+    ) -> None:
         self.function, self.title, self._example = function, title, example
-        self._compiled: Any = None
+        self._compiled: Compiled | None = None
 
     @functools.cached_property
-    def _dispatcher(self) -> Any:
+    def _dispatcher(self) -> Compiled:
         settings = {"_nrt": False, "error_model": "numpy", "nogil": True}
         try:
             found = numba.njit(cache=True, **settings)(self.function)
         except RuntimeError:  # neither the package's folder nor one of the user's can be written
-            return numba.njit(**settings)(self.function)
+            plainly: Compiled = numba.njit(**settings)(self.function)
+            return plainly
         # Numba looks at the file of the kernel alone: an edit elsewhere has to void the cache too.
         file = found._cache._cache_file
         file._source_stamp = (file._source_stamp, _sources())
-        return found
+        kept: Compiled = found
+        return kept
 
     @property
     def is_ready(self) -> bool:
@@ -94,7 +105,7 @@ class Kernel:
         file = getattr(getattr(self._dispatcher, "_cache", None), "_cache_file", None)
         return file is not None and bool(file._load_index())
 
-    def compile(self) -> Any:
+    def compile(self) -> Compiled:
         """Return the compiled function; say so in the log where it has to be compiled first."""
         if self._compiled is None:
             if not self.is_ready:

@@ -16,7 +16,8 @@ import copy
 import functools
 import logging
 import math
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, TypeVar
 
 import numba
 import numpy as np
@@ -27,19 +28,21 @@ from numba.core.dispatcher import Dispatcher
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, overload
 
-__all__ = [
-    "GRADIENTS",
-    "GRADIENT_ONLY",
-    "HALT",
-    "HEAD",
-    "OK",
-    "ROW",
-    "STATUS",
-    "VALUES",
-    "Target",
-    "call",
-    "target",
-]
+from negopt._array import Array, FloatArray
+from negopt._types import UserFunction
+
+if TYPE_CHECKING:
+    from numba.core.base import BaseContext
+    from numba.core.typing.templates import Signature
+
+    Head = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+    Address = Sequence[int]
+    #: Of an intrinsic: its signature, and what writes its code.
+    Code = tuple[
+        Signature, Callable[[BaseContext, ir.IRBuilder, Signature, list[ir.Value]], ir.Value]
+    ]
+
+F = TypeVar("F", bound=Callable[..., object])
 
 logger = logging.getLogger("negopt")
 
@@ -64,14 +67,16 @@ class Target:
     One that is `parallel` runs threads of its own: call it from one thread at a time.
     """
 
-    def __init__(self, function: Any, args: tuple[Any, ...], ty: Any, n: int) -> None:
+    def __init__(
+        self, function: tuple[int, object], args: tuple[object, ...], ty: types.Type, n: int
+    ) -> None:
         place = np.zeros(1, dtype=np.int64)
         if ty is not NO_ARGUMENTS:
             size, store = _store(ty)
             place = np.zeros(size // 8 + 1, dtype=np.int64)
             store(args, place.ctypes.data)
         self._alive = function, args, place  # what the addresses point to
-        self.address = int(function.address)
+        self.address = function[0]
         self.parallel = False
         self.head = np.zeros(HEAD + 2 * n, dtype=np.int64)
         self.head[N] = n
@@ -85,12 +90,12 @@ class Target:
 
 
 def target(
-    value: Any,
-    gradient: Any,
+    value: UserFunction,
+    gradient: UserFunction | None,
     scheme: str,
-    args: tuple[Any, ...],
+    args: tuple[object, ...],
     n: int,
-    each: tuple[Any, ...] = (),
+    each: tuple[object, ...] = (),
 ) -> Target | None:
     """Return an objective for the kernel, or None where it has to be called from Python.
 
@@ -119,11 +124,11 @@ def target(
     if function is None:
         return None
     made = Target(function, given, ty, n)
-    made.parallel = any(bool(f.targetoptions.get("parallel")) for f in functions)
+    made.parallel = any(bool(getattr(f, "targetoptions", {}).get("parallel")) for f in functions)
     return made
 
 
-def _is_plain(ty: Any) -> bool:
+def _is_plain(ty: types.Type) -> bool:
     """Tell whether a value of type `ty` needs no reference of its own while it is in use."""
     if isinstance(ty, types.BaseTuple):
         return all(_is_plain(t) for t in ty)
@@ -132,14 +137,28 @@ def _is_plain(ty: Any) -> bool:
     return isinstance(ty, (types.Number, types.Boolean, types.NoneType, types.Dispatcher))
 
 
+def _jit(function: F) -> F:
+    made: F = numba.njit(function)
+    return made
+
+
+def _intrinsic(function: Callable[..., object]) -> Callable[..., Array]:
+    made: Callable[..., Array] = intrinsic(function)
+    return made
+
+
 # --- what Numba's language lacks -----------------------------------------------------------------
 
 
-def _place_of(context: Any, builder: Any, ty: Any, address: Any) -> Any:
+def _place_of(
+    context: BaseContext, builder: ir.IRBuilder, ty: types.Type, address: ir.Value
+) -> ir.Value:
     return builder.inttoptr(address, context.get_data_type(ty).as_pointer())
 
 
-def _without_owner(context: Any, builder: Any, ty: Any, value: Any) -> Any:
+def _without_owner(
+    context: BaseContext, builder: ir.IRBuilder, ty: types.Type, value: ir.Value
+) -> ir.Value:
     """Return `value` as what it is a view of: Python keeps the arrays alive."""
     if isinstance(ty, types.BaseTuple):
         for i, t in enumerate(ty):
@@ -153,11 +172,13 @@ def _without_owner(context: Any, builder: Any, ty: Any, value: Any) -> Any:
     return value
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _write(_: Any, args: Any, address: Any) -> Any:
+@_intrinsic
+def _write(_: object, args: types.Type, address: types.Type) -> Code:
     """Write a tuple to an address."""
 
-    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def code(
+        context: BaseContext, builder: ir.IRBuilder, signature: Signature, values: list[ir.Value]
+    ) -> ir.Value:
         ty = signature.args[0]
         value = _without_owner(context, builder, ty, values[0])
         context.pack_value(builder, ty, value, _place_of(context, builder, ty, values[1]))
@@ -166,12 +187,17 @@ def _write(_: Any, args: Any, address: Any) -> Any:
     return types.void(args, types.intp), code
 
 
-def _reader(ty: Any) -> Any:
+def _reader(ty: types.Type) -> Callable[..., Array]:
     """Return ``read(address) -> tuple of type ty``."""
 
-    @intrinsic  # type: ignore[untyped-decorator]
-    def read(_: Any, address: Any) -> Any:
-        def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    @_intrinsic
+    def read(_: object, address: types.Type) -> Code:
+        def code(
+            context: BaseContext,
+            builder: ir.IRBuilder,
+            signature: Signature,
+            values: list[ir.Value],
+        ) -> ir.Value:
             return context.unpack_value(builder, ty, _place_of(context, builder, ty, values[0]))
 
         return ty(types.intp), code
@@ -179,21 +205,25 @@ def _reader(ty: Any) -> Any:
     return read
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _doubles(_: Any, address: Any) -> Any:
+@_intrinsic
+def _doubles(_: object, address: types.Type) -> Code:
     """Read an address as that of floats."""
 
-    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def code(
+        context: BaseContext, builder: ir.IRBuilder, signature: Signature, values: list[ir.Value]
+    ) -> ir.Value:
         return builder.inttoptr(values[0], ir.DoubleType().as_pointer())
 
     return types.CPointer(types.float64)(types.intp), code
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def call(_: Any, address: Any, x: Any, g: Any, head: Any) -> Any:
+@_intrinsic
+def call(_: object, address: types.Type, x: types.Type, g: types.Type, head: types.Type) -> Code:
     """Call the C function of an objective: ``call(address, x, g, head) -> f``."""
 
-    def code(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+    def code(
+        context: BaseContext, builder: ir.IRBuilder, signature: Signature, values: list[ir.Value]
+    ) -> ir.Value:
         data = [
             context.make_array(ty)(context, builder, value=value).data
             for ty, value in zip(signature.args[1:], values[1:], strict=True)
@@ -208,25 +238,25 @@ def call(_: Any, address: Any, x: Any, g: Any, head: Any) -> Any:
 
 
 @functools.lru_cache(maxsize=64)
-def _store(ty: Any) -> tuple[int, Any]:
+def _store(ty: types.Type) -> tuple[int, Callable[..., None]]:
     """Return the size of a tuple of type `ty` in bytes, and what writes one to an address."""
     context = cpu_target.target_context
     size = context.get_abi_sizeof(context.get_data_type(ty))
 
     @numba.njit(numba.void(ty, numba.intp))  # type: ignore[untyped-decorator]
-    def store(args: Any, address: int) -> None:
+    def store(args: tuple[object, ...], address: int) -> None:
         _write(args, address)
 
     return size, store
 
 
-def _entries(arrays: Any, i: int) -> Any:
+def _entries(arrays: tuple[Array, ...], i: int) -> tuple[Array, ...]:
     """Return the i-th entry of each."""
     raise NotImplementedError
 
 
 @overload(_entries, strict=False)  # type: ignore[untyped-decorator]
-def _entries_of(arrays: Any, i: Any) -> Any:
+def _entries_of(arrays: types.BaseTuple, i: types.Type) -> Callable[..., tuple[Array, ...]]:
     if len(arrays) == 0:
         return lambda arrays, i: ()
     if len(arrays) == 1:
@@ -235,8 +265,10 @@ def _entries_of(arrays: Any, i: Any) -> Any:
 
 
 @functools.lru_cache(maxsize=64)
-def _build(fun: Any, jac: Any, scheme: str, ty: Any) -> Any:
-    """Compile an objective to a C function; None when Numba cannot.
+def _build(
+    fun: UserFunction, jac: UserFunction | None, scheme: str, ty: types.Type | None
+) -> tuple[int, object] | None:
+    """Return an objective as a C function, its address first; None when Numba cannot.
 
     `ty` is the type of the pair (arrays whose ``head[ROW]``-th entries are the first arguments,
     tuple of the other arguments), None where both are empty.
@@ -247,7 +279,7 @@ def _build(fun: Any, jac: Any, scheme: str, ty: Any) -> Any:
     signature = types.float64(pointer, pointer, types.CPointer(types.int64))
     inner = _with_differences(fun, scheme, ty) if scheme else _with_gradient(fun, jac, ty)
 
-    def guarded(x_address: Any, g_address: Any, head_address: Any) -> Any:
+    def guarded(x_address: Address, g_address: Address, head_address: Address) -> float:
         n = head_address[N]
         head = numba.carray(head_address, (HEAD,))
         x = numba.carray(x_address, (n,))
@@ -255,24 +287,25 @@ def _build(fun: Any, jac: Any, scheme: str, ty: Any) -> Any:
         # N.B. nothing may leave a C function but a number: what was raised would be printed
         # and forgotten.
         try:
-            f = inner(x, g, head)
+            f: float = inner(x, g, head)
         except Exception:  # noqa: BLE001
             head[STATUS] = RAISED
             f = math.nan
         return f
 
     try:
-        return numba.cfunc(signature)(guarded)
+        made = numba.cfunc(signature)(guarded)
     except Exception:  # noqa: BLE001 - of whatever kind
         return None  # called from Python it works, or says itself what is wrong
+    return int(made.address or 0), made  # the address is that of what has to be kept alive
 
 
-def _caller(ty: Any) -> Any:
+def _caller(ty: types.Type) -> Callable[..., Array]:
     """Return ``call(function, x, head)``: `function` at a copy of x, with its arguments."""
     read = _reader(ty)
 
-    @numba.njit  # type: ignore[untyped-decorator]
-    def call_at(function: Any, x: Any, head: Any) -> Any:
+    @_jit
+    def call_at(function: UserFunction, x: FloatArray, head: Head) -> object:
         own = numba.carray(_doubles(head.ctypes.data + 8 * HEAD), x.shape)
         for i in range(x.shape[0]):
             own[i] = x[i]
@@ -282,8 +315,8 @@ def _caller(ty: Any) -> Any:
     return call_at
 
 
-@numba.njit  # type: ignore[untyped-decorator]
-def _spread(g: Any, out: Any, head: Any) -> bool:
+@_jit
+def _spread(g: Array, out: FloatArray, head: Head) -> bool:
     """Copy a gradient to its place; False for one of a wrong length."""
     if len(g) != out.shape[0]:
         head[STATUS] = SHAPE
@@ -293,12 +326,14 @@ def _spread(g: Any, out: Any, head: Any) -> bool:
     return True
 
 
-def _with_gradient(fun: Any, jac: Any, ty: Any) -> Any:
+def _with_gradient(
+    fun: UserFunction, jac: UserFunction | None, ty: types.Type
+) -> Callable[..., Array]:
     call_at = _caller(ty)
     if jac is None:
 
-        @numba.njit  # type: ignore[untyped-decorator]
-        def both(x: Any, g: Any, head: Any) -> float:
+        @_jit
+        def both(x: FloatArray, g: FloatArray, head: Head) -> float:
             head[VALUES] += 1
             head[GRADIENTS] += 1
             f, given = call_at(fun, x, head)
@@ -306,8 +341,8 @@ def _with_gradient(fun: Any, jac: Any, ty: Any) -> Any:
 
         return both
 
-    @numba.njit  # type: ignore[untyped-decorator]
-    def one_by_one(x: Any, g: Any, head: Any) -> float:
+    @_jit
+    def one_by_one(x: FloatArray, g: FloatArray, head: Head) -> float:
         f = 0.0
         if head[GRADIENT_ONLY] == 0:
             head[VALUES] += 1
@@ -321,14 +356,14 @@ def _with_gradient(fun: Any, jac: Any, ty: Any) -> Any:
     return one_by_one
 
 
-def _with_differences(fun: Any, scheme: str, ty: Any) -> Any:
+def _with_differences(fun: UserFunction, scheme: str, ty: types.Type) -> Callable[..., Array]:
     """Return what `negopt._differences.difference_gradient` does with its default steps."""
     points, power = _DIFFERENCES[scheme]
     relative = 2.220446049250313e-16**power
     call_at = _caller(ty)
 
-    @numba.njit  # type: ignore[untyped-decorator]
-    def differences(x: Any, g: Any, head: Any) -> float:
+    @_jit
+    def differences(x: FloatArray, g: FloatArray, head: Head) -> float:
         head[VALUES] += 1
         f = float(call_at(fun, x, head))
         if not math.isfinite(f):

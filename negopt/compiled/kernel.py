@@ -9,7 +9,7 @@ from there.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,8 +31,8 @@ from negopt.decisions import endings as e
 from negopt.decisions import pairs as p
 from negopt.decisions import search as s
 
-Floats = np.ndarray[Any, np.dtype[np.float64]]
-Ints = np.ndarray[Any, np.dtype[np.int64]]
+Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+Ints = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 
 class Work(NamedTuple):
@@ -773,7 +773,7 @@ def new_batch(starts: Floats, w: Work) -> Batch:
 NO_BATCH = new_batch(np.zeros((0, 1)), new_work(1))
 
 
-def _example() -> tuple[Any, ...]:
+def _example() -> tuple[object, ...]:
     return 0, 1, 0, np.zeros(HEAD + 2, dtype=np.int64), new_work(1), NO_BATCH, 0
 
 

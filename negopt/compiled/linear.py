@@ -7,13 +7,12 @@ another order where two of its vectors lie close.
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
 from negopt.compiled._build import plain, reduction
 
-Floats = np.ndarray[Any, np.dtype[np.float64]]
+Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 
 EPS = 2.220446049250313e-16
 
@@ -169,18 +168,24 @@ def pair_sums(x_new: Floats, x: Floats, g_new: Floats, g: Floats) -> tuple[float
 
 
 @reduction
-def three_sums(
-    row: Floats, a: Floats, b: Floats, c: Floats, begin: int, end: int
-) -> tuple[float, float, float]:
-    """Return the products of a row with three vectors, over a block of entries."""
-    one = 0.0
-    two = 0.0
-    three = 0.0
+def six_sums(
+    s: Floats, y: Floats, a: Floats, b: Floats, c: Floats, begin: int, end: int
+) -> tuple[float, float, float, float, float, float]:
+    """Return the products of two rows with three vectors, over a block of entries."""
+    sa = 0.0
+    sb = 0.0
+    sc = 0.0
+    ya = 0.0
+    yb = 0.0
+    yc = 0.0
     for i in range(np.uint64(begin), np.uint64(end)):  # N.B. a sign would have to be looked at
-        one += row[i] * a[i]
-        two += row[i] * b[i]
-        three += row[i] * c[i]
-    return one, two, three
+        sa += s[i] * a[i]
+        sb += s[i] * b[i]
+        sc += s[i] * c[i]
+        ya += y[i] * a[i]
+        yb += y[i] * b[i]
+        yc += y[i] * c[i]
+    return sa, sb, sc, ya, yb, yc
 
 
 @plain
@@ -194,14 +199,17 @@ def multiply_rows(rows: Floats, count: int, slot: int, g: Floats, gram: Floats) 
     for r in range(last):
         for i in range(3):
             gram[last + i, r] = 0.0
+    a, b = rows[slot], rows[m + slot]
     for begin in range(0, g.shape[0], BLOCK):
         end = min(begin + BLOCK, g.shape[0])
-        for i in range(2 * count):
-            r = i if i < count else m + i - count
-            one, two, three = three_sums(rows[r], rows[slot], rows[m + slot], g, begin, end)
-            gram[last, r] += one
-            gram[last + 1, r] += two
-            gram[last + 2, r] += three
+        for i in range(count):
+            sa, sb, sc, ya, yb, yc = six_sums(rows[i], rows[m + i], a, b, g, begin, end)
+            gram[last, i] += sa
+            gram[last + 1, i] += sb
+            gram[last + 2, i] += sc
+            gram[last, m + i] += ya
+            gram[last + 1, m + i] += yb
+            gram[last + 2, m + i] += yc
 
 
 @plain

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from negopt._method import Method
 from negopt.compiled import kernel as k
 from negopt.curvature.dqn import HybridInverse, HybridMemory
@@ -13,18 +11,16 @@ from negopt.globalize.wolfe import WolfeSearch
 from negopt.models.limited import BFGS, PairMemory
 from negopt.steps.signed import Signed
 
-__all__ = ["Adapter", "adapter_for"]
-
 
 def adapter_for(method: Method) -> Adapter | None:
     """Return the adapter of a method, None where the loop does not know it."""
-    step: Any = method.step
+    step, rule = method.step, method.curvature
     # N.B. just these types: a subclass may do anything.
     if type(step) is not Signed or type(method.globalize) is not WolfeSearch:
         return None
-    if type(method.curvature) is HybridInverse and step.flip == "direction":
-        return Dense(method.curvature)
-    return Pairs(method.curvature) if type(method.curvature) is LBFGS else None
+    if type(rule) is HybridInverse and step.flip == "direction":
+        return Dense(rule)
+    return Pairs(rule) if type(rule) is LBFGS else None
 
 
 class Dense:
@@ -33,13 +29,13 @@ class Dense:
     def __init__(self, rule: HybridInverse) -> None:
         self.rule = rule
 
-    def work(self, n: int, memory: HybridMemory | None, check: int) -> k.Work:
+    def work(self, n: int, memory: object, check: int) -> k.Work:
         """Return a workspace with a memory in it, or none, and the constants of the rule."""
         w = k.new_work(n, check=check)
         w.ints[k.AUTO_UNITS] = self.rule.units == "auto"
         w.ints[k.DESCENT] = self.rule.choose == "descent"
         w.reals[k.SKIP], w.reals[k.SKIP_BFGS] = self.rule.skip, 2.2e-16
-        if memory is None:
+        if not isinstance(memory, HybridMemory):
             return w
         if memory.free is not None:
             w.ints[k.HAS_SR1] = 1
@@ -54,8 +50,9 @@ class Dense:
             w.reals[k.GAMMA] = memory.gamma
         return w
 
-    def save(self, memory: HybridMemory, w: k.Work) -> None:
+    def save(self, memory: object, w: k.Work) -> None:
         """Copy the matrices back."""
+        assert isinstance(memory, HybridMemory)
         n = w.store.shape[1]
         if w.ints[k.HAS_SR1]:
             memory.free = w.store[k.SR1 * n :].copy().T  # in Fortran order
@@ -72,19 +69,21 @@ class Pairs:
     def __init__(self, rule: LBFGS) -> None:
         self.rule = rule
 
-    def work(self, n: int, memory: PairMemory | None, check: int) -> k.Work:
+    def work(self, n: int, memory: object, check: int) -> k.Work:
         """Return a workspace with a memory in it, or none, and the constants of the rule."""
-        pairs = self.rule.maxcor if memory is None else memory.capacity
+        kept = memory if isinstance(memory, PairMemory) else None
+        pairs = self.rule.maxcor if kept is None else kept.capacity
         w = k.new_work(n, pairs=pairs, check=check)
         w.reals[k.SKIP] = self.rule.skip
-        if memory is None:
+        if kept is None:
             return w
-        w.gram[: memory.gram.shape[0]] = memory.gram
-        w.ints[k.STORED] = memory.count
-        return w._replace(store=memory.rows)
+        w.gram[: kept.gram.shape[0]] = kept.gram
+        w.ints[k.STORED] = kept.count
+        return w._replace(store=kept.rows)
 
-    def save(self, memory: PairMemory, w: k.Work) -> None:
+    def save(self, memory: object, w: k.Work) -> None:
         """Write back what is in which slot."""
+        assert isinstance(memory, PairMemory)
         m, count = int(w.ints[k.PAIRS]), int(w.ints[k.STORED])
         memory.gram[:] = w.gram[: 2 * m]
         memory.kinds[: min(count, m)] = BFGS

@@ -5,9 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import time
-from typing import Any
-
-__all__ = ["precompile"]
+from collections.abc import Iterable
 
 #: Every kernel that negopt may compile: module and name.
 KERNELS = (("negopt.compiled.kernel", "KERNEL"),)
@@ -40,7 +38,8 @@ def precompile(progress: bool = True) -> list[str]:
     Compiled code goes to ``NUMBA_CACHE_DIR``, the folder of the package or one of the user's. It is
     valid for this kind of processor and these versions of negopt and Numba.
     """
-    made, kernels = [], _with_bar(KERNELS) if progress and sys.stderr.isatty() else KERNELS
+    made: list[str] = []
+    kernels = _with_bar(KERNELS) if progress and sys.stderr.isatty() else KERNELS
     for module, name in kernels:
         kernel = getattr(importlib.import_module(module), name)
         begun, known = time.perf_counter(), kernel.is_ready
@@ -53,7 +52,7 @@ def precompile(progress: bool = True) -> list[str]:
     return made
 
 
-def _with_bar(kernels: Any) -> Any:
+def _with_bar(kernels: Iterable[tuple[str, str]]) -> Iterable[tuple[str, str]]:
     try:
         from rich.console import Console
         from rich.progress import track

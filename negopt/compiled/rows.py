@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from negopt._array import eps_of
+from negopt._array import FloatArray, eps_of
 from negopt._stopping import BOTTOM, Limits, bound_on_gradient, most_iterations, stop
 from negopt._types import Iterate, Status
 from negopt.compiled import kernel as k
 from negopt.compiled.jitted import HALT, Target
 from negopt.compiled.run import ENDLESS, Setting
-
-__all__ = ["Rows", "Worker"]
-
 
 #: What `negopt.decisions.endings.why_over` says, in the same order.
 ENDS = (Status.FAILED, Status.TARGET, Status.CONVERGED, Status.UNBOUNDED, Status.LIMIT)
@@ -39,7 +34,7 @@ class Worker:
 class Rows:
     """The problems of a batch, in a table."""
 
-    def __init__(self, setting: Setting, starts: Any) -> None:
+    def __init__(self, setting: Setting, starts: FloatArray) -> None:
         run = self.run = setting.run
         self.setting, self.parallel = setting, setting.target.parallel
         self.maxiter = most_iterations(run.maxiter, int(starts.shape[1]))
@@ -54,7 +49,7 @@ class Rows:
         return Worker(self.setting.target.copy(), self.setting.work(None), self.table)
 
     @property
-    def status(self) -> Any:
+    def status(self) -> k.Ints:
         """How each has ended; ``FAILED`` where that is left to `minimize`."""
         return np.array([int(s) for s in ENDS])[self.table.status]
 

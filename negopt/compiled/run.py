@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 
+from negopt._array import FloatArray
 from negopt._differences import product_error
 from negopt._method import Method
 from negopt._objective import Objective
@@ -18,16 +19,17 @@ from negopt.compiled import kernel as k
 from negopt.compiled.jitted import GRADIENTS, OK, STATUS, VALUES, Target
 from negopt.compiled.linear import EPS
 from negopt.compiled.memory import Adapter
-from negopt.globalize.wolfe import WolfeSearch
+from negopt.globalize.wolfe import SearchLength, WolfeSearch
 from negopt.steps.signed import Signed
-
-__all__ = ["Run", "Setting"]
 
 #: Seconds after which compiled code comes back, so that Ctrl-C and ``maxtime`` are seen to.
 SLICE = 0.02
 
 #: Stands for points that are in the workspace: where n is large each vector that is held counts.
 HELD = Iterate(np.zeros(0), math.nan, np.zeros(0), math.nan, math.nan, math.nan)
+
+#: The workspace of no run.
+IDLE = k.new_work(1)
 
 #: More than any count can come to.
 ENDLESS = 2**62
@@ -54,7 +56,7 @@ class Setting(NamedTuple):
         few = n <= min(WHOLE, run.certify_products) and not self.objective.exact_products
         return n if wanted and few else 0
 
-    def work(self, memory: Any) -> k.Work:
+    def work(self, memory: object) -> k.Work:
         """Return a workspace with a memory, or None, and all constants."""
         search = cast(WolfeSearch, self.method.globalize)
         w = self.adapter.work(self.objective.n, memory, self.check)
@@ -82,7 +84,7 @@ class Run:
         self.solver, self.setting, self.target = solver, setting, setting.target
         self._slice = 1  # evaluations that are made at a time: as many as fit into SLICE
         self._iterate: Iterate | None = None  # what the workspace holds, as it was written out
-        self._work: Any = None
+        self._work = IDLE
 
     def step(self, state: State, iterations: int = 1) -> State:
         """Go on for as many iterations; sets ``state.status`` when the run is over."""
@@ -119,9 +121,9 @@ class Run:
         if self._iterate is not None:
             self.setting.adapter.save(state.memory, self._work)
             reals = self._work.reals
-            state.globalize.length = float(reals[k.LAST_LENGTH])
-            state.globalize.lowest = float(reals[k.LOWEST])
-            self._iterate = self._work = None  # what follows may need the memory
+            search = cast(SearchLength, state.globalize)
+            search.length, search.lowest = float(reals[k.LAST_LENGTH]), float(reals[k.LOWEST])
+            self._iterate, self._work = None, IDLE  # what follows may need the memory
 
     def _drive(self) -> int:
         """Evaluate until the loop has something to say, a slice of time after another."""
@@ -148,7 +150,7 @@ class Run:
             stuck=task in (k.SEARCH_FAILED, k.NOT_MOVED),
             trials=int(ints[k.TRIALS]),
         )
-        search: Any = solver.method.globalize
+        search = cast(WolfeSearch, solver.method.globalize)
         if task == k.SEARCH_FAILED:
             outcome.reason = search.no_decrease(outcome.trials)
         elif task == k.NOT_MOVED:
@@ -158,7 +160,7 @@ class Run:
         if outcome.valid and task != k.SEARCH_FAILED:
             solver.step_norm = float(reals[k.STEP_NORM])
 
-    def _checked(self, task: int) -> tuple[Certificate | None, Any]:
+    def _checked(self, task: int) -> tuple[Certificate | None, FloatArray | None]:
         """Return what the second-order check has found, and the Hessian where it formed one."""
         w = self._work
         n, h = int(w.vectors.shape[1]), int(w.ints[k.HESSIAN])
@@ -187,8 +189,8 @@ class Run:
         ints[k.STALLED], ints[k.RESETS] = state.stalled, state.resets
         reals[k.STALLED_GMAX] = state.stalled_gmax
         reals[k.GTOL], reals[k.BOTTOM] = limits.gtol, limits.unbounded_below
-        reals[k.LAST_LENGTH] = state.globalize.length
-        reals[k.LOWEST] = state.globalize.lowest
+        search = cast(SearchLength, state.globalize)
+        reals[k.LAST_LENGTH], reals[k.LOWEST] = search.length, search.lowest
         objective.forget_start()
         objective.best = state.best = state.iterate = self._iterate = HELD
 
@@ -206,7 +208,7 @@ class Run:
         x, g = w.vectors[2 * place].copy(), w.vectors[2 * place + 1].copy()
         return Iterate(x, f, g, gnorm, gmax, xnorm)
 
-    def _write(self, state: State) -> Any:
+    def _write(self, state: State) -> FloatArray:
         """Write out the points and the counts, to which the memory follows; return the trial x.
 
         Of half an iteration nothing is left: the iterate is that before it.
@@ -228,4 +230,4 @@ class Run:
         ):
             setattr(counters, name, getattr(counters, name) + int(ints[place]))
             ints[place] = 0
-        return self._work.vectors[2 * trial].copy()
+        return np.array(self._work.vectors[2 * trial])

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from negopt._array import Array
-from negopt._options import check_choice, check_number
+from negopt._options import check_choice, check_number, option
 from negopt._types import Iterate, Outcome, saved
 from negopt.curvature.inverse import (
     DenseInverse,
@@ -17,8 +16,6 @@ from negopt.curvature.inverse import (
     units_at,
 )
 from negopt.decisions import pairs
-
-__all__ = ["BFGS", "PositiveMemory", "positive_update"]
 
 
 @saved
@@ -81,13 +78,9 @@ class BFGS(UnitRule):
     503-528, doi:10.1007/BF01589116.
     """
 
-    h0: str = field(
-        default="rescaled", metadata={"doc": "initial matrix: 'rescaled', 'scaled' or 'identity'"}
-    )
-    units: str = field(
-        default="auto", metadata={"doc": "'auto': |x0| as units where these differ; or 'same'"}
-    )
-    skip: float = field(default=2.2e-16, metadata={"doc": "least cosine of the angle of s and y"})
+    h0: str = option("rescaled", "initial matrix: 'rescaled', 'scaled' or 'identity'")
+    units: str = option("auto", "'auto': |x0| as units where these differ; or 'same'")
+    skip: float = option(2.2e-16, "least cosine of the angle of s and y")
 
     def __post_init__(self) -> None:
         check_choice("h0", self.h0, ("rescaled", "scaled", "identity"))
@@ -98,7 +91,7 @@ class BFGS(UnitRule):
         """Return an empty memory."""
         return PositiveMemory()
 
-    def operator(self, memory: PositiveMemory, objective: Any, iterate: Iterate) -> DenseInverse:
+    def operator(self, memory: PositiveMemory, objective: object, iterate: Iterate) -> DenseInverse:
         """Return the operator of the current inverse."""
         if memory.matrix is None:
             return self.begin(iterate)

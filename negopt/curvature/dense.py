@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
 from negopt._array import Array, all_finite, namespace_of, scalars
 from negopt._dense import symmetric_eigen
-from negopt._options import check_number
+from negopt._options import check_number, option
+from negopt._protocols import ProductSource
 from negopt._types import Iterate, Outcome, saved
-
-__all__ = ["DenseHessian", "DenseOperator", "HessianMemory"]
 
 
 @saved
@@ -141,8 +139,8 @@ class DenseHessian:
     Tractable Saddle-Free Newton Optimisation of Neural Networks, TMLR, eq. (6).
     """
 
-    average: float | None = field(
-        default=None, metadata={"doc": "weight of the new Hessian in a moving average; None: none"}
+    average: float | None = option(
+        None, "weight of the new Hessian in a moving average; None: none"
     )
 
     def __post_init__(self) -> None:
@@ -153,7 +151,9 @@ class DenseHessian:
         """Return an empty memory."""
         return HessianMemory()
 
-    def operator(self, memory: HessianMemory, objective: Any, iterate: Iterate) -> DenseOperator:
+    def operator(
+        self, memory: HessianMemory, objective: ProductSource, iterate: Iterate
+    ) -> DenseOperator:
         """Return the Hessian at `iterate`, and the average with it."""
         matrix = objective.hessian(iterate)
         model, kept = matrix, memory.average

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 from scipy.linalg.blas import ddot
 
 from negopt._array import Array, inners, is_plain
-from negopt._options import check_choice, check_number
+from negopt._options import check_choice, check_number, option
 from negopt._types import Iterate, Outcome, saved
 from negopt.curvature.bfgs import PositiveMemory, positive_update
 from negopt.curvature.inverse import (
@@ -21,8 +20,6 @@ from negopt.curvature.inverse import (
     units_at,
 )
 from negopt.decisions import pairs
-
-__all__ = ["HybridInverse", "HybridMemory"]
 
 
 @saved
@@ -78,13 +75,9 @@ class HybridInverse(UnitRule):
 
     h0 = "rescaled"
 
-    choose: str = field(
-        default="angle", metadata={"doc": "'angle', or 'descent': SR1's direction if it descends"}
-    )
-    units: str = field(
-        default="auto", metadata={"doc": "'auto': |x0| as units where these differ; or 'same'"}
-    )
-    skip: float = field(default=1e-12, metadata={"doc": "relative threshold that skips an update"})
+    choose: str = option("angle", "'angle', or 'descent': SR1's direction if it descends")
+    units: str = option("auto", "'auto': |x0| as units where these differ; or 'same'")
+    skip: float = option(1e-12, "relative threshold that skips an update")
 
     def __post_init__(self) -> None:
         check_choice("choose", self.choose, ("angle", "descent"))
@@ -95,7 +88,7 @@ class HybridInverse(UnitRule):
         """Return an empty memory."""
         return HybridMemory()
 
-    def operator(self, memory: HybridMemory, objective: Any, iterate: Iterate) -> DenseInverse:
+    def operator(self, memory: HybridMemory, objective: object, iterate: Iterate) -> DenseInverse:
         """Return the operator of the model chosen for the gradient at `iterate`."""
         free, matrix, rest = memory.free, memory.matrix, memory.rest
         if free is None:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from negopt._array import Array, dot, namespace_of, scalars
-from negopt._options import check_choice, check_number
-from negopt._types import Iterate, Outcome, Products, saved
+from negopt._options import check_choice, check_number, option
+from negopt._protocols import ProductSource
+from negopt._types import Iterate, Outcome, saved
 from negopt.curvature.metric import OF_GRADIENTS
-
-__all__ = ["Ellipsoid", "EllipsoidMemory", "EllipsoidOperator", "EllipsoidProducts"]
 
 KINDS = ("sphere", *OF_GRADIENTS)
 
@@ -135,10 +134,10 @@ class EllipsoidProducts:
     value of Hessian information for neural network training, arXiv:1905.09201.
     """
 
-    metric: str = field(default="rmsprop", metadata={"doc": "'rmsprop', 'adagrad' or 'sphere'"})
-    diagonal: bool = field(default=True, metadata={"doc": "False keeps whole matrices"})
-    decay: float = field(default=0.8, metadata={"doc": "weight of the past in 'rmsprop'"})
-    ridge: float = field(default=1e-3, metadata={"doc": "relative addition to the norm's matrix"})
+    metric: str = option("rmsprop", "'rmsprop', 'adagrad' or 'sphere'")
+    diagonal: bool = option(True, "False keeps whole matrices")
+    decay: float = option(0.8, "weight of the past in 'rmsprop'")
+    ridge: float = option(1e-3, "relative addition to the norm's matrix")
 
     def __post_init__(self) -> None:
         check_choice("metric", self.metric, KINDS)
@@ -151,7 +150,7 @@ class EllipsoidProducts:
         return EllipsoidMemory()
 
     def operator(
-        self, memory: EllipsoidMemory, objective: Products, iterate: Iterate
+        self, memory: EllipsoidMemory, objective: ProductSource, iterate: Iterate
     ) -> EllipsoidOperator:
         """Return the products and the ellipsoid at `iterate`."""
         ellipsoid = self._ellipsoid(memory, iterate)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from negopt._array import Array, dot, scalars
-from negopt._options import check_choice
+from negopt._options import check_choice, option
 from negopt._types import Iterate, Outcome, saved
-
-__all__ = ["IdentityOperator", "NoCurvature", "NoMemory", "ScaleMemory", "ScaledIdentity"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +44,7 @@ class NoCurvature:
         """Return an empty memory."""
         return NoMemory()
 
-    def operator(self, memory: NoMemory, objective: Any, iterate: Iterate) -> IdentityOperator:
+    def operator(self, memory: NoMemory, objective: object, iterate: Iterate) -> IdentityOperator:
         """Return the identity."""
         return IdentityOperator()
 
@@ -106,7 +104,7 @@ class ScaledIdentity:
     doi:10.3934/jimo.2008.4.299.
     """
 
-    scaling: str = field(default="spectral", metadata={"doc": "'spectral' or 'none'"})
+    scaling: str = option("spectral", "'spectral' or 'none'")
 
     def __post_init__(self) -> None:
         check_choice("scaling", self.scaling, ("spectral", "none"))
@@ -115,7 +113,9 @@ class ScaledIdentity:
         """Return an empty memory."""
         return ScaleMemory()
 
-    def operator(self, memory: ScaleMemory, objective: Any, iterate: Iterate) -> IdentityOperator:
+    def operator(
+        self, memory: ScaleMemory, objective: object, iterate: Iterate
+    ) -> IdentityOperator:
         """Return the multiple of the identity."""
         if self.scaling == "none":
             return IdentityOperator()

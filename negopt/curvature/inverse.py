@@ -19,21 +19,6 @@ from negopt._types import Iterate, saved
 from negopt.decisions import pairs
 from negopt.decisions.endings import units_differ
 
-__all__ = [
-    "DenseInverse",
-    "InverseMemory",
-    "UnitRule",
-    "bfgs_update",
-    "diagonal",
-    "image",
-    "natural_units",
-    "pair_products",
-    "sr1_update",
-    "symmetric",
-    "unit_step",
-    "units_at",
-]
-
 
 @saved
 @dataclass(slots=True)
@@ -189,6 +174,7 @@ def natural_units(iterate: Iterate) -> Array | None:
     """
     xp = namespace_of(iterate.x)
     x, g = xp.abs(iterate.x), xp.abs(iterate.g)
+    least: tuple[float, ...]
     if is_plain(x):
         least = x.item(x.argmin()), g.item(g.argmin())  # a third of what np.min takes
     else:

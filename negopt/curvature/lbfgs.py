@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from negopt._array import Array
-from negopt._options import check_integer, check_number
+from negopt._options import check_integer, check_number, option
 from negopt._types import Iterate, Outcome
 from negopt.models.limited import (
     LimitedModel,
@@ -14,8 +14,6 @@ from negopt.models.limited import (
     new_pair_memory,
     store_pair,
 )
-
-__all__ = ["LBFGS"]
 
 
 @dataclass(frozen=True)
@@ -50,8 +48,8 @@ class LBFGS:
     Information Processing Systems 27, 1332-1340.
     """
 
-    maxcor: int = field(default=10, metadata={"doc": "number of stored pairs m"})
-    skip: float = field(default=2.2e-16, metadata={"doc": "least cosine of the angle of s and y"})
+    maxcor: int = option(10, "number of stored pairs m")
+    skip: float = option(2.2e-16, "least cosine of the angle of s and y")
 
     def __post_init__(self) -> None:
         check_integer("maxcor", self.maxcor)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from negopt._array import Array
-from negopt._options import check_integer
+from negopt._options import check_integer, option
 from negopt._types import Outcome
 from negopt.curvature.lsr1 import LSR1
 from negopt.models.limited import PairMemory, new_pair_memory, store_pair
-
-__all__ = ["HybridPairs"]
 
 
 @dataclass(frozen=True)
@@ -24,9 +22,9 @@ class HybridPairs(LSR1):
     Parameters
     ----------
     maxcor : int or None, default None
-        Number of pairs m; None takes 40 up to 200 variables, where memory costs nothing, 20
-        up to 500, and 10 above, where more pairs save few evaluations or none.  Memory held:
-        2m vectors of n entries.
+        Number of pairs m; None takes 2n, but no less than 20 and no more than 40, up to 200
+        variables, 20 up to 500, and 10 above, where more pairs save few evaluations or none.
+        Memory held: 2m vectors of n entries.
     gamma : {"max", "mean", "last"} or float, default "mean"
         Scaling of the initial matrix: the geometric mean of ``y'y / s'y``.
     skip : float, default 1e-8
@@ -51,20 +49,13 @@ class HybridPairs(LSR1):
     doi:10.1137/16M1092106.
     """
 
-    maxcor: int | None = field(  # type: ignore[assignment]
-        default=None,
-        metadata={"doc": "pairs kept, m; None: 40 to n = 200, 20 to 500, then 10"},
+    maxcor: int | None = option(  # type: ignore[assignment]
+        None, "pairs kept, m; None: 2n, 20 to 40, to n = 200; 20 to 500, then 10"
     )
-    gamma: str | float = field(
-        default="mean", metadata={"doc": "initial matrix: 'max', 'mean', 'last' or a number"}
-    )
-    remember: int = field(
-        default=4, metadata={"doc": "positive curvatures that 'max' and 'mean' look back on"}
-    )
+    gamma: str | float = option("mean", "initial matrix: 'max', 'mean', 'last' or a number")
+    remember: int = option(4, "positive curvatures that 'max' and 'mean' look back on")
 
-    block: int = field(
-        default=5, metadata={"doc": "newest pairs whose secant equations are imposed together"}
-    )
+    block: int = option(5, "newest pairs whose secant equations are imposed together")
 
     def __post_init__(self) -> None:
         if self.maxcor is not None:
@@ -75,10 +66,13 @@ class HybridPairs(LSR1):
     def init(self, x0: Array) -> PairMemory:
         """Return an empty memory."""
         n = x0.shape[0]
-        return new_pair_memory(x0, self.maxcor or (40 if n <= 200 else 20 if n <= 500 else 10))
+        most = min(max(20, 2 * n), 40) if n <= 200 else 20 if n <= 500 else 10
+        return new_pair_memory(x0, self.maxcor or most)
 
     def update(
         self, memory: PairMemory, s: Array, y: Array, outcome: Outcome | None = None
     ) -> bool:
         """Store the pair."""
-        return store_pair(memory, s, y, outcome, remember=self.remember, block=self.block)
+        return store_pair(
+            memory, s, y, outcome, remember=self.remember, block=self.block, skip=self.skip
+        )

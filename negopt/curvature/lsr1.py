@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from negopt._array import Array
-from negopt._options import check_choice, check_integer, check_number
+from negopt._options import check_choice, check_integer, check_number, option
 from negopt._types import Iterate, Outcome
 from negopt.models.limited import (
     LimitedModel,
@@ -15,8 +15,6 @@ from negopt.models.limited import (
     new_pair_memory,
     store_pair,
 )
-
-__all__ = ["LSR1"]
 
 GAMMA_RULES = ("max", "mean", "last")
 
@@ -53,8 +51,8 @@ class LSR1:
     """Limited-memory symmetric rank-one model.
 
     Every finite pair is kept, those of rejected steps too (unless f there was far outside
-    the model's reach), and whatever the sign of ``s'y``.  An update is skipped when
-    ``|s'(y - Bs)| < skip ||s|| ||y - Bs||``.
+    the model's reach), and whatever the sign of ``s'y``; but one that is not convex is turned away
+    when ``|s'(y - Bs)| < skip ||s|| ||y - Bs||``.
 
     Parameters
     ----------
@@ -63,7 +61,7 @@ class LSR1:
     gamma : {"max", "mean", "last"} or float, default "max"
         Scaling of the initial matrix; ``1.0`` is that of Ramamurthy and Duffy (2016).
     skip : float, default 1e-8
-        Skip threshold of Nocedal and Wright (2006), eq. 6.26.
+        Skip threshold of Nocedal and Wright (2006), eq. 6.26, for pairs that are not convex.
     remember : int, default 20
         How many positive curvatures the rules "max" and "mean" look back on.
 
@@ -73,14 +71,10 @@ class LSR1:
     doi:10.1007/BF01582063.
     """
 
-    maxcor: int = field(default=10, metadata={"doc": "number of stored pairs m"})
-    gamma: str | float = field(
-        default="max", metadata={"doc": "initial matrix: 'max', 'mean', 'last' or a number"}
-    )
-    skip: float = field(default=1e-8, metadata={"doc": "relative threshold that skips an update"})
-    remember: int = field(
-        default=20, metadata={"doc": "positive curvatures that 'max' and 'mean' look back on"}
-    )
+    maxcor: int = option(10, "number of stored pairs m")
+    gamma: str | float = option("max", "initial matrix: 'max', 'mean', 'last' or a number")
+    skip: float = option(1e-8, "relative threshold that skips an update")
+    remember: int = option(20, "positive curvatures that 'max' and 'mean' look back on")
 
     def __post_init__(self) -> None:
         check_integer("maxcor", self.maxcor)
@@ -107,7 +101,7 @@ class LSR1:
         self, memory: PairMemory, s: Array, y: Array, outcome: Outcome | None = None
     ) -> bool:
         """Store the pair."""
-        return store_pair(memory, s, y, outcome, remember=self.remember, block=0)
+        return store_pair(memory, s, y, outcome, remember=self.remember, block=0, skip=self.skip)
 
     def reset(self, memory: PairMemory) -> bool:
         """Forget all pairs."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from negopt._array import Array, all_finite, device_of, dot, namespace_of, scalars
-from negopt._options import check_choice, check_number
-from negopt._types import Iterate, Products, saved
+from negopt._options import check_choice, check_number, option
+from negopt._protocols import ProductSource
+from negopt._types import Iterate, saved
 from negopt.curvature.inverse import natural_units
-
-__all__ = ["KINDS", "OF_GRADIENTS", "Metric", "MetricMemory", "MetricRule", "learn_diagonal"]
 
 #: Kinds that are made of the squares of past gradients.
 OF_GRADIENTS = ("rmsprop", "adagrad")
@@ -119,16 +118,14 @@ class MetricRule:
     Bekas, Kokiopoulou and Saad (2007), doi:10.1016/j.apnum.2007.01.003.
     """
 
-    metric: str = field(
-        default="auto", metadata={"doc": "'auto', 'sphere', 'diag', 'rmsprop' or 'adagrad'"}
-    )
-    decay: float = field(default=0.8, metadata={"doc": "memory of 'rmsprop'"})
+    metric: str = option("auto", "'auto', 'sphere', 'diag', 'rmsprop' or 'adagrad'")
+    decay: float = option(0.8, "memory of 'rmsprop'")
 
     def __post_init__(self) -> None:
         check_choice("metric", self.metric, KINDS)
         check_number("decay", self.decay, 0.0, 1.0, open_high=True)
 
-    def ask(self, memory: MetricMemory, objective: Products, iterate: Iterate) -> MetricMemory:
+    def ask(self, memory: MetricMemory, objective: ProductSource, iterate: Iterate) -> MetricMemory:
         """Return the memory with the exact diagonal, where the rule begins with that."""
         xp, n = namespace_of(iterate.x), int(iterate.x.shape[0])
         if self.metric != "diag" or memory.diagonal is not None or n > ASKED:

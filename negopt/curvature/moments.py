@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from negopt._array import Array, dot, namespace_of, scalars
-from negopt._options import check_choice, check_number
+from negopt._options import check_choice, check_number, option
 from negopt._types import Iterate, Outcome, saved
-
-__all__ = ["GradientMoments", "MomentMemory", "MomentOperator"]
 
 
 @saved
@@ -79,10 +77,10 @@ class GradientMoments:
     #: Whether the change of g along a step is learnt from.
     secant: ClassVar[bool] = False
 
-    beta1: float = field(default=0.9, metadata={"doc": "decay of the mean gradient"})
-    beta2: float = field(default=0.999, metadata={"doc": "decay of the mean squares"})
-    epsilon: float = field(default=1e-8, metadata={"doc": "added to the root mean square"})
-    amsgrad: bool = field(default=False, metadata={"doc": "divide by the largest mean square"})
+    beta1: float = option(0.9, "decay of the mean gradient")
+    beta2: float = option(0.999, "decay of the mean squares")
+    epsilon: float = option(1e-8, "added to the root mean square")
+    amsgrad: bool = option(False, "divide by the largest mean square")
 
     def __post_init__(self) -> None:
         check_number("beta1", self.beta1, 0.0, 1.0, open_high=True)
@@ -94,7 +92,7 @@ class GradientMoments:
         """Return an empty memory."""
         return MomentMemory()
 
-    def operator(self, memory: MomentMemory, objective: Any, iterate: Iterate) -> MomentOperator:
+    def operator(self, memory: MomentMemory, objective: object, iterate: Iterate) -> MomentOperator:
         """Return the moments with the gradient at `iterate` among them."""
         first, second, largest = self._moments(memory, iterate.g)
         count = memory.count + 1

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from negopt._array import Array, namespace_of
-from negopt._lanczos import Subspace, length
-from negopt._options import check_choice, check_integer
-from negopt._types import Iterate, Outcome, Products, saved
+from negopt._array import Array, namespace_of, norm
+from negopt._lanczos import Subspace
+from negopt._options import check_choice, check_integer, option
+from negopt._protocols import ProductSource
+from negopt._types import Iterate, Outcome, saved
 from negopt.curvature.lsr1 import initial_scaling
 from negopt.curvature.metric import Metric, MetricMemory, MetricRule
 from negopt.curvature.products import basis_solve
@@ -21,8 +22,6 @@ from negopt.models.limited import (
     store_pair,
 )
 from negopt.vectors.primitives import products
-
-__all__ = ["Learnt", "ModelledMemory", "ModelledOperator", "ModelledProducts"]
 
 #: Positive curvatures that the scaling of the model looks back on, as in `HybridPairs`.
 REMEMBER = 4
@@ -104,7 +103,7 @@ class ModelledOperator:
 
     def __init__(
         self,
-        objective: Products,
+        objective: ProductSource,
         iterate: Iterate,
         metric: Metric,
         memory: MetricMemory,
@@ -180,8 +179,8 @@ class ModelledProducts(MetricRule):
     doi:10.1137/0719025.
     """
 
-    maxcor: int = field(default=20, metadata={"doc": "pairs of the model; 0: no model"})
-    products: str = field(default="as needed", metadata={"doc": "'as needed' or 'always'"})
+    maxcor: int = option(20, "pairs of the model; 0: no model")
+    products: str = option("as needed", "'as needed' or 'always'")
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -193,7 +192,7 @@ class ModelledProducts(MetricRule):
         return ModelledMemory(new_pair_memory(x0, self.maxcor) if self.maxcor else None)
 
     def operator(
-        self, memory: ModelledMemory, objective: Products, iterate: Iterate
+        self, memory: ModelledMemory, objective: ProductSource, iterate: Iterate
     ) -> ModelledOperator:
         """Return the Hessian or its model at `iterate`."""
         known = self.ask(memory.metric, objective, iterate)
@@ -283,7 +282,7 @@ class ModelledProducts(MetricRule):
 
 def size_in(metric: Metric, iterate: Iterate) -> float:
     """Return the length of the gradient in the variables of the metric."""
-    return iterate.gnorm if metric.round else length(metric.outward(iterate.g))
+    return iterate.gnorm if metric.round else norm(metric.outward(iterate.g))
 
 
 def _in_metric(pairs: PairMemory, metric: Metric) -> PairMemory:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from negopt._array import Array
 from negopt._dense import symmetric_eigen
 from negopt._lanczos import LanczosBasis, Subspace
-from negopt._types import Iterate, Outcome, Products, saved
+from negopt._protocols import ProductSource
+from negopt._types import Iterate, Outcome, saved
 from negopt.curvature.metric import Metric
-
-__all__ = ["HessianProducts", "ProductMemory", "ProductOperator", "basis_solve"]
 
 
 @saved
@@ -52,7 +51,7 @@ class ProductOperator:
     product: Callable[[Array], Array]
     scale: float = 0.0
     first_gnorm: float = 0.0
-    basis: Any = None
+    basis: object = None
 
     learns: ClassVar[bool] = False
     metric: ClassVar[Metric] = Metric()
@@ -75,7 +74,7 @@ class ProductOperator:
         return basis_solve(self.basis, v, floor) if absolute else 1.0 * v
 
 
-def basis_solve(basis: Any, v: Array, floor: float) -> Array:
+def basis_solve(basis: object, v: Array, floor: float) -> Array:
     """Return ``|H|^-1 v`` as far as a basis of products knows H; v itself where it does not."""
     if not isinstance(basis, (LanczosBasis, Subspace)) or basis.k == 0:
         return 1.0 * v
@@ -99,7 +98,7 @@ class HessianProducts:
         return ProductMemory()
 
     def operator(
-        self, memory: ProductMemory, objective: Products, iterate: Iterate
+        self, memory: ProductMemory, objective: ProductSource, iterate: Iterate
     ) -> ProductOperator:
         """Return the products at `iterate`."""
         return ProductOperator(objective.products(iterate), memory.scale, memory.first_gnorm)

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from negopt._array import Array, float64_rows_dot, from_host, namespace_of
+from negopt._array import Array, FloatArray, float64_rows_dot, from_host, namespace_of
 from negopt._dense import symmetric_eigen
-from negopt._options import check_choice, check_integer, check_number
+from negopt._options import check_choice, check_integer, check_number, option
 from negopt._types import Iterate, Outcome, saved
-
-__all__ = ["GradientRegression", "RegressionMemory", "RegressionOperator"]
-
-FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def _no_products() -> FloatArray:
@@ -96,7 +91,7 @@ class RegressionOperator:
         sign = 1.0 if absolute else np.where(self.values < 0.0, -1.0, 1.0)
         return self._apply(v, 1.0 / self.gamma, sign / size)
 
-    def _apply(self, v: Array, outside: float, inside: Any) -> Array:
+    def _apply(self, v: Array, outside: float, inside: FloatArray | float) -> Array:
         """Return v with the factor `inside` on each eigendirection and `outside` elsewhere."""
         if self._steps is None:
             return outside * v
@@ -149,14 +144,10 @@ class GradientRegression:
     arXiv:1907.07063.
     """
 
-    directions: int = field(default=10, metadata={"doc": "dimension of the modelled subspace"})
-    decay: float = field(default=0.2, metadata={"doc": "weight of a point relative to the next"})
-    centre: str = field(
-        default="step", metadata={"doc": "deviations from the 'step' before or the 'mean'"}
-    )
-    least_spread: float = field(
-        default=1e-3, metadata={"doc": "narrower directions, relatively, are left out"}
-    )
+    directions: int = option(10, "dimension of the modelled subspace")
+    decay: float = option(0.2, "weight of a point relative to the next")
+    centre: str = option("step", "deviations from the 'step' before or the 'mean'")
+    least_spread: float = option(1e-3, "narrower directions, relatively, are left out")
 
     def __post_init__(self) -> None:
         check_integer("directions", self.directions)
@@ -169,7 +160,7 @@ class GradientRegression:
         return RegressionMemory()
 
     def operator(
-        self, memory: RegressionMemory, objective: Any, iterate: Iterate
+        self, memory: RegressionMemory, objective: object, iterate: Iterate
     ) -> RegressionOperator:
         """Return the model; without a pair a step of length 1 whatever the scale of f."""
         gamma = memory.scale or iterate.gnorm

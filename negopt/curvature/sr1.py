@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from negopt._array import Array, inner
-from negopt._options import check_choice, check_number
+from negopt._options import check_choice, check_number, option
 from negopt._types import Iterate, Outcome
 from negopt.curvature.inverse import (
     DenseInverse,
@@ -19,8 +18,6 @@ from negopt.curvature.inverse import (
     units_at,
 )
 from negopt.decisions import pairs
-
-__all__ = ["SR1"]
 
 
 @dataclass(frozen=True)
@@ -50,14 +47,10 @@ class SR1(UnitRule):
     doi:10.1007/BF01594934.
     """
 
-    h0: str = field(default="scaled", metadata={"doc": "'scaled' or 'identity'"})
-    units: str = field(
-        default="auto", metadata={"doc": "'auto': |x0| as units where these differ; or 'same'"}
-    )
-    skip: float = field(default=1e-12, metadata={"doc": "relative threshold that skips an update"})
-    on_ascent: str = field(
-        default="mirror", metadata={"doc": "'mirror', or 'reset': forget a model that ascends"}
-    )
+    h0: str = option("scaled", "'scaled' or 'identity'")
+    units: str = option("auto", "'auto': |x0| as units where these differ; or 'same'")
+    skip: float = option(1e-12, "relative threshold that skips an update")
+    on_ascent: str = option("mirror", "'mirror', or 'reset': forget a model that ascends")
 
     def __post_init__(self) -> None:
         check_choice("h0", self.h0, ("scaled", "identity"))
@@ -69,7 +62,7 @@ class SR1(UnitRule):
         """Return an empty memory."""
         return InverseMemory()
 
-    def operator(self, memory: InverseMemory, objective: Any, iterate: Iterate) -> DenseInverse:
+    def operator(self, memory: InverseMemory, objective: object, iterate: Iterate) -> DenseInverse:
         """Return the operator of the current inverse."""
         if memory.matrix is None or self._forgets(memory.matrix, iterate.g):
             return self.begin(iterate)

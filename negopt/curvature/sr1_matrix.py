@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
-from negopt._array import Array, from_host, inners, to_host
+from negopt._array import Array, FloatArray, from_host, inners, to_host
 from negopt._dense import symmetric_eigen
-from negopt._options import check_choice, check_number
+from negopt._options import check_choice, check_number, option
 from negopt._types import Iterate, Outcome, Step, saved
 from negopt.curvature.inverse import (
     diagonal,
@@ -20,10 +19,6 @@ from negopt.curvature.inverse import (
 )
 from negopt.decisions import pairs
 from negopt.models.spectrum import spectral_step
-
-__all__ = ["MatrixMemory", "MatrixOperator", "SR1Matrix"]
-
-FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @saved
@@ -137,11 +132,9 @@ class SR1Matrix:
     doi:10.1007/BF01594934.
     """
 
-    b0: str = field(default="scaled", metadata={"doc": "'scaled' or 'identity'"})
-    units: str = field(
-        default="auto", metadata={"doc": "'auto': |x0| as units where these differ; or 'same'"}
-    )
-    skip: float = field(default=1e-8, metadata={"doc": "relative threshold that skips an update"})
+    b0: str = option("scaled", "'scaled' or 'identity'")
+    units: str = option("auto", "'auto': |x0| as units where these differ; or 'same'")
+    skip: float = option(1e-8, "relative threshold that skips an update")
 
     def __post_init__(self) -> None:
         check_choice("b0", self.b0, ("scaled", "identity"))
@@ -152,7 +145,7 @@ class SR1Matrix:
         """Return an empty memory."""
         return MatrixMemory()
 
-    def operator(self, memory: MatrixMemory, objective: Any, iterate: Iterate) -> MatrixOperator:
+    def operator(self, memory: MatrixMemory, objective: object, iterate: Iterate) -> MatrixOperator:
         """Return the operator of the current matrix."""
         if memory.matrix is not None:
             return MatrixOperator(symmetric(memory.matrix), memory.units)

@@ -11,7 +11,7 @@ WORTHLESS = -30.0
 POOR, GOOD = 0.1, 0.75
 #: Share of the radius from which on a step is on the boundary.
 BOUNDARY = 0.8
-#: Least factor on a first radius, which is only a guess, and factor after a trial that is not finite.
+#: Least factor on a first radius, which is only a guess; factor after a trial that is not finite.
 LEAST_FACTOR, NONFINITE_FACTOR = 1e-6, 0.1
 
 

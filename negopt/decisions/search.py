@@ -8,10 +8,15 @@ and a float64 array where this file is compiled.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Protocol
 
-#: A mutable sequence of `SEARCH_WORK` floats.
-Work = Any
+
+class Work(Protocol):
+    """A mutable sequence of `SEARCH_WORK` floats."""
+
+    def __getitem__(self, slot: int, /) -> float: ...
+    def __setitem__(self, slot: int, value: float, /) -> None: ...
+
 
 # Slots of the work vector.
 ALPHA = 0  # trial step to evaluate next

@@ -202,8 +202,9 @@ class _Search:
         self.matrix = np.zeros((self.capacity, self.capacity))
         self.size = 0
         self.scale = 0.0
-        self.values = self.residuals = np.zeros(0)
-        self.vectors = np.zeros((0, 0))
+        self.values: FloatArray = np.zeros(0)
+        self.residuals = self.values
+        self.vectors: FloatArray = np.zeros((0, 0))
 
     def run(self, probes: int) -> Eigenpairs:
         """Search until all residuals are small and the probes have shown nothing new."""

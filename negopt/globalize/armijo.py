@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 from negopt._array import dot, scalars
-from negopt._options import check_choice, check_number
+from negopt._options import check_choice, check_number, option
+from negopt._protocols import M, Oracle, StepRule
 from negopt._random import Draws
-from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
+from negopt._types import Iterate, Outcome, Step, saved
 from negopt.decisions.endings import STALL
 from negopt.globalize.fixed import PATIENCE, take_step
 from negopt.globalize.ratio import moves, rounding_of
-
-__all__ = ["ArmijoSearch", "StepFactor"]
 
 #: Trials of one search, up or down: with factors of two they span thirty decades.
 LONGEST = 100
@@ -95,23 +93,17 @@ class ArmijoSearch:
     Hager and Zhang (2005), SIAM J. Optim. 16, 170-192, doi:10.1137/030601880.
     """
 
-    c1: float = field(default=0.1, metadata={"doc": "share of the promised decrease, in (0, 1)"})
-    backtrack: float = field(default=0.5, metadata={"doc": "factor on a step that failed"})
-    interpolate: bool = field(
-        default=True, metadata={"doc": "shorten by a parabola, within [0.1, backtrack]"}
+    c1: float = option(0.1, "share of the promised decrease, in (0, 1)")
+    backtrack: float = option(0.5, "factor on a step that failed")
+    interpolate: bool = option(True, "shorten by a parabola, within [0.1, backtrack]")
+    two_way: bool = option(True, "begin with the last factor, or a notch above it")
+    forward: bool = option(False, "go up within a search while f falls")
+    first_step: float | None = option(
+        None, "first factor on the step; None: a first trial of length 1"
     )
-    two_way: bool = field(
-        default=True, metadata={"doc": "begin with the last factor, or a notch above it"}
-    )
-    forward: bool = field(default=False, metadata={"doc": "go up within a search while f falls"})
-    first_step: float | None = field(
-        default=None, metadata={"doc": "first factor on the step; None: a first trial of length 1"}
-    )
-    min_step: float = field(default=0.0, metadata={"doc": "least factor on the step"})
-    max_step: float = field(default=math.inf, metadata={"doc": "largest factor on the step"})
-    line_search: bool = field(
-        default=True, metadata={"doc": "False takes each step as it is, up or down"}
-    )
+    min_step: float = option(0.0, "least factor on the step")
+    max_step: float = option(math.inf, "largest factor on the step")
+    line_search: bool = option(True, "False takes each step as it is, up or down")
 
     def __post_init__(self) -> None:
         check_number("c1", self.c1, 0.0, 1.0, open_low=True, open_high=True)
@@ -144,8 +136,8 @@ class ArmijoSearch:
         state: StepFactor,
         objective: Oracle,
         iterate: Iterate,
-        operator: Any,
-        step_rule: StepRule,
+        operator: M,
+        step_rule: StepRule[M],
         rng: Draws,
     ) -> Outcome:
         """Search along the proposed step."""

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 
-from negopt._array import Array, dot, scalars
+from negopt._array import Array, FloatArray, dot, scalars
+from negopt._protocols import AbsoluteProducts, Products
 from negopt._types import Iterate, Step
-
-__all__ = ["Blend", "best_weights"]
-
-FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
 #: Two steps with a smaller sine between them, or curvatures with a smaller ratio, are one.
 DEGENERATE = 1e-8
@@ -24,8 +20,8 @@ class Blend:
     Parameters
     ----------
     iterate : Iterate
-    operator : object
-        Offers ``matvec(v)``, and ``absolute_matvec(v)`` where |H| is at hand.
+    operator : Products
+        `AbsoluteProducts` where |H| is at hand.
     u : Step
     previous : array, shape (n,)
     model : bool, default True
@@ -33,23 +29,23 @@ class Blend:
     """
 
     def __init__(
-        self, iterate: Iterate, operator: Any, u: Step, previous: Array, *, model: bool = True
+        self, iterate: Iterate, operator: Products, u: Step, previous: Array, *, model: bool = True
     ) -> None:
         self.u, self.previous, p = u, previous, previous
         values = [dot(u.s, u.s), dot(u.s, p), dot(p, p), dot(iterate.g, p)]
-        absolute = model and hasattr(operator, "absolute_matvec")
+        absolute = operator if model and isinstance(operator, AbsoluteProducts) else None
         if model:
             image = operator.matvec(p)
             values += [dot(u.s, image), dot(p, image)]
-        if absolute:
-            image = operator.absolute_matvec(p)
-            values += [dot(u.s, operator.absolute_matvec(u.s)), dot(u.s, image), dot(p, image)]
+        if absolute is not None:
+            image = absolute.absolute_matvec(p)
+            values += [dot(u.s, absolute.absolute_matvec(u.s)), dot(u.s, image), dot(p, image)]
         uu, up, pp, gp, uhp, php, *rest = scalars(*values) + (() if model else (math.nan,) * 2)
         self.gram = np.array([[uu, up], [up, pp]])
         self.slopes = np.array([u.slope, gp])
         #: The true model's curvature, and the one that is minimised.
         self.curvature = np.array([[u.quadratic, uhp], [uhp, php]])
-        self.absolute = np.array([rest[:2], rest[1:]]) if absolute else self.curvature
+        self.absolute = np.array([rest[:2], rest[1:]]) if absolute is not None else self.curvature
 
     def step(self, rate: float, momentum: float) -> Step:
         """Return ``rate u + momentum p`` with the true quadratic model of it."""

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 from negopt._bounds import CubicWeight
-from negopt._options import check_number
+from negopt._options import check_number, option
+from negopt._protocols import M, Oracle, StepRule
 from negopt._random import Draws
-from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
+from negopt._types import Iterate, Outcome, Step, saved
 from negopt.globalize.ratio import moves, reduction_ratio, rounding_of
-
-__all__ = ["CubicRegularization", "CubicState"]
 
 #: The weight is kept within this factor of the first one.
 RANGE = 1e30
@@ -81,14 +79,10 @@ class CubicRegularization:
     doi:10.1007/s10107-009-0286-5.
     """
 
-    initial_weight: float | None = field(
-        default=None, metadata={"doc": "first weight; None takes the norm of the gradient"}
-    )
-    eta: float = field(default=1e-4, metadata={"doc": "least ratio of an accepted step"})
-    raise_weight: float = field(default=4.0, metadata={"doc": "least factor after a poor step"})
-    lower_weight: float = field(
-        default=4.0, metadata={"doc": "largest divisor after a good step; 100 at the start"}
-    )
+    initial_weight: float | None = option(None, "first weight; None takes the norm of the gradient")
+    eta: float = option(1e-4, "least ratio of an accepted step")
+    raise_weight: float = option(4.0, "least factor after a poor step")
+    lower_weight: float = option(4.0, "largest divisor after a good step; 100 at the start")
 
     def __post_init__(self) -> None:
         if self.initial_weight is not None:
@@ -115,8 +109,8 @@ class CubicRegularization:
         state: CubicState,
         objective: Oracle,
         iterate: Iterate,
-        operator: Any,
-        step_rule: StepRule,
+        operator: M,
+        step_rule: StepRule[M],
         rng: Draws,
     ) -> Outcome:
         """Try one step; an exact model is asked again, a learning one once."""

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
 
 from negopt import _bounds as bounds
 from negopt._array import Array, eps_of
-from negopt._options import check_choice, check_number
+from negopt._options import check_choice, check_number, option
+from negopt._protocols import AbsoluteProducts, Oracle, P, Products, StepRule
 from negopt._random import Draws
-from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
+from negopt._types import Iterate, Outcome, Step, saved
 from negopt.decisions.endings import STALL
 from negopt.globalize.blend import Blend
 from negopt.globalize.fixed import PATIENCE, take_step
 from negopt.globalize.ratio import moves, reduction_ratio, rounding_of
-
-__all__ = ["AdaptiveDamping", "Damping"]
 
 #: Beyond these a step of any problem is shorter than the spacing of x.
 MOST = {"relative": 1e18, "absolute": 1e300}
@@ -107,25 +105,18 @@ class AdaptiveDamping:
     tractable saddle-free Newton optimisation of neural networks, TMLR 02/2024, appendix A.4.
     """
 
-    damping: float = field(default=0.01, metadata={"doc": "first damping"})
-    damping_rule: str = field(
-        default="nielsen", metadata={"doc": "'nielsen', 'levenberg' or 'fixed'"}
+    damping: float = option(0.01, "first damping")
+    damping_rule: str = option("nielsen", "'nielsen', 'levenberg' or 'fixed'")
+    damping_unit: str = option("relative", "'relative' to the largest |eigenvalue|, or 'absolute'")
+    min_damping: float | None = option(
+        None, "least damping; None takes sqrt(eps), or 1e-8 absolute"
     )
-    damping_unit: str = field(
-        default="relative",
-        metadata={"doc": "'relative' to the largest |eigenvalue|, or 'absolute'"},
-    )
-    min_damping: float | None = field(
-        default=None, metadata={"doc": "least damping; None takes sqrt(eps), or 1e-8 absolute"}
-    )
-    omega: float = field(default=0.9, metadata={"doc": "factor of the rule 'levenberg'"})
-    eta: float = field(default=1e-4, metadata={"doc": "least ratio of an accepted step"})
-    learning_rate: float = field(default=1.0, metadata={"doc": "factor on the proposed step"})
-    momentum: float = field(default=0.0, metadata={"doc": "share of the previous step added"})
-    adaptive: bool = field(
-        default=False, metadata={"doc": "learning rate and momentum from the quadratic model"}
-    )
-    reject: bool = field(default=True, metadata={"doc": "False takes every finite step"})
+    omega: float = option(0.9, "factor of the rule 'levenberg'")
+    eta: float = option(1e-4, "least ratio of an accepted step")
+    learning_rate: float = option(1.0, "factor on the proposed step")
+    momentum: float = option(0.0, "share of the previous step added")
+    adaptive: bool = option(False, "learning rate and momentum from the quadratic model")
+    reject: bool = option(True, "False takes every finite step")
 
     def __post_init__(self) -> None:
         check_number("damping", self.damping, open_high=True)
@@ -158,8 +149,8 @@ class AdaptiveDamping:
         state: Damping,
         objective: Oracle,
         iterate: Iterate,
-        operator: Any,
-        step_rule: StepRule,
+        operator: P,
+        step_rule: StepRule[P],
         rng: Draws,
     ) -> Outcome:
         """Damp until a step is accepted; the basis is re-used, so trials cost only f."""
@@ -211,8 +202,8 @@ class AdaptiveDamping:
         state: Damping,
         objective: Oracle,
         iterate: Iterate,
-        operator: Any,
-        step_rule: StepRule,
+        operator: P,
+        step_rule: StepRule[P],
         rng: Draws,
     ) -> Outcome:
         """Take the step, up or down."""
@@ -230,13 +221,13 @@ class AdaptiveDamping:
         return out
 
     def _join(
-        self, state: Damping, iterate: Iterate, operator: Any, u: Step, damping: float
+        self, state: Damping, iterate: Iterate, operator: Products, u: Step, damping: float
     ) -> Step:
         """Return the step that learning rate and momentum make of `u`."""
         p = state.previous
         if self.adaptive and p is not None:
             # A share is one of what only an operator with all eigenvalues knows.
-            unit = getattr(operator, "largest", None)
+            unit = operator.largest if isinstance(operator, AbsoluteProducts) else None
             known = damping if self.damping_unit == "absolute" else unit and damping * unit
             return Blend(iterate, operator, u, p).best(known)
         if self.adaptive:

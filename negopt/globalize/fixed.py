@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 from negopt._array import Array, dot, scalars
-from negopt._options import check_choice, check_number
+from negopt._options import check_choice, check_number, option
+from negopt._protocols import M, Oracle, StepRule
 from negopt._random import Draws
-from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
+from negopt._types import Iterate, Outcome, Step, saved
 from negopt.globalize.ratio import moves
-
-__all__ = ["PATIENCE", "FixedRate", "HeavyBall", "Velocity", "take_step"]
 
 #: Trials without a new lowest value after which a rule that need not descend is given up.
 PATIENCE = 10_000
@@ -94,7 +93,7 @@ class FixedRate:
     #: Whether f at a trial is compared with f at the point it is tried from.
     compares: ClassVar[bool] = False
 
-    learning_rate: float = field(default=1e-3, metadata={"doc": "factor on the step"})
+    learning_rate: float = option(1e-3, "factor on the step")
 
     def __post_init__(self) -> None:
         check_number("learning_rate", self.learning_rate, open_low=True, open_high=True)
@@ -112,8 +111,8 @@ class FixedRate:
         state: Velocity,
         objective: Oracle,
         iterate: Iterate,
-        operator: Any,
-        step_rule: StepRule,
+        operator: M,
+        step_rule: StepRule[M],
         rng: Draws,
     ) -> Outcome:
         """Take one step."""
@@ -165,8 +164,8 @@ class HeavyBall(FixedRate):
     momentum in deep learning, Proceedings of Machine Learning Research 28, 1139-1147.
     """
 
-    momentum: float = field(default=0.0, metadata={"doc": "share of the last velocity kept"})
-    nesterov: bool = field(default=False, metadata={"doc": "look ahead by the velocity"})
+    momentum: float = option(0.0, "share of the last velocity kept")
+    nesterov: bool = option(False, "look ahead by the velocity")
 
     def __post_init__(self) -> None:
         super().__post_init__()

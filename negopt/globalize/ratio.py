@@ -10,8 +10,6 @@ from negopt.decisions.noise import rounding
 from negopt.decisions.pairs import is_unresolved
 from negopt.decisions.region import is_blurred, ratio
 
-__all__ = ["moves", "reduction_ratio", "rounding_of"]
-
 
 def rounding_of(iterate: Iterate) -> float:
     """Return the change of f that is rounding noise at `iterate`, 100 eps |f|."""

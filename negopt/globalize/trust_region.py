@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from negopt import _bounds as bounds
 from negopt._array import dot, eps_of, scalars
-from negopt._options import check_choice, check_number
+from negopt._options import check_choice, check_number, option
+from negopt._protocols import M, Oracle, StepRule
 from negopt._random import Draws
-from negopt._types import Iterate, Oracle, Outcome, Step, StepRule, saved
+from negopt._types import Iterate, Outcome, Step, saved
 from negopt.decisions.region import (
     NONFINITE_FACTOR,
     WORTHLESS,
@@ -19,8 +20,6 @@ from negopt.decisions.region import (
     shrink_factor,
 )
 from negopt.globalize.ratio import moves, reduction_ratio, rounding_of
-
-__all__ = ["Radius", "TrustRegion"]
 
 
 @saved
@@ -81,17 +80,13 @@ class TrustRegion:
     Conn, Gould and Toint (2000), Trust-Region Methods, doi:10.1137/1.9780898719857.
     """
 
-    initial_trust_radius: float | None = field(
-        default=None, metadata={"doc": "first radius; None takes 1"}
-    )
-    max_trust_radius: float = field(default=math.inf, metadata={"doc": "largest radius"})
-    eta: float = field(default=1e-4, metadata={"doc": "least ratio of an accepted step"})
-    shrink: float = field(default=0.5, metadata={"doc": "factor after a poor step"})
-    grow: float = field(default=2.0, metadata={"doc": "factor after a good boundary step"})
-    first_grow: float = field(default=100.0, metadata={"doc": "the same until a first step fails"})
-    interpolate: bool = field(
-        default=False, metadata={"doc": "radius after a rejection from a cubic along the step"}
-    )
+    initial_trust_radius: float | None = option(None, "first radius; None takes 1")
+    max_trust_radius: float = option(math.inf, "largest radius")
+    eta: float = option(1e-4, "least ratio of an accepted step")
+    shrink: float = option(0.5, "factor after a poor step")
+    grow: float = option(2.0, "factor after a good boundary step")
+    first_grow: float = option(100.0, "the same until a first step fails")
+    interpolate: bool = option(False, "radius after a rejection from a cubic along the step")
 
     def __post_init__(self) -> None:
         first = self.initial_trust_radius
@@ -133,8 +128,8 @@ class TrustRegion:
         state: Radius,
         objective: Oracle,
         iterate: Iterate,
-        operator: Any,
-        step_rule: StepRule,
+        operator: M,
+        step_rule: StepRule[M],
         rng: Draws,
     ) -> Outcome:
         """Try one step; an exact model is asked again, a learning one once."""

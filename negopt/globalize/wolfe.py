@@ -22,9 +22,10 @@ from negopt._array import (
     norm,
     scalars,
 )
-from negopt._options import check_choice, check_integer, check_number
+from negopt._options import check_choice, check_integer, check_number, option
+from negopt._protocols import M, Oracle, StepRule
 from negopt._random import Draws
-from negopt._types import Iterate, Oracle, Outcome, StepRule, saved
+from negopt._types import Iterate, Outcome, saved
 from negopt.decisions import pairs
 from negopt.decisions.search import (
     ALPHA,
@@ -37,8 +38,6 @@ from negopt.decisions.search import (
     search_step,
 )
 from negopt.globalize.ratio import moves
-
-__all__ = ["SearchLength", "WolfeSearch", "line_search_wolfe_pm"]
 
 
 @saved
@@ -85,11 +84,11 @@ class WolfeSearch:
     170-192, doi:10.1137/030601880.
     """
 
-    c1: float = field(default=1e-4, metadata={"doc": "sufficient decrease constant"})
-    c2: float = field(default=0.9, metadata={"doc": "curvature constant"})
-    wolfe: str = field(default="weak", metadata={"doc": "'weak' or 'strong' conditions"})
-    maxls: int = field(default=30, metadata={"doc": "most evaluations in one search"})
-    expand: float = field(default=10.0, metadata={"doc": "growth of the first trial's length"})
+    c1: float = option(1e-4, "sufficient decrease constant")
+    c2: float = option(0.9, "curvature constant")
+    wolfe: str = option("weak", "'weak' or 'strong' conditions")
+    maxls: int = option(30, "most evaluations in one search")
+    expand: float = option(10.0, "growth of the first trial's length")
 
     def __post_init__(self) -> None:
         check_number("c1", self.c1, 0.0, 1.0, open_low=True, open_high=True)
@@ -121,8 +120,8 @@ class WolfeSearch:
         state: SearchLength,
         objective: Oracle,
         iterate: Iterate,
-        operator: Any,
-        step_rule: StepRule,
+        operator: M,
+        step_rule: StepRule[M],
         rng: Draws,
     ) -> Outcome:
         """Search along the proposed direction."""

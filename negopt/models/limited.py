@@ -181,6 +181,7 @@ def store_pair(
     block: int = 1,
     convex_only: bool = False,
     least: float = CONVEX,
+    skip: float = 1e-8,
 ) -> bool:
     """Store (s, y) in place of the oldest pair; return whether the model took it.
 
@@ -199,31 +200,34 @@ def store_pair(
         Turn other pairs away (BFGS).
     least : float
         Cosine of the angle of s and y above which the pair is convex.
+    skip : float
+        Cosine of the angle of s and ``y - Bs`` below which a pair that is not tells nothing.
 
     Notes
     -----
     Negative curvature is information, so a pair is turned away only when it is not finite, its s is
     as good as zero, its curvature exceeds 1e60, or the model knows it already.
     """
-    learnt = None if outcome is None or outcome.step is None else outcome.step.learnt
-    end = None
-    if type(learnt) is Weights and outcome is not None:
-        end = outcome.trial if outcome.accepted else outcome.start
+    learnt: Weights | None = None
+    end = trial = None
+    if outcome is not None and outcome.step is not None and type(outcome.step.learnt) is Weights:
+        learnt, trial = outcome.step.learnt, outcome.trial
+        end = trial if outcome.accepted else outcome.start
     ss, sy, yy, sg, yg = pair_products(s, y, s if end is None else end.g)
     if not (1e-200 < ss < math.inf and yy < 1e120 * ss and math.isfinite(sy)):
         return False  # the small algebra would leave the range of float64
     size = math.sqrt(ss) * math.sqrt(yy)
     convex = sy > least * size
-    if not convex and (convex_only or not _informs(outcome, ss, yy)):
+    if not convex and (convex_only or not _informs(outcome, ss, yy, skip)):
         return False
     m, rows, gram = memory.capacity, memory.rows, memory.gram
-    if end is None or outcome is None or outcome.trial is None:
+    if outcome is None or learnt is None or trial is None:
         of_s, of_y, ahead = products(rows, s), products(rows, y), None
     else:
-        there = products(rows, outcome.trial.g)
+        there = products(rows, trial.g)
         ahead = there if outcome.accepted else learnt.along.copy()
-        gnorm = outcome.trial.gnorm
-        of_y = there - learnt.along if yy > CANCELLED * gnorm * gnorm else products(rows, y)
+        least_y = CANCELLED * trial.gnorm * trial.gnorm
+        of_y = there - learnt.along if yy > least_y else products(rows, y)
         of_s = _products_with_step(memory, learnt, s, ss, sg - sy if outcome.accepted else sg)
     enters = BFGS if convex and block > 0 else SR1
     slot = memory.count % m
@@ -248,7 +252,7 @@ def store_pair(
         del memory.curvatures[:-remember]
     memory.block = secant_block(memory, block) if block > 1 else 0
     memory.along = ahead
-    if end is not None and ahead is not None:
+    if learnt is not None and end is not None and ahead is not None:
         ahead[slot], ahead[m + slot] = factor * sg, factor * yg
         memory.at, memory.shift = end.gnorm, learnt.shift
     return True
@@ -272,7 +276,7 @@ def _products_with_step(
     return products(memory.rows, s)
 
 
-def _informs(outcome: Outcome | None, ss: float, yy: float) -> bool:
+def _informs(outcome: Outcome | None, ss: float, yy: float, skip: float) -> bool:
     """Tell whether the residual ``y - B s`` of an SR1 update is more than rounding."""
     if outcome is None or outcome.step is None or outcome.trial is None:
         return True
@@ -284,7 +288,7 @@ def _informs(outcome: Outcome | None, ss: float, yy: float) -> bool:
     sg = scalars(dot(outcome.s, end.g))[0]
     rs = sg + sigma * ss
     rr = end.gnorm * end.gnorm + 2.0 * sigma * sg + sigma * sigma * ss
-    return rr > 1e-14 * yy and abs(rs) >= 1e-8 * math.sqrt(max(rr, 0.0) * ss) and rs != 0.0
+    return rr > 1e-14 * yy and abs(rs) >= skip * math.sqrt(max(rr, 0.0) * ss) and rs != 0.0
 
 
 #: Least pivot of the measured S'Y, scaled to a unit diagonal, with which a pair joins a block; most
@@ -441,7 +445,8 @@ class LimitedModel:
         keep, s, y = self._reduction()
         full[s] -= full[y]
         full[:, s] -= full[:, y]
-        return full[np.ix_(keep, keep)]
+        kept: HostArray = full[np.ix_(keep, keep)]
+        return kept
 
     def _system(self, theta: float) -> HostArray:
         """Return K for ``sigma = theta gamma``, of all slots."""
@@ -538,17 +543,9 @@ class LimitedModel:
     @quiet
     def trust_step(self, iterate: Iterate, radius: float) -> Step:
         """Return the minimiser of the model for a length from 0.9 to 1 times the radius."""
-        memory, g, gamma = self.memory, iterate.g, self.gamma
+        memory, g = self.memory, iterate.g
         if memory.count == 0:
-            shift = max(iterate.gnorm / radius - gamma, 0.0)
-            scale = min(1.0 / gamma, radius / iterate.gnorm)
-            square = iterate.gnorm * iterate.gnorm
-            learnt = Weights(np.zeros(2 * self.m), -scale, np.zeros(2 * self.m), shift)
-            length = scale * iterate.gnorm
-            return Step(
-                -scale * g, -scale * square, gamma * scale * scale * square, length,
-                shift > 0.0, math.nan, learnt,
-            )  # fmt: skip
+            return self._along_gradient(iterate, radius)
         around = along(memory, iterate)
         found = self._boundary(iterate, around, radius)
         if found is None:
@@ -654,7 +651,22 @@ class LimitedModel:
         return 4.0 * sigma
 
     def _by_spectrum(self, iterate: Iterate, radius: float) -> Step:
-        return spectral_step(iterate, self.spectrum, radius)
+        step = spectral_step(iterate, self.spectrum, radius)
+        if step.predicted_decrease > 0.0:
+            return step
+        return self._along_gradient(iterate, radius)  # pairs beyond the range of the type
+
+    def _along_gradient(self, iterate: Iterate, radius: float) -> Step:
+        """Return the step of the initial matrix."""
+        gamma, gnorm = self.gamma, iterate.gnorm
+        shift = max(gnorm / radius - gamma, 0.0)
+        scale = min(1.0 / gamma, radius / gnorm)
+        length = scale * gnorm
+        learnt: Weights | None = None
+        if self.memory.count == 0:
+            learnt = Weights(np.zeros(2 * self.m), -scale, np.zeros(2 * self.m), shift)
+        slope, quadratic = -length * gnorm, gamma * length * length
+        return Step(-scale * iterate.g, slope, quadratic, length, shift > 0.0, math.nan, learnt)
 
     # --- other products ------------------------------------------------------------------------
 
@@ -830,8 +842,12 @@ def _inertia(matrix: HostArray) -> int | None:
     if not (scale.min(initial=1.0) > 0.0 and scale.max(initial=1.0) < math.inf):
         return None
     matrix = matrix / (scale[:, None] * scale)
-    values = np.linalg.eigvalsh(matrix)
-    size = np.abs(values)
-    if not size.min(initial=math.inf) > SINGULAR * size.max(initial=0.0):
+    ldl, pivots, _ = dsytrf(matrix.T, lower=1, lwork=32 * matrix.shape[0], overwrite_a=1)
+    diagonal = ldl.diagonal()
+    least = np.abs(diagonal)
+    first = np.flatnonzero(pivots < 0)[::2]  # of each block of order 2
+    one, two, cross = diagonal[first], diagonal[first + 1], ldl[first + 1, first]
+    least[first] = least[first + 1] = np.abs(one * two - cross * cross) / np.abs(cross)
+    if not least.min(initial=math.inf) > SINGULAR:
         return None
-    return int(np.count_nonzero(values < 0.0))
+    return _count_negative(ldl, pivots)

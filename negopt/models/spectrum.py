@@ -69,11 +69,14 @@ class Spectrum:
 
     def project(self, v: Array) -> HostArray:
         """Return ``Q'v``."""
+        inside: HostArray
         if self.weights is None:
-            return to_host(v)
-        if self.k == 0:
-            return np.zeros(0)
-        return self.weights.dot(products(self.rows, v))
+            inside = to_host(v)
+        elif self.k == 0:
+            inside = np.zeros(0)
+        else:
+            inside = self.weights.dot(products(self.rows, v))
+        return inside
 
     def expand(self, w: HostArray, scale: float, v: Array) -> Array:
         """Return ``scale v + Q w``."""

@@ -15,8 +15,6 @@ from negopt.diagnostics.products import ObjectiveLike
 from negopt.neural._cache import Indices
 from negopt.neural._trees import rows_of
 
-__all__ = ["Feed", "Plan", "Sampled", "on", "on_of", "value_and_gradient"]
-
 
 @dataclass(frozen=True)
 class Plan:

@@ -7,9 +7,7 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from negopt._array import Array, copy_of, device_of, namespace_of
-
-__all__ = ["Indices", "LastPoint", "copy_of", "take_rows"]
+from negopt._array import Array, device_of, namespace_of
 
 T = TypeVar("T")
 Indices = npt.NDArray[np.int64]

@@ -21,8 +21,6 @@ from negopt._array import (
 from negopt.diagnostics.products import ObjectiveLike
 from negopt.neural._batches import value_and_gradient
 
-__all__ = ["check_deterministic"]
-
 T = TypeVar("T")
 
 #: Rounding errors by which sums in another order may differ.

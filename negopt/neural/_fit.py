@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass, field
 
 from negopt._array import Array, copy_of
+from negopt._objective import Objective
 from negopt._report import Heading, row
 from negopt._solver import Solver
 from negopt._stopping import precision_message
@@ -20,17 +21,15 @@ from negopt.neural import _fit_state
 from negopt.neural._batches import Feed
 from negopt.neural._fit_progress import Measures, Watch
 from negopt.neural._fit_state import STEP_FIELDS, FitState
-from negopt.neural._switch import FINAL, BatchObjective, switch_batch
+from negopt.neural._switch import FINAL, switch_batch
 from negopt.neural._text import PathLike
-
-__all__ = ["Training"]
 
 
 @dataclass(eq=False)
 class Training:
     """A run of `negopt.neural.fit`."""
 
-    solver: Solver  #: on batches its objective is a `BatchObjective`
+    solver: Solver
     objective: ObjectiveLike  #: over all data
     fit: FitState
     feed: Feed | None  #: None takes every step on all data: that is `minimize`
@@ -140,7 +139,7 @@ class Training:
         if shared is None:
             self.solver.difference = None
             return
-        objective = BatchObjective(shared, self.state.iterate.x)
+        objective = Objective(shared, self.state.iterate.x)
 
         def difference(here: Iterate, trial: Iterate) -> Array:
             first, second = objective.gradient(here.x), objective.gradient(trial.x)

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from negopt.neural._fit import Training
 
-__all__ = ["Bar", "Callback", "Measures", "Metrics", "Watch"]
-
 #: Name -> ``metric(objective, x) -> float``, functions of the user's own objective.
 Metrics = Mapping[str, Callable[[Any, Array], float]]
 

@@ -32,26 +32,11 @@ from negopt.neural._batches import Feed, Plan, on, on_of, value_and_gradient
 from negopt.neural._fit import Training
 from negopt.neural._fit_progress import Measures, Metrics
 from negopt.neural._fit_state import EPOCH_FIELDS, STEP_FIELDS, FitState, Settings
-from negopt.neural._switch import BatchObjective
 from negopt.neural._text import PathLike
 from negopt.neural._trees import libraries_in, number_of_samples
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
-
-__all__ = [
-    "begin",
-    "check_objective",
-    "data_of",
-    "feed_of",
-    "measures_of",
-    "method_of",
-    "over",
-    "result_of",
-    "settings_of",
-    "starting_point",
-    "words_of",
-]
 
 #: Options of `minimize` that `fit` has a parameter for, or does by itself.
 ELSEWHERE = {
@@ -257,8 +242,7 @@ def begin(
         elif epochs is not None:  # in all, those before included
             run = dataclasses.replace(run, maxiter=epochs - kept.solver.k)
     first = whole if feed is None else feed.batch(*place)
-    kind = Objective if feed is None else BatchObjective
-    objective = kind(
+    objective = Objective(
         first,
         start,
         maxfun=math.inf if run.maxfun is None else float(run.maxfun),

@@ -19,8 +19,6 @@ from negopt._types import State, saved
 from negopt.methods import Method
 from negopt.neural._text import PathLike
 
-__all__ = ["EPOCH_FIELDS", "STEP_FIELDS", "FitState", "Settings", "load", "save", "where"]
-
 #: Columns of the history: one row a step ...
 STEP_FIELDS = (*FIELDS, "loss", "epoch", "passes")
 #: ... and one row an epoch, before those of the metrics.

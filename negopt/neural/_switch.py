@@ -5,25 +5,12 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from negopt._objective import Objective
 from negopt._solver import Solver
 from negopt._types import Certificate, State, Status
 from negopt.diagnostics.products import ObjectiveLike
 
-__all__ = ["FINAL", "BatchObjective", "forget_values", "switch_batch"]
-
 #: What ends a run on batches too; every other status is about one batch.
 FINAL = (Status.LIMIT, Status.NONFINITE, Status.UNBOUNDED)
-
-
-class BatchObjective(Objective):
-    """The user's functions, replaced by those of another batch from time to time."""
-
-    def switch(self, fun: ObjectiveLike) -> None:
-        """Call the functions of `fun` from now on; counts and budgets continue."""
-        self._set_function(fun, None)
-        self._set_products(fun, None, None)
-        self._at = self.best = None
 
 
 def switch_batch(
@@ -42,8 +29,7 @@ def switch_batch(
         When a budget does not allow the evaluation; the state is then as it was.
     """
     objective = solver.objective
-    assert isinstance(objective, BatchObjective)
-    objective.switch(fun)
+    objective.rebind(fun)
     here = objective.at(state.iterate.x) if evaluate else state.iterate
     forget_values(state.globalize)
     forget_values(state.memory)

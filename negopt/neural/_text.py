@@ -10,8 +10,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, NoReturn, TypeAlias
 
-__all__ = ["PathLike", "bad_line", "content_lines", "finite_number"]
-
 PathLike: TypeAlias = "str | os.PathLike[str]"
 
 

@@ -11,8 +11,6 @@ import numpy as np
 from negopt._array import Array, adopt, device_of, is_array, library_of, namespace_of, to_host
 from negopt.neural._cache import Indices, take_rows
 
-__all__ = ["fingerprint", "libraries_in", "number_of_samples", "rows_of", "type_of"]
-
 #: Entries of which a weighted copy is held at a time.
 BLOCK = 2**20
 #: Integers as wide as the entries of an array: what its bits are read as.

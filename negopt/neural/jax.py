@@ -13,8 +13,8 @@ from typing import Generic, Self, TypeVar
 
 import numpy as np
 
-from negopt._array import Array, adopt, is_array, library_of
-from negopt.neural._cache import LastPoint, copy_of
+from negopt._array import Array, adopt, copy_of, is_array, library_of
+from negopt.neural._cache import LastPoint
 
 try:
     import jax

@@ -13,6 +13,7 @@ from numpy.typing import ArrayLike
 from negopt._array import (
     Array,
     all_finite,
+    copy_of,
     device_of,
     dot,
     is_array,
@@ -21,7 +22,7 @@ from negopt._array import (
     to_host,
 )
 from negopt.diagnostics.products import Seed
-from negopt.neural._cache import Indices, LastPoint, copy_of, take_rows
+from negopt.neural._cache import Indices, LastPoint, take_rows
 from negopt.neural.losses import LOSSES, Loss, LossAt
 from negopt.neural.mlp import MLP, Adjoint, Trace
 

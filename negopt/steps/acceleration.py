@@ -5,23 +5,10 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
-from negopt._array import Array, dot, eps_of, float64_rows_dot, namespace_of, scalars
-
-__all__ = [
-    "ACCELERATORS",
-    "accelerate",
-    "hybrid_pade",
-    "levin_t",
-    "sums_needed",
-    "topological_shanks",
-    "wynn_epsilon",
-]
-
-FloatArray = np.ndarray[Any, np.dtype[np.float64]]
+from negopt._array import Array, FloatArray, dot, eps_of, float64_rows_dot, namespace_of, scalars
 
 #: Names that `accelerate` takes.
 ACCELERATORS = ("wynn", "sablonniere", "shanks", "levin-t", "pade")
@@ -34,7 +21,7 @@ def _scale_free(transform: Callable[..., Array]) -> Callable[..., Array]:
     """
 
     @functools.wraps(transform)
-    def scaled(sums: Sequence[Array], **options: Any) -> Array:
+    def scaled(sums: Sequence[Array], **options: bool | int) -> Array:
         xp = namespace_of(*sums)
         size = max(scalars(*(xp.max(xp.abs(s)) for s in sums)), key=lambda v: (v != v, v))
         if not (math.isfinite(size) and size > 0.0):

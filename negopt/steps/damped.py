@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from negopt._array import dot, scalars
+from negopt._array import FloatArray, dot, scalars
 from negopt._bounds import Bound
-from negopt._options import check_choice, check_number
+from negopt._options import check_choice, check_number, option
 from negopt._random import Draws
 from negopt._types import Iterate, Step
 from negopt.models.limited import LimitedModel
-
-__all__ = ["Damped"]
-
-FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -50,8 +45,8 @@ class Damped:
     doi:10.1007/978-0-387-40065-5.
     """
 
-    repair: str = field(default="shift", metadata={"doc": "'shift', 'flip' or 'clip'"})
-    delta: float = field(default=1e-5, metadata={"doc": "least relative eigenvalue"})
+    repair: str = option("shift", "'shift', 'flip' or 'clip'")
+    delta: float = option(1e-5, "least relative eigenvalue")
 
     def __post_init__(self) -> None:
         check_choice("repair", self.repair, ("shift", "flip", "clip"))

@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy.linalg.lapack import dposv
 
-from negopt._array import Array, dot, scalars
+from negopt._array import Array, FloatArray, dot, inner, norm, scalars
 from negopt._bounds import Bound, CubicWeight, Radius
 from negopt._dense import symmetric_eigen
-from negopt._lanczos import Subspace, axpy, inner, length
-from negopt._options import check_choice, check_integer, check_number
+from negopt._lanczos import Subspace, axpy
+from negopt._options import check_choice, check_integer, check_number, option
 from negopt._random import Draws
 from negopt._types import Iterate, Step
 from negopt.algebra.secular import INTERIOR, cubic_radius, trust_region_step
 from negopt.models.limited import LimitedModel, Weights
 from negopt.models.spectrum import Spectrum, spectral_step
-
-__all__ = ["KrylovTrustRegion"]
-
-FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
 #: |Ritz values| of the saddle-free direction are kept above this share of the largest.
 FLOOR = 1e-6
@@ -155,9 +151,9 @@ class KrylovTrustRegion:
     Dauphin et al. (2014), arXiv:1406.2572.
     """
 
-    max_products: int = field(default=100, metadata={"doc": "most Hessian products per step"})
-    forcing: float = field(default=0.5, metadata={"doc": "relative residual of the inner solve"})
-    direction: str = field(default="newton", metadata={"doc": "'newton' or 'saddle-free'"})
+    max_products: int = option(100, "most Hessian products per step")
+    forcing: float = option(0.5, "relative residual of the inner solve")
+    direction: str = option("newton", "'newton' or 'saddle-free'")
 
     def __post_init__(self) -> None:
         check_integer("max_products", self.max_products)
@@ -174,7 +170,7 @@ class KrylovTrustRegion:
         metric, here = operator.metric, iterate
         if not metric.round:
             g = metric.outward(iterate.g)
-            here = Iterate(iterate.x, iterate.f, g, length(g), math.nan)
+            here = Iterate(iterate.x, iterate.f, g, norm(g), math.nan)
         if operator.modelled:
             assert operator.model is not None
             step = _model_step(operator.model, here, bound, self.direction)
@@ -187,8 +183,8 @@ class KrylovTrustRegion:
         s, size, euclidean = step.s, step.norm, step.euclidean
         if not metric.round:
             s = metric.outward(s)
-            euclidean = length(s)
-            size = size if size > 0.0 else length(step.s)  # its square may underflow
+            euclidean = norm(s)
+            size = size if size > 0.0 else norm(step.s)  # its square may underflow
         return Step(s, step.slope, step.quadratic, size, step.on_boundary, euclidean, learnt)
 
     def _of_products(
@@ -229,7 +225,7 @@ class KrylovTrustRegion:
             if space.k >= space.limit:
                 break
             residual = found.residual()
-            if length(residual) <= goal:
+            if norm(residual) <= goal:
                 break
             if model is not None:
                 direction = _preconditioned(model, residual, found.shift, space)
@@ -257,7 +253,7 @@ def _conjugate(
     s, r, p = 0.0 * g, 1.0 * g, first
     full = int(g.shape[0]) <= CONJUGATED
     while True:
-        size = length(p)
+        size = norm(p)
         if not 0.0 < size < math.inf:
             return None
         v = p / size
@@ -358,7 +354,7 @@ class _Solution:
         """Return the step, not longer than the radius."""
         s = self.space.combine(self.weights)
         slope, square = scalars(dot(self.space.g, s), dot(s, s))
-        size, quadratic = math.sqrt(square) if square > 1e-280 else length(s), self.quadratic
+        size, quadratic = math.sqrt(square) if square > 1e-280 else norm(s), self.quadratic
         if size > self.radius:
             factor = self.radius / size
             s *= factor

@@ -11,8 +11,6 @@ from negopt._bounds import Bound
 from negopt._random import Draws
 from negopt._types import Iterate, Step
 
-__all__ = ["AdamStep"]
-
 
 class Moments(Protocol):
     """An operator with a mean gradient and a diagonal."""

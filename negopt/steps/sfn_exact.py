@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from negopt._array import Array, dot, eps_of, namespace_of, scalars, to_host
 from negopt._bounds import Bound, damping_in
-from negopt._options import check_choice, check_number
+from negopt._options import check_choice, check_number, option
 from negopt._random import Draws
 from negopt._types import Iterate, Step
-
-__all__ = ["NewQNewton", "SaddleFreeExact"]
 
 
 class EigenOperator(Protocol):
@@ -68,11 +66,9 @@ class SaddleFreeExact:
     high-dimensional non-convex optimization, arXiv:1406.2572.
     """
 
-    floor: float = field(default=1e-10, metadata={"doc": "least |eigenvalue|, as a share"})
-    threshold: float = field(
-        default=0.0, metadata={"doc": "|eigenvalues| below this, absolute, are replaced"}
-    )
-    replacement: float = field(default=0.0, metadata={"doc": "... by this"})
+    floor: float = option(1e-10, "least |eigenvalue|, as a share")
+    threshold: float = option(0.0, "|eigenvalues| below this, absolute, are replaced")
+    replacement: float = option(0.0, "... by this")
 
     def __post_init__(self) -> None:
         check_number("floor", self.floor, 0.0, 1.0, open_high=True)
@@ -129,9 +125,9 @@ class NewQNewton:
     Truong (2021), New Q-Newton's method meets Backtracking line search, arXiv:2108.10249.
     """
 
-    alpha: float = field(default=1.0, metadata={"doc": "shifts are of the order ||g||^(1+alpha)"})
-    spacing: float = field(default=1e-4, metadata={"doc": "distance of two shifts, in units of t"})
-    units: str = field(default="relative", metadata={"doc": "of t: 'relative' or 'absolute'"})
+    alpha: float = option(1.0, "shifts are of the order ||g||^(1+alpha)")
+    spacing: float = option(1e-4, "distance of two shifts, in units of t")
+    units: str = option("relative", "of t: 'relative' or 'absolute'")
 
     def __post_init__(self) -> None:
         check_number("alpha", self.alpha, open_low=True, open_high=True)

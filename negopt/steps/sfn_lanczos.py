@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from negopt._array import dot, scalars
+from negopt._array import FloatArray, dot, scalars
 from negopt._bounds import Bound, Radius
 from negopt._dense import symmetric_eigen
 from negopt._lanczos import LanczosBasis
-from negopt._options import check_choice, check_integer, check_number
+from negopt._options import check_choice, check_integer, check_number, option
+from negopt._protocols import KrylovModel
 from negopt._random import Draws
-from negopt._types import Iterate, KrylovOperator, Step
+from negopt._types import Iterate, Step
 from negopt.algebra.secular import INTERIOR, trust_region_step
-
-__all__ = ["SaddleFreeLanczos"]
-
-FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -69,10 +65,10 @@ class SaddleFreeLanczos:
     high-dimensional non-convex optimization, arXiv:1406.2572.
     """
 
-    max_products: int = field(default=50, metadata={"doc": "most Hessian products per step"})
-    forcing: float = field(default=0.5, metadata={"doc": "relative residual of the inner solve"})
-    floor: float = field(default=1e-4, metadata={"doc": "least |Ritz value|, as a share"})
-    model: str = field(default="absolute", metadata={"doc": "'absolute' or 'quadratic'"})
+    max_products: int = option(50, "most Hessian products per step")
+    forcing: float = option(0.5, "relative residual of the inner solve")
+    floor: float = option(1e-4, "least |Ritz value|, as a share")
+    model: str = option("absolute", "'absolute' or 'quadratic'")
 
     def __post_init__(self) -> None:
         check_integer("max_products", self.max_products)
@@ -80,14 +76,14 @@ class SaddleFreeLanczos:
         check_number("floor", self.floor, 0.0, 1.0, open_low=True, open_high=True)
         check_choice("model", self.model, ("absolute", "quadratic"))
 
-    def propose(self, iterate: Iterate, operator: KrylovOperator, bound: Bound, rng: Draws) -> Step:
+    def propose(self, iterate: Iterate, operator: KrylovModel, bound: Bound, rng: Draws) -> Step:
         """Return the step for a radius; re-uses the basis kept in `operator`."""
         if not isinstance(bound, Radius):
             raise TypeError("a trust-region step needs a radius; use globalize=TrustRegion().")
         radius = bound.value
-        basis: LanczosBasis | None = operator.basis
-        fresh = basis is None
-        if basis is None:
+        basis = operator.basis
+        fresh = not isinstance(basis, LanczosBasis)
+        if not isinstance(basis, LanczosBasis):
             basis = operator.basis = LanczosBasis(operator.product, iterate.g, self.max_products)
             basis.grow()
         if basis.k == 0:  # not even one product was finite: steepest descent to the boundary

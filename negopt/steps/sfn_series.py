@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from negopt._array import Array, dot, eps_of, norm, scalars
+from negopt._array import Array, FloatArray, dot, eps_of, norm, scalars
 from negopt._bounds import Bound, damping_in
 from negopt._dense import singular_values, symmetric_eigen
 from negopt._lanczos import LanczosBasis
-from negopt._options import check_choice, check_integer, check_number
+from negopt._options import check_choice, check_integer, check_number, option
+from negopt._protocols import KrylovModel
 from negopt._random import Draws
-from negopt._types import Iterate, KrylovOperator, Step
+from negopt._types import Iterate, Step
 from negopt.steps.acceleration import ACCELERATORS, accelerate, sums_needed
-
-__all__ = ["SaddleFreeSeries", "series_coefficients"]
-
-FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
 #: Products of the estimate of the largest |eigenvalue|, and what its square is multiplied by.
 LANCZOS_PRODUCTS, POWER_PRODUCTS, MARGIN = 5, 10, 1.1
@@ -127,22 +123,15 @@ class SaddleFreeSeries:
     Dauphin et al. (2014), arXiv:1406.2572.  Amsel et al. (2023), arXiv:2303.03358.
     """
 
-    engine: str = field(default="krylov", metadata={"doc": "'krylov' or 'binomial'"})
-    terms: int = field(default=20, metadata={"doc": "Krylov products, or series terms K"})
-    change: float = field(default=0.05, metadata={"doc": "early stop of the Krylov engine"})
-    accelerator: str | None = field(
-        default="sablonniere",
-        metadata={"doc": "series: 'sablonniere', 'wynn', 'shanks', 'levin-t', 'pade' or None"},
+    engine: str = option("krylov", "'krylov' or 'binomial'")
+    terms: int = option(20, "Krylov products, or series terms K")
+    change: float = option(0.05, "early stop of the Krylov engine")
+    accelerator: str | None = option(
+        "sablonniere", "series: 'sablonniere', 'wynn', 'shanks', 'levin-t', 'pade' or None"
     )
-    order: int | None = field(
-        default=None, metadata={"doc": "acceleration order N of the series; None takes 4 or less"}
-    )
-    scaling: str = field(
-        default="lanczos", metadata={"doc": "series V: 'lanczos', 'power' or 'source'"}
-    )
-    series: str = field(
-        default="damped", metadata={"doc": "'damped' |H| + lambda, or 'shifted' |H + lambda|"}
-    )
+    order: int | None = option(None, "acceleration order N of the series; None takes 4 or less")
+    scaling: str = option("lanczos", "series V: 'lanczos', 'power' or 'source'")
+    series: str = option("damped", "'damped' |H| + lambda, or 'shifted' |H + lambda|")
 
     def __post_init__(self) -> None:
         check_choice("engine", self.engine, ("krylov", "binomial"))
@@ -169,7 +158,7 @@ class SaddleFreeSeries:
         windows = (sums_needed(self.accelerator, n) for n in range(5))
         return max(w for w in windows if w <= self.terms)
 
-    def propose(self, iterate: Iterate, operator: KrylovOperator, bound: Bound, rng: Draws) -> Step:
+    def propose(self, iterate: Iterate, operator: KrylovModel, bound: Bound, rng: Draws) -> Step:
         """Return the step; `bound` is the damping, a share of the largest |eigenvalue|."""
         if self.engine == "krylov":
             return self._krylov(iterate, operator, bound)
@@ -177,10 +166,10 @@ class SaddleFreeSeries:
 
     # --- Krylov space -------------------------------------------------------------------
 
-    def _krylov(self, iterate: Iterate, operator: KrylovOperator, bound: Bound) -> Step:
-        basis: LanczosBasis | None = operator.basis
-        fresh = basis is None
-        if basis is None:
+    def _krylov(self, iterate: Iterate, operator: KrylovModel, bound: Bound) -> Step:
+        basis = operator.basis
+        fresh = not isinstance(basis, LanczosBasis)
+        if not isinstance(basis, LanczosBasis):
             basis = operator.basis = LanczosBasis(operator.product, iterate.g, self.terms)
             basis.grow()
         if basis.k == 0:
@@ -201,11 +190,10 @@ class SaddleFreeSeries:
 
     # --- binomial series ----------------------------------------------------------------
 
-    def _binomial(self, iterate: Iterate, operator: KrylovOperator, bound: Bound) -> Step:
-        found: _Terms | None = operator.basis
-        if found is None or (
-            self.series == "shifted" and damping_in(bound, found.size) != found.shift
-        ):
+    def _binomial(self, iterate: Iterate, operator: KrylovModel, bound: Bound) -> Step:
+        before, shifted = operator.basis, self.series == "shifted"
+        found = before if isinstance(before, _Terms) else None
+        if found is None or (shifted and damping_in(bound, found.size) != found.shift):
             found = operator.basis = self._terms(iterate, operator, bound, found)
         if not found.vectors:
             return replace(_steepest(iterate, 0.0, bound), learnt=operator.scale)
@@ -230,7 +218,7 @@ class SaddleFreeSeries:
     def _terms(
         self,
         iterate: Iterate,
-        operator: KrylovOperator,
+        operator: KrylovModel,
         bound: Bound,
         before: _Terms | None = None,
     ) -> _Terms:
@@ -292,7 +280,7 @@ class _Terms:
     shift: float
 
 
-def _shifted(operator: KrylovOperator, v: Array, shift: float) -> Array:
+def _shifted(operator: KrylovModel, v: Array, shift: float) -> Array:
     product = operator.matvec(v)
     return product + shift * v if shift else product
 
@@ -323,7 +311,7 @@ def _known_terms(basis: LanczosBasis, root: float, shift: float, count: int) -> 
     return known
 
 
-def _power_estimate(operator: KrylovOperator, g: Array) -> float:
+def _power_estimate(operator: KrylovModel, g: Array) -> float:
     """Return an estimate, from below, of the largest |eigenvalue| that g has a part of."""
     v, largest = g / norm(g), math.nan
     for _ in range(POWER_PRODUCTS):

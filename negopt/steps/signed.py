@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 from negopt._array import Array, inners
 from negopt._bounds import Bound
-from negopt._options import check_choice, check_number
+from negopt._options import check_choice, check_number, option
+from negopt._protocols import Inverse
 from negopt._random import Draws
 from negopt._types import Iterate, Step
 from negopt.decisions import pairs
 from negopt.vectors.primitives import slope_and_square
-
-__all__ = ["Signed"]
 
 
 @dataclass(frozen=True)
@@ -52,16 +50,16 @@ class Signed:
     doi:10.1007/978-0-387-40065-5.
     """
 
-    flip: str = field(default="direction", metadata={"doc": "'direction' or 'eigen'"})
-    angle: float = field(default=1e-8, metadata={"doc": "least |cos| of the angle with -g"})
-    floor: float = field(default=1e-15, metadata={"doc": "relative floor of |eigenvalues|"})
+    flip: str = option("direction", "'direction' or 'eigen'")
+    angle: float = option(1e-8, "least |cos| of the angle with -g")
+    floor: float = option(1e-15, "relative floor of |eigenvalues|")
 
     def __post_init__(self) -> None:
         check_choice("flip", self.flip, ("direction", "eigen"))
         check_number("angle", self.angle, 0.0, 0.5, open_high=True)
         check_number("floor", self.floor, 0.0, 1.0, open_low=True, open_high=True)
 
-    def propose(self, iterate: Iterate, operator: Any, bound: Bound, rng: Draws) -> Step:
+    def propose(self, iterate: Iterate, operator: Inverse, bound: Bound, rng: Draws) -> Step:
         """Return the direction as a step of length factor 1."""
         g = iterate.g
         units: Array | None = getattr(operator, "units", None)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from negopt._bounds import Bound, Radius
-from negopt._options import check_choice
+from negopt._options import check_choice, option
 from negopt._random import Draws
 from negopt._types import Iterate, Step
 from negopt.models.spectrum import SpectralModel, spectral_step
-
-__all__ = ["SpectralTrustRegion", "TrustModel"]
 
 
 class TrustModel(Protocol):
@@ -59,7 +57,7 @@ class SpectralTrustRegion:
     doi:10.1137/0904038.
     """
 
-    model: str = field(default="signed", metadata={"doc": "'signed' or 'absolute' eigenvalues"})
+    model: str = option("signed", "'signed' or 'absolute' eigenvalues")
 
     def __post_init__(self) -> None:
         check_choice("model", self.model, ("signed", "absolute"))

@@ -9,8 +9,6 @@ from negopt._bounds import Bound
 from negopt._random import Draws
 from negopt._types import Iterate, Step
 
-__all__ = ["SteepestDescent"]
-
 
 class Scaled(Protocol):
     """An operator that is a multiple of the identity."""

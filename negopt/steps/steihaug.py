@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
-from negopt._array import Array, dot, eps_of, scalars
+from negopt._array import Array, dot, eps_of, norm, scalars
 from negopt._bounds import Bound, Radius
-from negopt._lanczos import length
-from negopt._options import check_integer, check_number
+from negopt._options import check_integer, check_number, option
 from negopt._random import Draws
 from negopt._types import Iterate, Step
-
-__all__ = ["EllipsoidalOperator", "SteihaugToint"]
 
 
 class EllipsoidalOperator(Protocol):
@@ -26,13 +23,15 @@ class EllipsoidalOperator(Protocol):
         The path; a rejected step goes along it again.
     first_gnorm : float
         Largest gradient norm at the points before.
-    learnt : object
-        What goes with a step, for the curvature rule to remember.
     """
 
     basis: object
     first_gnorm: float
-    learnt: object
+
+    @property
+    def learnt(self) -> object:
+        """What goes with a step, for the curvature rule to remember."""
+        ...
 
     @property
     def product(self) -> Callable[[Array], Array]:
@@ -96,7 +95,7 @@ class _Path:
             return False
         p = self.direction
         image = self.product(p)
-        size = length(image)
+        size = norm(image)
         if not math.isfinite(size):
             self.ended = True
             return False
@@ -173,8 +172,8 @@ class SteihaugToint:
     Toint (1981), in: Sparse Matrices and Their Uses, Academic Press, 57-88.
     """
 
-    max_products: int = field(default=50, metadata={"doc": "most Hessian products per step"})
-    forcing: float = field(default=0.5, metadata={"doc": "relative residual of the inner solve"})
+    max_products: int = option(50, "most Hessian products per step")
+    forcing: float = option(0.5, "relative residual of the inner solve")
 
     def __post_init__(self) -> None:
         check_integer("max_products", self.max_products)
@@ -207,7 +206,7 @@ class SteihaugToint:
         if at == 0:  # not one product was finite: steepest descent to the boundary
             s = (radius / math.sqrt(path.p_m_p)) * path.direction
             slope = scalars(dot(iterate.g, s))[0]
-            return Step(s, slope, 0.0, radius, True, length(s), operator.learnt)
+            return Step(s, slope, 0.0, radius, True, norm(s), operator.learnt)
         t = path.pieces[at - 1].length
         return self._step(path, operator, at - 1, t, radius, boundary=False)
 

@@ -14,6 +14,7 @@ from scipy.linalg.blas import ddot, idamax
 
 from negopt._array import (
     Array,
+    FloatArray,
     dot,
     float64_rows_dot,
     from_host,
@@ -23,9 +24,7 @@ from negopt._array import (
     scalars,
 )
 
-__all__ = ["HostArray", "combine", "measure", "pair_products", "products", "slope_and_square"]
-
-HostArray = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
+HostArray = FloatArray
 
 
 def measure(value: object, x: Array, g: Array) -> tuple[float, float, float, float]:

@@ -158,7 +158,8 @@ def check_float32(method, problem, form, spy, ended, brief) -> None:
     assert isinstance(res.fun, float)
     assert ended(res), res.message
     if res.success:
-        assert res.fun == pytest.approx(problem.fmin, abs=1e-5 * max(1.0, abs(problem.fmin)))
+        rough = 1e-5 if "gtol" not in brief else 1e-3  # f is within g'H^-1 g / 2
+        assert res.fun == pytest.approx(problem.fmin, abs=rough * max(1.0, abs(problem.fmin)))
 
 
 @pytest.mark.shell

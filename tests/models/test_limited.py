@@ -405,6 +405,39 @@ def test_repeated_pairs(count):
     check_step(model, B, g, 0.01, 1e-6)
 
 
+def test_a_pair_close_to_the_initial_matrix_counts():
+    rng = np.random.default_rng(7)
+    s, u = rng.standard_normal((2, 20))
+    y = 3.0 * s + 0.01 * u
+    model = LimitedModel(memory_of([(s, y)], block=0), 3.0, 20)
+    np.testing.assert_allclose(model.matvec(s), y, atol=1e-9)
+
+
+def test_a_residual_orthogonal_to_its_step():
+    """The SR1 update is not defined: the newest pair alone is."""
+    rng = np.random.default_rng(8)
+    A = matrix(rng, 20, convex=False)
+    s, t, r = rng.standard_normal((3, 20))
+    first = [(s, A @ s)]
+    y = LimitedModel(memory_of(first, block=0), 3.0, 20).matvec(t)
+    memory = memory_of([*first, (t, y + r - t * (r @ t) / (t @ t))], block=0)
+    model = LimitedModel(memory, 3.0, 20)
+    B = columns(model)
+    assert np.linalg.norm(B, 2) < 1e3
+    check_step(model, B, rng.standard_normal(20), 0.01, 1e-6)
+
+
+def test_a_repeated_convex_pair():
+    """The basis is formed without the older of two pairs that are the same."""
+    rng = np.random.default_rng(9)
+    A = matrix(rng, 20, convex=True)
+    s = rng.standard_normal(20)
+    pairs = [(s, A @ s), (s * (1.0 + 1e-13 * rng.standard_normal(20)), A @ s)]
+    memory = memory_of(pairs)
+    B, largest = recursion(memory, 2.0)
+    np.testing.assert_allclose(columns(LimitedModel(memory, 2.0, 20)), B, atol=1e-9 * largest)
+
+
 def test_rules_for_pairs():
     n = 5
     s, zero = np.ones(n), np.zeros(n)

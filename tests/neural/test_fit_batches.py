@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import negopt
 from negopt import Status
+from negopt._objective import Objective
 from negopt._options import RunOptions
 from negopt._solver import Solver
 from negopt.curvature.lsr1 import LSR1
@@ -23,7 +24,7 @@ from negopt.globalize.fixed import FixedRate
 from negopt.neural import MLP, MLPObjective, fit
 from negopt.neural._batches import Plan
 from negopt.neural._fit_setup import feed_of
-from negopt.neural._switch import BatchObjective, switch_batch
+from negopt.neural._switch import switch_batch
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.standard_normal((50, 4)), RNG.standard_normal(50)
@@ -218,7 +219,7 @@ def test_switching_keeps_what_is_learnt_and_forgets_values() -> None:
     first, second = objective.take(np.arange(20)), objective.take(np.arange(20, 50))
     for name in ("lsr1-tr", "newton-krylov", "lsr1-wolfe-pm", "newton-cubic", "sfn-series"):
         method = negopt.METHODS[name]
-        batch = BatchObjective(first, objective.x0(rng=0))
+        batch = Objective(first, objective.x0(rng=0))
         solver = Solver(method, batch, RunOptions(gtol=0.0, certify=False))
         state = solver.init()
         for _ in range(3):

@@ -355,7 +355,7 @@ def test_kill_9_loses_at_most_the_work_since_the_last_checkpoint(
 ) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
-    environment = {**os.environ, "PYTHONPATH": SOURCE, "NEGOPT_DISABLE_JIT": "1"}
+    environment = {**os.environ, "PYTHONPATH": SOURCE}
 
     def start(name: str, seconds: float) -> subprocess.Popen[bytes]:
         command = [sys.executable, str(script), str(tmp_path / name), method, str(seconds)]

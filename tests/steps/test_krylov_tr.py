@@ -166,7 +166,7 @@ class DenseModel:
         self.B, self.weighted, self.spectrum = B, weighted, DenseSpectrum(B)
         self.convex = bool(self.spectrum.eigen[0][0] > 0.0)
 
-    def trust_step(self, iterate, radius, rng):
+    def trust_step(self, iterate, radius):
         values, vectors = self.spectrum.eigen
         small, g = np.empty(len(self.B)), iterate.g
         shift, case, _ = trust_region_step(values, vectors.T @ g, radius, small)

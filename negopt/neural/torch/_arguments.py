@@ -14,8 +14,6 @@ from negopt._options import RunOptions, check_integer, check_number, user_level
 from negopt._random import generator
 from negopt.methods import METHODS, Method, choose
 
-__all__ = ["GROUP", "HISTORY", "RENAMED", "Group", "check", "fill", "method_of", "settled"]
-
 
 class Group(TypedDict):
     """The numbers of a parameter group."""

@@ -12,8 +12,6 @@ import torch
 
 from negopt._array import Array
 
-__all__ = ["Buffers", "RandomNumbers", "mode_of"]
-
 #: The floating types that NumPy has too.
 NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)
 

@@ -11,8 +11,6 @@ from torch.autograd import forward_ad
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-__all__ = ["DifferentiableFunctions", "differentiable_kernels"]
-
 
 @contextmanager
 def differentiable_kernels(*, recurrent: bool) -> Iterator[None]:

@@ -14,8 +14,6 @@ from negopt.neural.torch._frozen import Buffers, RandomNumbers, mode_of
 from negopt.neural.torch._products import Product, ProductRule, gauss_newton
 from negopt.neural.torch._vector import Parameters, number_like, tensors_in, vector_like
 
-__all__ = ["TorchObjective"]
-
 T = TypeVar("T")
 
 

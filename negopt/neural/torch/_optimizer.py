@@ -19,8 +19,6 @@ from negopt.neural.torch._saved import Saved, packed, restored
 from negopt.neural.torch._steps import Closure, advance
 from negopt.neural.torch._vector import Parameters
 
-__all__ = ["Optimizer"]
-
 
 class StateDict(TypedDict, total=False):
     """What ``state_dict`` returns."""

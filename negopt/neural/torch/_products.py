@@ -13,8 +13,6 @@ from torch.autograd.graph import Node
 from negopt._options import check_choice
 from negopt.neural.torch._kernels import DifferentiableFunctions, differentiable_kernels
 
-__all__ = ["RULES", "ProductRule", "gauss_newton"]
-
 logger = logging.getLogger("negopt")
 
 T = TypeVar("T")

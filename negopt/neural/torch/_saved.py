@@ -14,8 +14,6 @@ from negopt.checkpoint import FORMAT, Json, decode, encode
 from negopt.methods import Method
 from negopt.neural.torch._arguments import RENAMED
 
-__all__ = ["Saved", "packed", "restored"]
-
 
 class Saved(TypedDict, total=False):
     """A saved state; it has neither tree nor arrays before the first step."""

@@ -19,8 +19,6 @@ from negopt.neural._switch import forget_values
 from negopt.neural.torch._frozen import Buffers, RandomNumbers
 from negopt.neural.torch._vector import Parameters
 
-__all__ = ["Closure", "advance"]
-
 #: The names of the options in messages, and how to resume.
 WORDS = Words(
     {"maxiter": "max_iter", "maxfun": "max_eval", "gtol": "tolerance_grad"}, ", or call step again"

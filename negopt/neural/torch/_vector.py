@@ -9,8 +9,6 @@ import torch
 
 from negopt._array import Array
 
-__all__ = ["Parameters", "number_like", "tensors_in", "vector_like"]
-
 
 class Parameters:
     """The named tensors with ``requires_grad``, each once, as pieces of one flat vector."""

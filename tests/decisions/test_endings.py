@@ -1,0 +1,185 @@
+"""Decisions at an accepted point: progress, the end of a run, what a curvature is."""
+
+from __future__ import annotations
+
+import functools
+import math
+import types
+
+import numpy as np
+import pytest
+
+import negopt
+from negopt.decisions import endings as plain
+from negopt.decisions.endings import (
+    CONVERGED,
+    FLAT,
+    GOES_ON,
+    LIMIT,
+    NEGATIVE,
+    POSITIVE,
+    STALL,
+    TARGET,
+    UNBOUNDED,
+)
+
+INF, NAN = math.inf, math.nan
+EPS = 2.0**-52
+
+
+@functools.cache
+def compiled():
+    """Return the module's functions compiled from their source."""
+    numba = pytest.importorskip("numba")
+    functions = {k: v for k, v in vars(plain).items() if isinstance(v, types.FunctionType)}
+    for function in functions.values():
+        numba.extending.register_jitable(function)
+    return types.SimpleNamespace(**{k: numba.njit(v) for k, v in functions.items()})
+
+
+@pytest.fixture(params=["plain", "compiled"])
+def endings(request):
+    """The functions, as they are and compiled."""
+    return plain if request.param == "plain" else compiled()
+
+
+def above(x):
+    return math.nextafter(x, INF)
+
+
+def below(x):
+    return math.nextafter(x, -INF)
+
+
+@pytest.mark.parametrize(
+    ("f", "gmax", "before", "progress"),
+    [
+        (below(1.0), 9.0, 1.0, True),
+        (1.0, 0.9, 1.0, False),
+        (1.0, below(0.9), 1.0, True),
+        (1.0, 0.6, 1.0, True),  # a tenth less is enough
+        (2.0, 0.6, 1.0, True),
+        (1.0, 0.0, NAN, False),  # there was no progress to compare with
+        (below(1.0), NAN, NAN, True),
+        (1.0, NAN, 1.0, False),
+        (NAN, 2.0, 1.0, False),
+    ],
+)
+def test_progress(endings, f, gmax, before, progress):
+    assert endings.progresses(f, 1.0, gmax, before) is progress
+
+
+@pytest.mark.parametrize(
+    ("f", "size", "k", "reason"),
+    [
+        (1.0, 1.0, 0, GOES_ON),
+        (0.5, 0.0, 9, TARGET),
+        (above(0.5), 0.1, 9, CONVERGED),
+        (1.0, above(0.1), 8, GOES_ON),
+        (1.0, above(0.1), 9, LIMIT),
+        (1.0, NAN, 8, GOES_ON),
+        (NAN, 0.1, 8, CONVERGED),
+        (NAN, 1.0, 8, GOES_ON),
+    ],
+)
+def test_why_a_run_is_over(endings, f, size, k, reason):
+    assert endings.why_over(f, size, k, 0.1, 0.5, -INF, 9) == reason
+
+
+def test_a_run_without_bound(endings):
+    assert endings.why_over(-8.0, 1.0, 0, 0.1, -INF, -8.0, 9) == GOES_ON
+    assert endings.why_over(below(-8.0), 1.0, 0, 0.1, -INF, -8.0, 9) == UNBOUNDED
+    assert endings.why_over(-INF, 1.0, 0, 0.1, -INF, -8.0, 9) == TARGET
+
+
+@pytest.mark.parametrize(
+    ("lowest", "noise", "kind"),
+    [
+        (2e-5, 0.0, FLAT),
+        (above(2e-5), 0.0, POSITIVE),
+        (-2e-5, 0.0, FLAT),
+        (below(-2e-5), 0.0, NEGATIVE),
+        (0.02, 1e-3, FLAT),
+        (above(0.02), 1e-3, POSITIVE),
+        (below(-0.02), 1e-3, NEGATIVE),
+        (0.0, 0.0, FLAT),
+    ],
+)
+def test_what_a_curvature_is(endings, lowest, noise, kind):
+    assert endings.kind_of_curvature(lowest, 2.0, noise) == kind
+
+
+def test_no_curvature_at_all_is_flat(endings):
+    assert endings.kind_of_curvature(0.0, 0.0, 1e-8) == FLAT
+
+
+@pytest.mark.parametrize(
+    ("f", "gmax", "better"),
+    [
+        (1.0, 0.5, True),
+        (1.0 + 100 * EPS, 0.5, True),  # within rounding
+        (1.0 + 101 * EPS, 0.5, False),
+        (1.0, 1.0, False),
+        (1.0, below(1.0), True),
+        (NAN, 0.5, False),
+        (-INF, 0.5, False),
+        (1.0, NAN, False),
+    ],
+)
+def test_a_last_newton_step(endings, f, gmax, better):
+    assert endings.improves(f, gmax, 1.0, 1.0, EPS) is better
+
+
+def test_the_end_that_is_reported(endings):
+    assert endings.is_better_end(below(1.0), 0.1, 1.0, 0.1)
+    assert not endings.is_better_end(1.0, 0.1, 1.0, 0.1)
+    assert not endings.is_better_end(0.5, above(0.1), 1.0, 0.1)
+    assert not endings.is_better_end(0.5, NAN, 1.0, 0.1)
+    assert not endings.is_better_end(NAN, 0.0, 1.0, 0.1)
+
+
+def test_units(endings):
+    assert endings.units_differ(1.0, 1.0, below(0.49))
+    assert not endings.units_differ(1.0, 1.0, 0.49)
+    assert not endings.units_differ(below(1.0), 1.0, 0.1)
+    assert not endings.units_differ(NAN, 1.0, 0.1)
+    assert not endings.units_differ(1.0, NAN, 0.1)
+    assert not endings.units_differ(1.0, 1.0, NAN)
+
+
+def flat_value(fall):
+    """Return a function whose value falls once, and whose gradient falls as x does, or never."""
+
+    def fun(x):
+        g = x if fall else np.where(x >= 0.0, 1.0, -1.0)
+        return 1e17 + (64.0 if x[0] == 1.0 else 0.0), g
+
+    return fun
+
+
+@pytest.mark.parametrize("method", ["lqn-tr", "newton-krylov"])
+def test_a_gradient_that_falls_slowly_is_progress(method):
+    """f is rounding, and the gradient falls by a tenth in 67 trials, by half in 330."""
+    options = {"maxiter": 300, "initial_trust_radius": 1e-3, "max_trust_radius": 1.5e-3}
+    res = negopt.minimize(
+        flat_value(True),
+        np.array([1.0, 0.0]),
+        jac=True,
+        hessp=(lambda x, v: v) if method == "newton-krylov" else None,
+        method=method,
+        options={**options, "certify": False},
+    )
+    assert res.status == negopt.Status.LIMIT
+    assert res.nit == 300
+
+
+def test_a_run_without_progress_is_given_up():
+    res = negopt.minimize(
+        flat_value(False),
+        np.array([1.0, 0.5]),
+        jac=True,
+        method="lqn-tr",
+        options={"max_trust_radius": 1e-3, "initial_trust_radius": 5e-4, "certify": False},
+    )
+    assert res.status == negopt.Status.PRECISION
+    assert f"in {STALL} trials" in res.message
