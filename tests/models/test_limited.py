@@ -268,7 +268,7 @@ def run(method, fun, x0, steps):
     return count, worst
 
 
-@pytest.mark.parametrize("direct", [0, limited.DIRECT])
+@pytest.mark.parametrize("direct", [0, pair_memory.DIRECT])
 @pytest.mark.parametrize("name", ["genrose", "cragglvy", "curly", "trigonometric", "dixmaan"])
 @pytest.mark.parametrize("method", ["lqn-tr", "lsr1-tr"])
 def test_products_of_one_pass(method, name, direct, monkeypatch):
