@@ -252,13 +252,7 @@ def _in_kernel(rows: Rows, table: Table, workers: int) -> None:
     table.adopt(rows)
 
 
-def _in_python(
-    which: Sequence[int],
-    starts: Array,
-    one: One,
-    table: Table,
-    workers: int,
-) -> None:
+def _in_python(which: Sequence[int], starts: Array, one: One, table: Table, workers: int) -> None:
     """Solve the problems `which` by the ordinary machinery."""
     stop = threading.Event()
 

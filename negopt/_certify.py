@@ -45,15 +45,12 @@ class CertifiedObjective(Protocol):
     @property
     def product_noise(self) -> float:
         """Relative error of a product."""
-        ...
 
     def at(self, x: Array, *, bar: float = math.inf) -> Iterate:
         """Evaluate f and g."""
-        ...
 
     def measured_products(self, iterate: Iterate) -> Callable[[Array], Array]:
         """Return ``v -> H v``, from the user or by differences, not from a model."""
-        ...
 
 
 def in_one_piece(n: int, limit: int) -> bool:

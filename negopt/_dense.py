@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg.lapack import dsyev, dsyevd
 
-from negopt._array import FloatArray
+from negopt._array import Array, FloatArray, namespace_of
 
 
 def symmetric_eigen(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -20,6 +20,15 @@ def symmetric_eigen(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:
     if failed:
         raise np.linalg.LinAlgError("eigenvalues did not converge")
     return values, vectors
+
+
+def eigen_of(matrix: Array) -> tuple[Array, Array]:
+    """Return the same for a matrix of any library, in its own type."""
+    if not isinstance(matrix, np.ndarray):
+        values, vectors = namespace_of(matrix).linalg.eigh(matrix)
+        return values, vectors
+    values, vectors = symmetric_eigen(matrix)  # in float64
+    return values.astype(matrix.dtype, copy=False), vectors.astype(matrix.dtype, copy=False)
 
 
 def singular_values(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
 from negopt._array import Array, convert_like, device_of, namespace_of
-from negopt._dense import symmetric_eigen
+from negopt._dense import eigen_of
 from negopt._objective import Objective
 from negopt._protocols import AnyCurvature, Inverse, Products
 from negopt._types import Iterate, State
@@ -68,7 +68,7 @@ class Model:
         """Return ``B v`` where B is known as the inverse of a matrix, by its eigenvalues."""
         xp = namespace_of(v)
         if self._eigen is None:
-            values, vectors = _eigen(self.inverse_matrix())
+            values, vectors = eigen_of(self.inverse_matrix())
             size = xp.abs(values)
             least = xp.finfo(values.dtype).eps * xp.max(size)
             size = xp.where(size > least, size, xp.ones_like(size) * least)
@@ -120,14 +120,6 @@ class HessianProducts:
 
     def __reduce__(self) -> tuple[type[HessianProducts], tuple[None, Iterate]]:
         return HessianProducts, (None, self.point)
-
-
-def _eigen(matrix: Array) -> tuple[Array, Array]:
-    if not isinstance(matrix, np.ndarray):
-        values, vectors = namespace_of(matrix).linalg.eigh(matrix)
-        return values, vectors
-    values, vectors = symmetric_eigen(matrix)  # in float64
-    return values.astype(matrix.dtype), vectors.astype(matrix.dtype)
 
 
 def _units(like: Array) -> list[Array]:

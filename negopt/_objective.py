@@ -49,10 +49,8 @@ class Objective:
     hess : callable, HessianUpdateStrategy, str or None
     hessp : callable or None
         ``hessp(x, p, *args) -> array``.
-    maxfun : float
-        Evaluations of `fun` that may be made in this call.
-    maxtime : float
-        Seconds this call may take, checked before each evaluation.
+    maxfun, maxtime : float
+        Evaluations of `fun` and seconds of this call, checked before each evaluation.
     words : Words
         Of the messages of the run.
 
@@ -80,16 +78,12 @@ class Objective:
         absolute_step: npt.ArrayLike | None = None,
         words: Words = MINIMIZE,
     ) -> None:
-        self.x0 = x0
-        self.n = int(x0.shape[0])
+        self.x0, self.n, self.args, self.words = x0, int(x0.shape[0]), args, words
         self._dtype = x0.dtype if type(x0) is np.ndarray else None
-        self.args = args
         self.counters = Counters()
         self.best: Iterate | None = None
-        self.maxfun = maxfun
-        self.maxtime = maxtime
+        self.maxfun, self.maxtime = maxfun, maxtime
         self._limited = min(maxfun, maxtime) < math.inf
-        self.words = words
         self._spent = 0
         self._begin = time.monotonic()
         self._steps = differences.checked_steps(relative_step, absolute_step, self.n)
@@ -108,8 +102,6 @@ class Objective:
     def forget_start(self) -> None:
         """Keep of x0 its library, device and type alone."""
         self.x0 = namespace_of(self.x0).asarray(self.x0[:0], copy=True)
-
-    # --- what the user gave --------------------------------------------------------
 
     def _set_function(self, fun: Given, jac: Given) -> None:
         self._object: Given = None
@@ -210,9 +202,9 @@ class Objective:
             return self._both, None, ""
         if self.scheme is None:
             return self._value, self._gradient, ""
-        if any(step is not None for step in self._steps):  # N.B. either may be an array
-            return None
-        return self._value, None, self.scheme
+        # N.B. either step may be an array.
+        given = any(step is not None for step in self._steps)
+        return None if given else (self._value, None, self.scheme)
 
     def allowance(self) -> int:
         """Return n >= 1: an evaluation may begin while fewer than n calls of fun are made."""
@@ -225,29 +217,12 @@ class Objective:
         self.counters.njev += gradients
         self._spent += values
 
-    def _count_fun(self) -> None:
-        self.spend(1, 0)
-
     # --- values and gradients ------------------------------------------------------
 
     def at(self, x: Array, *, bar: float = math.inf) -> Iterate:
-        """Evaluate f and g at `x`.
+        """Evaluate f and g at `x`; where f exceeds `bar`, g may be left out (``gmax`` is nan).
 
-        Parameters
-        ----------
-        x : array, shape (n,)
-        bar : float, default inf
-            When f exceeds it, the gradient may be left out (then ``gmax`` is nan).
-
-        Returns
-        -------
-        Iterate
-            Not finite when f or any entry of g is not.
-
-        Raises
-        ------
-        BudgetExhausted
-            When a budget does not allow the evaluation; nothing was evaluated then.
+        Raises BudgetExhausted, with nothing evaluated, when a budget does not allow it.
         """
         if self._limited:
             self._require(self.evaluation_cost)
@@ -255,9 +230,9 @@ class Objective:
             value, g = self._call_both(x)
         else:
             value = f = self._call_value(x)
-            if not math.isfinite(f) or f > bar:
-                if not math.isfinite(f):
-                    self.counters.n_nonfinite += 1
+            finite = math.isfinite(f)
+            if not finite or f > bar:
+                self.counters.n_nonfinite += not finite
                 nan = namespace_of(x).full_like(x, math.nan)
                 return Iterate(x, f, nan, math.nan, math.nan)
             g = self._call_gradient(x, f)
@@ -267,8 +242,7 @@ class Objective:
         """Return the point with its figures; keep it when it is the lowest."""
         f, square, gmax, xx = measure(value, x, g)
         gnorm = math.sqrt(square) if 1e-280 < square < math.inf else norm(g)
-        point = Iterate(x, f, g, gnorm, gmax, math.sqrt(xx))
-        best = self.best
+        point, best = Iterate(x, f, g, gnorm, gmax, math.sqrt(xx)), self.best
         if not (-math.inf < f < math.inf and gmax < math.inf):
             self.counters.n_nonfinite += 1
         elif best is None or f < best.f or (f == best.f and gmax < best.gmax):
@@ -295,9 +269,6 @@ class Objective:
                 self.best = best
         return point.g
 
-    def _hand_out(self, x: Array) -> Array:
-        return copy_of(x)
-
     def _plain(self, g: object) -> bool:
         """Tell whether a gradient needs no more than a copy."""
         if self._dtype is None or type(g) is not np.ndarray:
@@ -311,7 +282,7 @@ class Objective:
         counters.nfev += 1
         counters.njev += 1
         self._spent += 1
-        pair = self._both(self._hand_out(x), *self.args)
+        pair = self._both(copy_of(x), *self.args)
         raw, gradient = pair if type(pair) is tuple and len(pair) == 2 else checked_pair(pair)
         value = raw if type(raw) is float else checked_value(raw)
         return value, gradient.copy() if self._plain(gradient) else self._as_gradient(gradient)
@@ -319,25 +290,22 @@ class Objective:
     def _call_value(self, x: Array) -> float:
         if self._limited:
             self._require(0)  # a gradient by differences may outlast maxtime
-        self._count_fun()
-        raw = self._value(self._hand_out(x), *self.args)
-        return raw if type(raw) is float else self._as_value(raw)
+        self.spend(1, 0)
+        raw = self._value(copy_of(x), *self.args)
+        return raw if type(raw) is float else scalars(checked_value(raw))[0]
 
     def _call_gradient(self, x: Array, f: float) -> Array:
         self.counters.njev += 1
         if self._gradient is not None:
-            g = self._gradient(self._hand_out(x), *self.args)
+            g = self._gradient(copy_of(x), *self.args)
             return g.copy() if self._plain(g) else self._as_gradient(g)
         assert self.scheme is not None  # else _both gives the gradient
         value = self._complex_value if self.scheme == "cs" else self._call_value
         return differences.difference_gradient(value, x, f, self.scheme, *self._steps)
 
     def _complex_value(self, x: Array) -> complex:
-        self._count_fun()
+        self.spend(1, 0)
         return complex(self._value(x, *self.args))
-
-    def _as_value(self, value: Array) -> float:
-        return scalars(checked_value(value))[0]
 
     def _as_gradient(self, value: Array) -> Array:
         name = "fun (jac=True)" if self.gradient_source == "fun" else self.gradient_source
@@ -352,8 +320,7 @@ class Objective:
         """Return what products need, with counters of its own and without budgets."""
         other = copy.copy(self)
         other.counters, other.best, other._at = Counters(), None, None
-        other.maxfun = other.maxtime = math.inf
-        other._limited = False
+        other.maxfun, other.maxtime, other._limited = math.inf, math.inf, False
         if self._object is None and (self.exact_products or self._gradient is not None):
             other._value = other._both = None  # nothing else of the user's is kept alive
         return other
@@ -369,11 +336,15 @@ class Objective:
         known = self._at[1]
         if self._hessp is not None:
             hessp = self._hessp
-            return lambda v: self._product(
-                hessp(self._hand_out(iterate.x), self._hand_out(v), *self.args)
-            )
+            return lambda v: self._product(hessp(copy_of(iterate.x), copy_of(v), *self.args))
         if self._hess is not None:
-            return self._matrix_product(iterate, known)
+
+            def by_matrix(v: Array) -> Array:
+                if not known:
+                    known.append(self._matrix(iterate))
+                return self._as_vector(known[0] @ v, "hess")
+
+            return by_matrix
         if self._strategy is not None:
             strategy = self._strategy
             return lambda v: self._as_vector(strategy.dot(v), "hess.dot")
@@ -381,8 +352,8 @@ class Objective:
 
             def product(v: Array) -> Array:
                 if not known:
-                    known.append(self._object.hessp(self._hand_out(iterate.x), *self.args))
-                return self._product(known[0](self._hand_out(v)))
+                    known.append(self._object.hessp(copy_of(iterate.x), *self.args))
+                return self._product(known[0](copy_of(v)))
 
             return product
         return self._differences(iterate, known)
@@ -391,29 +362,19 @@ class Objective:
         if not known:
             # N.B. 1.5, lest it meet the points of the differences for the gradient itself.
             known.append(1.5 * max(self.product_error, 1e-6) * (1.0 + norm(iterate.x)))
-        step = known[0]
-        return lambda v: differences.difference_product(
-            self.gradient, iterate.x, iterate.g, v, step
-        )
+        at, step = (self.gradient, iterate.x, iterate.g), known[0]
+        return lambda v: differences.difference_product(*at, v, step)
 
     def _product(self, value: Array) -> Array:
         self.counters.nhev += 1
         self._require(0)
         return self._as_vector(value, "hessp")
 
-    def _matrix_product(self, iterate: Iterate, known: list[Given]) -> Callable[[Array], Array]:
-        def product(v: Array) -> Array:
-            if not known:
-                known.append(self._matrix(iterate))
-            return self._as_vector(known[0] @ v, "hess")
-
-        return product
-
     def _matrix(self, iterate: Iterate) -> Array:
         """Return what `hess` gives at `iterate`, checked: an array, sparse or an operator."""
         self._require(0)
         self.counters.nhev += 1
-        h = self._hess(self._hand_out(iterate.x), *self.args)  # type: ignore[misc]
+        h = self._hess(copy_of(iterate.x), *self.args)  # type: ignore[misc]
         return matrix_like(h, iterate.x, self.n, "hess")
 
     def hessian(self, iterate: Iterate) -> Array:

@@ -24,7 +24,6 @@ class Model(Protocol):
     @property
     def learns(self) -> bool:
         """Whether a rejected trial updates the model: the same one is not asked twice."""
-        ...
 
 
 class Products(Model, Protocol):
@@ -32,11 +31,10 @@ class Products(Model, Protocol):
 
     def matvec(self, v: Array) -> Array:
         """Return ``B v``."""
-        ...
 
 
 @runtime_checkable
-class Inverse(Model, Protocol):
+class Inverse(Protocol):
     """A model that gives products with its inverse."""
 
     def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
@@ -44,24 +42,14 @@ class Inverse(Model, Protocol):
 
         |Eigenvalues| are kept above `floor`, as a share of the largest.
         """
-        ...
 
 
 @runtime_checkable
-class AbsoluteProducts(Products, Protocol):
-    """A model that knows its eigenvalues: ``|B|`` is at hand too.
-
-    Attributes
-    ----------
-    largest : float
-        Largest |eigenvalue|; 0 before they are known.
-    """
-
-    largest: float
+class AbsoluteProducts(Protocol):
+    """A model that knows its eigenvalues: ``|B|`` is at hand."""
 
     def absolute_matvec(self, v: Array) -> Array:
         """Return ``|B| v``."""
-        ...
 
 
 class KrylovModel(Products, Protocol):
@@ -82,7 +70,6 @@ class KrylovModel(Products, Protocol):
     @property
     def product(self) -> Callable[[Array], Array]:
         """``v -> H v`` (one product), which does not refer to this model."""
-        ...
 
 
 # --- the objective -----------------------------------------------------------------------
@@ -93,7 +80,6 @@ class Oracle(Protocol):
 
     def at(self, x: Array, *, bar: float = math.inf) -> Iterate:
         """Evaluate f and g at `x`; above `bar` the gradient may be left out (nan)."""
-        ...
 
 
 class ProductSource(Protocol):
@@ -101,11 +87,9 @@ class ProductSource(Protocol):
 
     def products(self, iterate: Iterate) -> Callable[[Array], Array]:
         """Return ``v -> H(x) v`` at one point."""
-        ...
 
     def hessian(self, iterate: Iterate) -> Array:
         """Return H(x), shape (n, n)."""
-        ...
 
 
 # --- the three rules ---------------------------------------------------------------------
@@ -123,11 +107,9 @@ class Curvature(Protocol[Memory, M_co]):
 
     def init(self, x0: Array) -> Memory:
         """Return a fresh memory."""
-        ...
 
     def operator(self, memory: Memory, objective: ProductSource, iterate: Iterate) -> M_co:
         """Return the model at `iterate`; the memory is only read."""
-        ...
 
     def update(self, memory: Memory, s: Array, y: Array, outcome: Outcome | None = None) -> bool:
         """Store a pair; return whether the model changed.
@@ -135,11 +117,9 @@ class Curvature(Protocol[Memory, M_co]):
         `outcome` is that of the step whose pair this is, where there was one: what was
         measured on the way, and what the step rule has learnt (``outcome.step.learnt``).
         """
-        ...
 
     def reset(self, memory: Memory) -> bool:
         """Forget everything; return False when there was nothing to forget."""
-        ...
 
 
 class StepRule(Protocol[M_contra]):
@@ -147,7 +127,6 @@ class StepRule(Protocol[M_contra]):
 
     def propose(self, iterate: Iterate, operator: M_contra, bound: Bound, rng: Draws) -> Step:
         """Return the step from `iterate`."""
-        ...
 
 
 class Globalization(Protocol[State, M]):
@@ -155,7 +134,6 @@ class Globalization(Protocol[State, M]):
 
     def init(self, iterate: Iterate) -> State:
         """Return a fresh state."""
-        ...
 
     def advance(
         self,
@@ -167,11 +145,9 @@ class Globalization(Protocol[State, M]):
         rng: Draws,
     ) -> Outcome:
         """Try to move once; updates `state` in place, after the last evaluation."""
-        ...
 
     def escaped(self, state: State, iterate: Iterate, distance: float) -> None:
         """Adapt `state` after a step of length `distance` along negative curvature."""
-        ...
 
 
 #: A rule of any method, where nothing is known of what its memory, model or state may be.

@@ -212,15 +212,12 @@ class Solver:
         elif hopeless:
             self._give_up(state)
 
-    def _give_up(self, state: State) -> None:
+    def _give_up(self, state: State, reason: str = "") -> None:
         assert self.limits is not None
-        state.status = Status.PRECISION
-        state.message = precision_message(
-            state.iterate,
-            self.limits,
-            f"neither f nor the gradient has fallen in {state.stalled} trials",
-            differences=self.objective.scheme is not None,
-        )
+        reason = reason or f"neither f nor the gradient has fallen in {state.stalled} trials"
+        state.status, differences = Status.PRECISION, self.objective.scheme is not None
+        here = state.iterate
+        state.message = precision_message(here, self.limits, reason, differences=differences)
 
     def _learn(
         self, state: State, s: Array, y: Array, outcome: Outcome | None = None, *, accepted: bool
@@ -232,7 +229,6 @@ class Solver:
 
     def _stuck(self, state: State, outcome: Outcome) -> None:
         """Forget the model once and start afresh from here; then give up with the reason."""
-        assert self.limits is not None
         had_memory = self.method.curvature.reset(state.memory)
         if had_memory and state.resets == 0:
             state.resets = 1
@@ -251,13 +247,7 @@ class Solver:
                 "fun (return a large finite value outside it), or scale the variables."
             )
             return
-        state.status = Status.PRECISION
-        state.message = precision_message(
-            state.iterate,
-            self.limits,
-            outcome.reason,
-            differences=self.objective.scheme is not None,
-        )
+        self._give_up(state, outcome.reason)
 
     # --- the end, and what looks like it ----------------------------------------------
 
@@ -293,11 +283,10 @@ class Solver:
     def _second_order(self, state: State, hessian: Array | None) -> None:
         """Check the curvature; leave a saddle downhill or say that it is one."""
         run, here = self.run, state.iterate
+        state.certificate = Certificate()
         if not run.certify or run.certify_products == 0:
-            state.certificate = Certificate()
             state.message += "; the curvature was not checked (certify=False)."
             return
-        state.certificate = Certificate()
         # Where n is large the check needs the room.
         self.objective.forget_start()
         state.best = self.objective.best or state.best

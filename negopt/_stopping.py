@@ -85,13 +85,7 @@ def stop(
     """
     size = gradient_measure(iterate, limits.order)
     reason = why_over(
-        iterate.f,
-        size,
-        k,
-        limits.gtol,
-        limits.ftarget,
-        limits.unbounded_below,
-        limits.maxiter,
+        iterate.f, size, k, limits.gtol, limits.ftarget, limits.unbounded_below, limits.maxiter
     )
     if reason in (GOES_ON, LIMIT) and limits.xrtol > 0.0 and outcome is not None:
         still = _stands_still(iterate, limits, outcome)

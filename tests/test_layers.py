@@ -47,7 +47,7 @@ def test_imports_go_down_only() -> None:
         ("steps/__init__.py", "import negopt.curvature", "Imports go down only"),
         ("newcomer.py", "", "Imports go down only"),  # no place in the layers yet
         ("_stopping.py", "import array_api_compat", "Only _array knows array libraries"),
-        ("_minimize.py", "import numba", "Only kernels and the compiled loop know Numba"),
+        ("_minimize.py", "import numba", "Only the compiled loop knows Numba"),
         ("_report.py", "import matplotlib.pyplot", "Only plot knows matplotlib"),
     ],
 )

@@ -32,15 +32,16 @@ from negopt._array import Array, FloatArray
 from negopt._types import UserFunction
 
 if TYPE_CHECKING:
-    from numba.core.base import BaseContext
+    from llvmlite.ir import IRBuilder as Builder
+    from llvmlite.ir import Value
+    from numba.core.base import BaseContext as Context
     from numba.core.typing.templates import Signature
 
     Head = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
     Address = Sequence[int]
+    Values = list[Value]
     #: Of an intrinsic: its signature, and what writes its code.
-    Code = tuple[
-        Signature, Callable[[BaseContext, ir.IRBuilder, Signature, list[ir.Value]], ir.Value]
-    ]
+    Code = tuple[Signature, Callable[[Context, Builder, Signature, Values], Value]]
 
 F = TypeVar("F", bound=Callable[..., object])
 
@@ -150,15 +151,11 @@ def _intrinsic(function: Callable[..., object]) -> Callable[..., Array]:
 # --- what Numba's language lacks -----------------------------------------------------------------
 
 
-def _place_of(
-    context: BaseContext, builder: ir.IRBuilder, ty: types.Type, address: ir.Value
-) -> ir.Value:
+def _place_of(context: Context, builder: Builder, ty: types.Type, address: Value) -> Value:
     return builder.inttoptr(address, context.get_data_type(ty).as_pointer())
 
 
-def _without_owner(
-    context: BaseContext, builder: ir.IRBuilder, ty: types.Type, value: ir.Value
-) -> ir.Value:
+def _without_owner(context: Context, builder: Builder, ty: types.Type, value: Value) -> Value:
     """Return `value` as what it is a view of: Python keeps the arrays alive."""
     if isinstance(ty, types.BaseTuple):
         for i, t in enumerate(ty):
@@ -176,9 +173,7 @@ def _without_owner(
 def _write(_: object, args: types.Type, address: types.Type) -> Code:
     """Write a tuple to an address."""
 
-    def code(
-        context: BaseContext, builder: ir.IRBuilder, signature: Signature, values: list[ir.Value]
-    ) -> ir.Value:
+    def code(context: Context, builder: Builder, signature: Signature, values: Values) -> Value:
         ty = signature.args[0]
         value = _without_owner(context, builder, ty, values[0])
         context.pack_value(builder, ty, value, _place_of(context, builder, ty, values[1]))
@@ -192,12 +187,7 @@ def _reader(ty: types.Type) -> Callable[..., Array]:
 
     @_intrinsic
     def read(_: object, address: types.Type) -> Code:
-        def code(
-            context: BaseContext,
-            builder: ir.IRBuilder,
-            signature: Signature,
-            values: list[ir.Value],
-        ) -> ir.Value:
+        def code(context: Context, builder: Builder, signature: Signature, values: Values) -> Value:
             return context.unpack_value(builder, ty, _place_of(context, builder, ty, values[0]))
 
         return ty(types.intp), code
@@ -209,9 +199,7 @@ def _reader(ty: types.Type) -> Callable[..., Array]:
 def _doubles(_: object, address: types.Type) -> Code:
     """Read an address as that of floats."""
 
-    def code(
-        context: BaseContext, builder: ir.IRBuilder, signature: Signature, values: list[ir.Value]
-    ) -> ir.Value:
+    def code(context: Context, builder: Builder, signature: Signature, values: Values) -> Value:
         return builder.inttoptr(values[0], ir.DoubleType().as_pointer())
 
     return types.CPointer(types.float64)(types.intp), code
@@ -221,9 +209,7 @@ def _doubles(_: object, address: types.Type) -> Code:
 def call(_: object, address: types.Type, x: types.Type, g: types.Type, head: types.Type) -> Code:
     """Call the C function of an objective: ``call(address, x, g, head) -> f``."""
 
-    def code(
-        context: BaseContext, builder: ir.IRBuilder, signature: Signature, values: list[ir.Value]
-    ) -> ir.Value:
+    def code(context: Context, builder: Builder, signature: Signature, values: Values) -> Value:
         data = [
             context.make_array(ty)(context, builder, value=value).data
             for ty, value in zip(signature.args[1:], values[1:], strict=True)

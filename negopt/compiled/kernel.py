@@ -26,12 +26,11 @@ from negopt.compiled.jitted import (
     VALUES,
     call,
 )
-from negopt.compiled.linear import EPS
+from negopt.compiled.linear import EPS, Floats
 from negopt.decisions import endings as e
 from negopt.decisions import pairs as p
 from negopt.decisions import search as s
 
-Floats = np.ndarray[tuple[int, ...], np.dtype[np.float64]]
 Ints = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 

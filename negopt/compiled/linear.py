@@ -32,9 +32,7 @@ def dot(a: Floats, b: Floats) -> float:
 @reduction
 def sums(x: Floats, g: Floats, d: Floats) -> tuple[float, float, float]:
     """Return ``g'g``, ``g'd`` and ``x'x``."""
-    gg = 0.0
-    gd = 0.0
-    xx = 0.0
+    gg = gd = xx = 0.0
     for i in range(x.shape[0]):
         gg += g[i] * g[i]
         gd += g[i] * d[i]
@@ -45,10 +43,7 @@ def sums(x: Floats, g: Floats, d: Floats) -> tuple[float, float, float]:
 @plain
 def largest(g: Floats) -> float:
     """Return ``max |g|``; of nan it may see nothing."""
-    a = 0.0
-    b = 0.0
-    c = 0.0
-    d = 0.0
+    a = b = c = d = 0.0
     n = g.shape[0]
     for i in range(0, n - 3, 4):  # four at a time: one maximum waits for the one before it
         a = max(a, abs(g[i]))
@@ -82,16 +77,13 @@ def square_in(v: Floats, units: Floats) -> float:
 def log_variances(x: Floats, g: Floats) -> tuple[float, float, float]:
     """Return the variances of ``log |x_i|``, ``log |g_i|`` and their sum; nan with a zero."""
     n = x.shape[0]
-    mean_x = 0.0
-    mean_g = 0.0
+    mean_x = mean_g = 0.0
     for i in range(n):
         if x[i] == 0.0 or g[i] == 0.0:
             return math.nan, math.nan, math.nan
         mean_x += math.log(abs(x[i])) / n
         mean_g += math.log(abs(g[i])) / n
-    of_x = 0.0
-    of_g = 0.0
-    of_both = 0.0
+    of_x = of_g = of_both = 0.0
     for i in range(n):
         a = math.log(abs(x[i])) - mean_x
         b = math.log(abs(g[i])) - mean_g
@@ -106,9 +98,7 @@ def direction_sums(
     g: Floats, d: Floats, units: Floats, in_units: bool
 ) -> tuple[float, float, float]:
     """Return ``g'd``, ``d'd``, and the latter of ``d / units``."""
-    gd = 0.0
-    dd = 0.0
-    inside = 0.0
+    gd = dd = inside = 0.0
     for i in range(g.shape[0]):
         gd += g[i] * d[i]
         dd += d[i] * d[i]
@@ -155,9 +145,7 @@ def is_at(x: Floats, a: float, d: Floats, other: Floats) -> bool:
 @reduction
 def pair_sums(x_new: Floats, x: Floats, g_new: Floats, g: Floats) -> tuple[float, float, float]:
     """Return ``s's``, ``y'y`` and ``s'y`` of ``s = x_new - x``, ``y = g_new - g``."""
-    ss = 0.0
-    yy = 0.0
-    sy = 0.0
+    ss = yy = sy = 0.0
     for i in range(x.shape[0]):
         s = x_new[i] - x[i]
         y = g_new[i] - g[i]
@@ -172,12 +160,7 @@ def six_sums(
     s: Floats, y: Floats, a: Floats, b: Floats, c: Floats, begin: int, end: int
 ) -> tuple[float, float, float, float, float, float]:
     """Return the products of two rows with three vectors, over a block of entries."""
-    sa = 0.0
-    sb = 0.0
-    sc = 0.0
-    ya = 0.0
-    yb = 0.0
-    yc = 0.0
+    sa = sb = sc = ya = yb = yc = 0.0
     for i in range(np.uint64(begin), np.uint64(end)):  # N.B. a sign would have to be looked at
         sa += s[i] * a[i]
         sb += s[i] * b[i]
@@ -223,10 +206,8 @@ def combine_rows(
         for i in range(np.uint64(begin), np.uint64(end)):
             out[i] = a * v[i]
         for slot in range(count):
-            s = rows[slot]
-            y = rows[m + slot]
-            by_s = weights[slot]
-            by_y = weights[m + slot]
+            s, y = rows[slot], rows[m + slot]
+            by_s, by_y = weights[slot], weights[m + slot]
             for i in range(np.uint64(begin), np.uint64(end)):
                 out[i] += by_s * s[i] + by_y * y[i]
 

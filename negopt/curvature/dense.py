@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from negopt._array import Array, all_finite, namespace_of, scalars
-from negopt._dense import symmetric_eigen
+from negopt._dense import eigen_of
 from negopt._options import check_number, option
 from negopt._protocols import ProductSource
 from negopt._types import Iterate, Outcome, saved
@@ -109,11 +107,7 @@ class DenseOperator:
 def _eigen(matrix: Array) -> tuple[Array, Array] | None:
     if not all_finite(matrix):
         return None
-    if isinstance(matrix, np.ndarray):
-        values, vectors = symmetric_eigen(matrix)
-        return values.astype(matrix.dtype, copy=False), vectors.astype(matrix.dtype, copy=False)
-    values, vectors = namespace_of(matrix).linalg.eigh(matrix)
-    return values, vectors
+    return eigen_of(matrix)
 
 
 @dataclass(frozen=True)

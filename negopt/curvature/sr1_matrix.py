@@ -10,13 +10,7 @@ from negopt._array import Array, FloatArray, from_host, inners, to_host
 from negopt._dense import symmetric_eigen
 from negopt._options import check_choice, check_number, option
 from negopt._types import Iterate, Outcome, Step, saved
-from negopt.curvature.inverse import (
-    diagonal,
-    sr1_update,
-    symmetric,
-    unit_step,
-    units_at,
-)
+from negopt.curvature.inverse import diagonal, sr1_update, symmetric, unit_step, units_at
 from negopt.decisions import pairs
 from negopt.models.spectrum import spectral_step
 

@@ -43,11 +43,9 @@ class ObjectiveLike(Protocol):
 
     def fun(self, x: Array, /) -> float | Array:
         """Return the value at `x`."""
-        ...
 
     def grad(self, x: Array, /) -> Array:
         """Return the gradient at `x`."""
-        ...
 
 
 #: What products are formed from: ``hessp(x, p)``, an objective, a matrix, or None with `jac`.

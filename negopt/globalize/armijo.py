@@ -12,7 +12,7 @@ from negopt._random import Draws
 from negopt._types import Iterate, Outcome, Step, saved
 from negopt.decisions.endings import STALL
 from negopt.globalize.fixed import PATIENCE, take_step
-from negopt.globalize.ratio import moves, rounding_of
+from negopt.globalize.ratio import moves, rounding_of, tried
 
 #: Trials of one search, up or down: with factors of two they span thirty decades.
 LONGEST = 100
@@ -175,13 +175,7 @@ class ArmijoSearch:
         return out
 
     def _search(
-        self,
-        lowest: float,
-        objective: Oracle,
-        iterate: Iterate,
-        step: Step,
-        t: float,
-        out: Outcome,
+        self, lowest: float, objective: Oracle, iterate: Iterate, step: Step, t: float, out: Outcome
     ) -> tuple[Iterate | None, float, bool]:
         """Return the accepted trial, or None, its factor, and whether any trial failed."""
         noise = rounding_of(iterate)
@@ -198,12 +192,9 @@ class ArmijoSearch:
             bar = ceiling if blurred else iterate.f - promise
             if best is not None:  # on the way up
                 bar = min(bar, best.f)
-            trial = objective.at(x, bar=bar)
-            out.trials += 1
-            out.trial, out.s = trial, x - iterate.x
-            above = math.isfinite(trial.f) and trial.f > bar
-            out.valid = trial.finite or above
-            if trial.finite and not above and not (blurred and self._steep(iterate, trial, step)):
+            trial = tried(out, objective, x, x - iterate.x, bar)
+            falls = trial.finite and not trial.f > bar
+            if falls and not (blurred and self._steep(iterate, trial, step)):
                 best, good = trial, t
                 if shrunk or not self.forward or t >= self.max_step or out.trials >= LONGEST:
                     return best, good, shrunk

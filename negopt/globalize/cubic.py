@@ -10,7 +10,7 @@ from negopt._options import check_number, option
 from negopt._protocols import M, Oracle, StepRule
 from negopt._random import Draws
 from negopt._types import Iterate, Outcome, Step, saved
-from negopt.globalize.ratio import moves, reduction_ratio, rounding_of
+from negopt.globalize.ratio import moves, reduction_ratio, rounding_of, tried
 
 #: The weight is kept within this factor of the first one.
 RANGE = 1e30
@@ -128,10 +128,7 @@ class CubicRegularization:
                 out.stuck = True
                 out.reason = "the model predicts no decrease that x can resolve"
                 break
-            trial = objective.at(x, bar=bar)
-            out.trials += 1
-            out.trial, out.s = trial, s
-            out.valid = trial.finite or (math.isfinite(trial.f) and trial.f > bar)
+            trial = tried(out, objective, x, s, bar)
             before = weight
             if not out.valid:
                 weight, free = self._within(state, 100.0 * weight), False
@@ -153,13 +150,7 @@ class CubicRegularization:
         return out
 
     def _adapted(
-        self,
-        weight: float,
-        free: bool,
-        step: Step,
-        iterate: Iterate,
-        trial: Iterate,
-        rho: float,
+        self, weight: float, free: bool, step: Step, iterate: Iterate, trial: Iterate, rho: float
     ) -> tuple[float, bool]:
         """Return the next weight, and whether no step has failed yet."""
         cube = step.norm**3

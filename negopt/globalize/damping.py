@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from negopt import _bounds as bounds
 from negopt._array import Array, eps_of
 from negopt._options import check_choice, check_number, option
-from negopt._protocols import AbsoluteProducts, Oracle, P, Products, StepRule
+from negopt._protocols import Oracle, P, Products, StepRule
 from negopt._random import Draws
 from negopt._types import Iterate, Outcome, Step, saved
 from negopt.decisions.endings import STALL
 from negopt.globalize.blend import Blend
 from negopt.globalize.fixed import PATIENCE, take_step
-from negopt.globalize.ratio import moves, reduction_ratio, rounding_of
+from negopt.globalize.ratio import moves, reduction_ratio, rounding_of, tried
 
 #: Beyond these a step of any problem is shorter than the spacing of x.
 MOST = {"relative": 1e18, "absolute": 1e300}
@@ -176,10 +176,7 @@ class AdaptiveDamping:
                 out.reason = "the damped step no longer changes x"
                 break
             out.step_size = out.step_norm = step.length
-            trial = objective.at(x, bar=bar)
-            out.trials += 1
-            out.trial, out.s = trial, s
-            out.valid = trial.finite or (math.isfinite(trial.f) and trial.f > bar)
+            trial = tried(out, objective, x, s, bar)
             if out.valid:
                 out.rho = reduction_ratio(iterate, trial, step, lowest)
                 out.accepted = out.rho > self.eta
@@ -227,7 +224,7 @@ class AdaptiveDamping:
         p = state.previous
         if self.adaptive and p is not None:
             # A share is one of what only an operator with all eigenvalues knows.
-            unit = operator.largest if isinstance(operator, AbsoluteProducts) else None
+            unit: float | None = getattr(operator, "largest", None)
             known = damping if self.damping_unit == "absolute" else unit and damping * unit
             return Blend(iterate, operator, u, p).best(known)
         if self.adaptive:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 
 from negopt._array import Array, dot, eps_of, scalars
-from negopt._types import Iterate, Step
+from negopt._protocols import Oracle
+from negopt._types import Iterate, Outcome, Step
 from negopt.decisions.noise import rounding
 from negopt.decisions.pairs import is_unresolved
 from negopt.decisions.region import is_blurred, ratio
@@ -22,6 +23,15 @@ def moves(iterate: Iterate, s: Array, length: float) -> bool:
     Only a step close to the spacing of x has to be looked at (one device read).
     """
     return not is_unresolved(length, iterate.xnorm) or scalars(dot(s, s))[0] > 0.0
+
+
+def tried(out: Outcome, objective: Oracle, x: Array, s: Array, bar: float) -> Iterate:
+    """Evaluate a trial and note it: valid where it is finite, or known to be above `bar`."""
+    trial = objective.at(x, bar=bar)
+    out.trials += 1
+    out.trial, out.s = trial, s
+    out.valid = trial.finite or (math.isfinite(trial.f) and trial.f > bar)
+    return trial
 
 
 def reduction_ratio(

@@ -12,14 +12,8 @@ from negopt._options import check_choice, check_number, option
 from negopt._protocols import M, Oracle, StepRule
 from negopt._random import Draws
 from negopt._types import Iterate, Outcome, Step, saved
-from negopt.decisions.region import (
-    NONFINITE_FACTOR,
-    WORTHLESS,
-    grows,
-    is_poor,
-    shrink_factor,
-)
-from negopt.globalize.ratio import moves, reduction_ratio, rounding_of
+from negopt.decisions.region import NONFINITE_FACTOR, WORTHLESS, grows, is_poor, shrink_factor
+from negopt.globalize.ratio import moves, reduction_ratio, rounding_of, tried
 
 
 @saved
@@ -148,10 +142,7 @@ class TrustRegion:
                 out.stuck = True
                 out.reason = self.NO_DECREASE
                 break
-            trial = objective.at(x, bar=bar)
-            out.trials += 1
-            out.trial, out.s = trial, s
-            out.valid = trial.finite or (math.isfinite(trial.f) and trial.f > bar)
+            trial = tried(out, objective, x, s, bar)
             if not out.valid:
                 radius, free = NONFINITE_FACTOR * step.norm, False
             else:

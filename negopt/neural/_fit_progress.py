@@ -49,11 +49,9 @@ class Watch(Protocol):
 
     def step(self, run: Training) -> None:
         """See a step."""
-        ...
 
     def epoch(self, run: Training) -> None:
         """See the end of an epoch; may set ``run.state.status``."""
-        ...
 
 
 class Bar:

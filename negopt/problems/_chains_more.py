@@ -47,8 +47,7 @@ def _nonscomp(n: int) -> Setup:
 def _tquartic(n: int) -> Setup:
     """(x_1 - 1)^2 + sum_{i>1} (x_1^2 - x_i^2)^2."""
     model = Sum(
-        squares(near, [FIRST]),
-        squares(lambda first, a: first**2 - a**2, [FIRST, Slice(1, None)]),
+        squares(near, [FIRST]), squares(lambda first, a: first**2 - a**2, [FIRST, Slice(1, None)])
     )
     return Setup(model, np.full(n, 0.1), 0.0, np.ones(n))
 

@@ -30,11 +30,7 @@ class Mixed:
     """
 
     def __init__(
-        self,
-        a: Phi,
-        c: Phi,
-        coupling: Map,
-        constants: Sequence[npt.ArrayLike] = (),
+        self, a: Phi, c: Phi, coupling: Map, constants: Sequence[npt.ArrayLike] = ()
     ) -> None:
         self._a, self._c, self._coupling = a, c, coupling
         self._constants = tuple(Constant(v) for v in constants)

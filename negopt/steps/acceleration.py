@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from negopt._array import Array, FloatArray, dot, eps_of, float64_rows_dot, namespace_of, scalars
+from negopt._options import check_choice
 
 #: Names that `accelerate` takes.
 ACCELERATORS = ("wynn", "sablonniere", "shanks", "levin-t", "pade")
@@ -60,17 +61,12 @@ def accelerate(sums: Sequence[Array], accelerator: str, *, first: int = 0) -> Ar
     ``"sablonniere"`` at N = 1 for ``S + a / (k + b)``.  All commute with shifts, scalings
     and rotations, and give the last sum where a sequence has converged.
     """
+    check_choice("accelerator", accelerator, ACCELERATORS)
     if accelerator in ("wynn", "sablonniere"):
         return wynn_epsilon(sums, sablonniere=accelerator == "sablonniere")
     if accelerator == "shanks":
         return topological_shanks(sums)
-    if accelerator == "pade":
-        return hybrid_pade(sums)
-    if accelerator == "levin-t":
-        return levin_t(sums, first=first)
-    raise ValueError(
-        f"accelerator={accelerator!r}: use one of {', '.join(map(repr, ACCELERATORS))}."
-    )
+    return hybrid_pade(sums) if accelerator == "pade" else levin_t(sums, first=first)
 
 
 @_scale_free
@@ -79,18 +75,11 @@ def wynn_epsilon(sums: Sequence[Array], *, sablonniere: bool = False) -> Array:
 
     Parameters
     ----------
-    sums : sequence of 2N + 1 arrays, shape (n,)
-        The last partial sums, oldest first.
+    sums : sequence of 2N + 1 arrays
     sablonniere : bool, default False
-        Multiply column c by ``floor(c/2) + 1``, which is meant for logarithmic
-        convergence: at N = 1 it is exact for ``S + a / (k + b)``, where the plain
-        algorithm halves the error.  A geometric sequence it overshoots by as much as
-        the middle sum falls short.
-
-    Returns
-    -------
-    array, shape (n,)
-        The entry of column 2N.
+        Multiply column c by ``floor(c/2) + 1``, which is meant for logarithmic convergence: at
+        N = 1 it is exact for ``S + a / (k + b)``, where the plain algorithm halves the error.  A
+        geometric sequence it overshoots by as much as the middle sum falls short.
 
     Notes
     -----
@@ -130,17 +119,7 @@ def wynn_epsilon(sums: Sequence[Array], *, sablonniere: bool = False) -> Array:
 
 @_scale_free
 def topological_shanks(sums: Sequence[Array]) -> Array:
-    """Return Brezinski's topological Shanks transformation of order N.
-
-    Parameters
-    ----------
-    sums : sequence of 2N + 1 arrays, shape (n,)
-        The last partial sums, oldest first.
-
-    Returns
-    -------
-    array, shape (n,)
-        ``sum q_j s_{N+j} / sum q_j``.
+    """Return Brezinski's topological Shanks transformation, ``sum q_j s_{N+j} / sum q_j``.
 
     Notes
     -----
@@ -170,17 +149,7 @@ def topological_shanks(sums: Sequence[Array]) -> Array:
 
 @_scale_free
 def hybrid_pade(sums: Sequence[Array]) -> Array:
-    """Return a hybrid vector Padé approximant of the series at 1.
-
-    Parameters
-    ----------
-    sums : sequence of 2N + 1 arrays, shape (n,)
-        The last partial sums, oldest first.
-
-    Returns
-    -------
-    array, shape (n,)
-        ``sum q_j s_{N+j} / sum q_j``.
+    """Return a hybrid vector Padé approximant of the series at 1, ``sum q_j s_{N+j} / sum q_j``.
 
     Notes
     -----
@@ -211,21 +180,11 @@ def hybrid_pade(sums: Sequence[Array]) -> Array:
 def levin_t(sums: Sequence[Array], *, first: int = 0) -> Array:
     """Return Levin's t-transformation of order N.
 
-    Parameters
-    ----------
-    sums : sequence of N + 2 arrays, shape (n,)
-        The last partial sums, oldest first.
-    first : int, default 0
-        Index k of the oldest sum in its series.
-
-    Returns
-    -------
-    array, shape (n,)
-        Sum of ``(-1)^j binom(N, j) (k_j + 1)^(N-1) s_j / omega_j`` over the same sum
-        without ``s_j``.
-
     Notes
     -----
+    It is the sum of ``(-1)^j binom(N, j) (k_j + 1)^(N-1) s_j / omega_j`` over the same sum without
+    ``s_j``, of N + 2 partial sums, the oldest of which has the index `first`.
+
     The estimate omega_j of the remainder is the last term added, measured along the newest
     one: ``D_{j-1}'D_N``.  It keeps its sign, as Levin's scalar one does, and does not jump
     from one entry to another.  Exact for ``s_j = S + omega_j (a_0 + a_1 / (k_j + 1) + ...)``

@@ -42,59 +42,39 @@ class Variables(Protocol):
     @property
     def round(self) -> bool:
         """Whether it is round as it is."""
-        ...
 
     def outward(self, v: Array) -> Array:
         """Return a step from these variables, and a gradient to them."""
-        ...
 
 
 class NewtonOperator(Protocol):
-    """Products, where the basis is kept, and, if there are any, a metric and a model.
+    """Products, where the basis is kept, and, if there are any, a metric and a model."""
 
-    Attributes
-    ----------
-    basis : Subspace or None
-        What was learnt of the Hessian at this point; a rejected step re-uses it.
-    metric : Variables
-    model : LimitedModel or None
-        A model of the Hessian in these variables.
-    modelled : bool
-        The step is to be the model's.
-    first_gnorm : float
-        Largest gradient norm at the points before.
-    """
-
+    #: What was learnt of the Hessian at this point; a rejected step re-uses it.
     basis: Subspace | None
 
     @property
     def metric(self) -> Variables:
         """The variables of the ball."""
-        ...
 
     @property
     def model(self) -> LimitedModel | None:
-        """A model in these variables."""
-        ...
+        """A model of the Hessian in these variables."""
 
     @property
     def modelled(self) -> bool:
         """Whether the step is to be the model's."""
-        ...
 
     @property
     def first_gnorm(self) -> float:
-        """Largest gradient norm before."""
-        ...
+        """Largest gradient norm at the points before."""
 
     @property
     def product(self) -> Callable[[Array], Array]:
         """``v -> H v`` (one product), which does not refer to this operator."""
-        ...
 
     def learnt(self, space: Subspace | None) -> object:
         """Return what goes with a step, for the curvature rule to learn from."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -301,12 +281,17 @@ class _Solution:
 
     def __init__(self, space: Subspace, bound: Radius | CubicWeight, absolute: bool) -> None:
         self.space = space
+        #: What the positive eigenvalues, and the shift, add to ``H s``, in the space.
+        self.added: FloatArray | None = None
         matrix, along = space.matrix(), space.along
         radius, cubic = bound.value, isinstance(bound, CubicWeight)
         if not (absolute or cubic):
             _, weights, failed = dposv(matrix, along)
             if not failed and float(weights.dot(weights)) <= radius * radius:
-                self._interior(-weights, radius, along)
+                self.weights: FloatArray = -weights
+                self.boundary, self.shift, self.radius = False, 0.0, radius
+                self.quadratic = -float(along.dot(self.weights))
+                self.decrease = 0.5 * self.quadratic
                 return
         values, vectors = symmetric_eigen(matrix)
         if absolute:
@@ -320,19 +305,12 @@ class _Solution:
         shift, case, _ = trust_region_step(sizes, parts, self.radius, small)
         self.boundary = case != INTERIOR
         self.shift = min(shift, 1e300)  # it overflows for the smallest of radii
-        self.weights: FloatArray = vectors.dot(small)
+        self.weights = vectors.dot(small)
         self.quadratic = float((values * small).dot(small))
-        #: What the positive eigenvalues, and the shift, add to ``H s``, in the space.
-        self.added: FloatArray | None = self.shift * self.weights
+        self.added = self.shift * self.weights
         if absolute:
             self.added += vectors.dot((sizes - values) * small)
         self.decrease = -float(parts.dot(small)) - 0.5 * self.quadratic
-
-    def _interior(self, weights: FloatArray, radius: float, along: FloatArray) -> None:
-        self.weights, self.radius = weights, radius
-        self.boundary, self.shift, self.added = False, 0.0, None
-        self.quadratic = -float(along.dot(weights))
-        self.decrease = 0.5 * self.quadratic
 
     def decreases_less(self, gnorm: float) -> bool:
         """Tell whether the decrease is below the share of Powell's bound that it has to have."""
@@ -364,10 +342,7 @@ class _Solution:
 
 
 def _model_step(
-    model: LimitedModel,
-    here: Iterate,
-    bound: Radius | CubicWeight,
-    direction: str = "newton",
+    model: LimitedModel, here: Iterate, bound: Radius | CubicWeight, direction: str = "newton"
 ) -> Step:
     """Return the step of a model for a radius or a weight."""
     absolute, radius = direction == "saddle-free", bound.value

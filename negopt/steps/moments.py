@@ -18,12 +18,10 @@ class Moments(Protocol):
     @property
     def mean(self) -> Array:
         """Mean gradient, shape (n,)."""
-        ...
 
     @property
     def diagonal(self) -> Array:
         """Diagonal of B, shape (n,), positive."""
-        ...
 
 
 @dataclass(frozen=True)

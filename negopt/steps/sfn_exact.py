@@ -25,15 +25,12 @@ class EigenOperator(Protocol):
     @property
     def learnt(self) -> object:
         """What goes with a step, for the curvature rule to remember."""
-        ...
 
     def matvec(self, v: Array) -> Array:
         """Return ``H v``."""
-        ...
 
     def eigen(self) -> tuple[Array, Array] | None:
         """Return eigenvalues and eigenvectors, or None when they do not exist."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -216,11 +216,7 @@ class SaddleFreeSeries:
         return Step(s, slope, quadratic, math.sqrt(square), learnt=operator.scale)
 
     def _terms(
-        self,
-        iterate: Iterate,
-        operator: KrylovModel,
-        bound: Bound,
-        before: _Terms | None = None,
+        self, iterate: Iterate, operator: KrylovModel, bound: Bound, before: _Terms | None = None
     ) -> _Terms:
         """Return ``v_k = (I - A^2/V)^k v_0`` with A = H, or H + lambda I for the shifted series.
 

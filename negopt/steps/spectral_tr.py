@@ -18,11 +18,9 @@ class TrustModel(Protocol):
     @property
     def spectrum(self) -> SpectralModel:
         """Eigenvalues and basis."""
-        ...
 
     def trust_step(self, iterate: Iterate, radius: float) -> Step:
         """Return the global minimiser of the model in the ball."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ class Scaled(Protocol):
     @property
     def scale(self) -> float:
         """The multiple, positive."""
-        ...
 
 
 @dataclass(frozen=True)

@@ -31,20 +31,16 @@ class EllipsoidalOperator(Protocol):
     @property
     def learnt(self) -> object:
         """What goes with a step, for the curvature rule to remember."""
-        ...
 
     @property
     def product(self) -> Callable[[Array], Array]:
         """``v -> H v`` (one product), which does not refer to this operator."""
-        ...
 
     def metric(self, v: Array) -> Array:
         """Return ``M v``."""
-        ...
 
     def metric_solve(self, v: Array) -> Array:
         """Return ``M^-1 v``."""
-        ...
 
 
 @dataclass(slots=True)

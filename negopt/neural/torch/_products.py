@@ -33,7 +33,7 @@ MISSING = {
 #: Those whose second derivative is wrong.
 WRONG = {
     "WeightNormInterface": "torch's kernel of weight normalisation has a wrong second derivative, "
-    "and scripted or traced code cannot be kept from it",
+    "and scripted or traced code cannot be kept from it"
 }
 
 
@@ -174,10 +174,7 @@ def _forward_over_reverse(network: Network, x: torch.Tensor) -> Product:
     """Return products by the derivative of the gradient along p, each with its own passes."""
 
     def product(p: torch.Tensor) -> torch.Tensor:
-        with (
-            differentiable_kernels(recurrent=network.recurrent),
-            forward_ad.dual_level(),
-        ):
+        with differentiable_kernels(recurrent=network.recurrent), forward_ad.dual_level():
             dual = forward_ad.make_dual(x.detach().requires_grad_(), p)
 
             def along() -> torch.Tensor | None:
