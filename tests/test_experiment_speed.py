@@ -50,9 +50,14 @@ def test_the_objectives_are_what_they_say(scripts) -> None:
                 g[i], rel=1e-6, abs=1e-4
             )
         assert f > 0.0
-    p, fun = timing.np.cos(x), timing.rosenbrock(6)
-    difference = (fun(x + 1e-6 * p)[1] - fun(x - 1e-6 * p)[1]) / 2e-6
-    assert timing.rosenbrock_product(x, p) == pytest.approx(difference, rel=1e-6, abs=1e-4)
+    p = timing.np.cos(x)
+    for make, product in (
+        (timing.rosenbrock, timing.rosenbrock_product),
+        (timing.convex, timing.convex_product),
+    ):
+        fun = make(6)
+        difference = (fun(x + 1e-6 * p)[1] - fun(x - 1e-6 * p)[1]) / 2e-6
+        assert product(x, p) == pytest.approx(difference, rel=1e-6, abs=1e-4)
 
 
 @pytest.mark.parametrize(

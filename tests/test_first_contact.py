@@ -21,7 +21,7 @@ HEAVY = ("cupy", "jax", "matplotlib", "numba", "pandas", "rich", "torch")
 #: methods that once had compiled code of their own.
 CASES = {
     "dqn-wolfe-pm": (5, ""),
-    "lqn-tr": (300, ""),
+    "lqn-tr": (400, ""),
     "newton-krylov": (100, "hessp=hessp, "),
     "lbfgs-wolfe": (300, ""),
     "lsr1-tr": (60, ""),

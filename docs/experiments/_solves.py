@@ -10,7 +10,18 @@ from typing import Any
 
 import numpy as np
 from _runs import Task, collection, log, mean_ratio, words, write_table
-from _timing import Clocked, Rival, fresh, least, rosenbrock, rosenbrock_product, shown, start
+from _timing import (
+    Clocked,
+    Rival,
+    convex,
+    convex_product,
+    fresh,
+    least,
+    rosenbrock,
+    rosenbrock_product,
+    shown,
+    start,
+)
 from scipy import optimize
 
 import negopt
@@ -94,17 +105,23 @@ def summarise(rows: Sequence[Mapping[str, Any]], out: Path) -> None:
 # --- Hessian products ------------------------------------------------------------------------
 
 KRYLOV = ("newton-krylov", "trust-krylov")
+#: Objective and variables.  The chain takes as many iterations as there are variables.
+CURVED = (
+    *(("rosenbrock", n) for n in (2, 10, 100)),
+    *(("convex", n) for n in (2, 10, 100, 1_000, 10_000, 100_000)),
+)
+FUNCTIONS = {"rosenbrock": (rosenbrock, rosenbrock_product), "convex": (convex, convex_product)}
 
 
 def products(out: Path, first: int | None) -> None:
     """Time the methods on Hessian products, outside the objective, to ||g|| <= 1e-5."""
     rows = []
-    for n in (2, 10, 100, 1_000, 10_000, 100_000)[:first]:
+    for kind, n in CURVED[:first]:
         times: dict[str, list[float]] = {name: [] for name in KRYLOV}
         counts: dict[str, tuple[int, int, float]] = {}
         for turn in range(6 if n <= 1_000 else 4):
             for name in KRYLOV:
-                seconds, counts[name] = _krylov(name, n)
+                seconds, counts[name] = _krylov(name, kind, n)
                 if turn:
                     times[name].append(seconds)
         per = {name: least(times[name]) / sum(counts[name][:2]) for name in KRYLOV}
@@ -112,6 +129,7 @@ def products(out: Path, first: int | None) -> None:
             evaluations, calls, size = counts[name]
             rows.append(
                 {
+                    "objective": kind,
                     "n": n,
                     "solver": name,
                     "evaluations": evaluations,
@@ -125,16 +143,17 @@ def products(out: Path, first: int | None) -> None:
                     ),
                 }
             )
-        log.info("products, n = %d", n)
+        log.info("products, %s, n = %d", kind, n)
     write_table(rows, out / "speed-products.csv")
 
 
-def _krylov(name: str, n: int) -> tuple[float, tuple[int, int, float]]:
+def _krylov(name: str, kind: str, n: int) -> tuple[float, tuple[int, int, float]]:
     """Return the seconds of a solve outside f, g and products; what it took, and the last ||g||."""
-    fun, hessp = Clocked(rosenbrock(n)), Clocked(rosenbrock_product)
+    make, product = FUNCTIONS[kind]
+    fun, hessp = Clocked(make(n)), Clocked(product)
     ours = name in negopt.METHODS
     call: Any = negopt.minimize if ours else optimize.minimize
-    options: dict[str, Any] = {"gtol": 1e-5, "maxiter": 200}
+    options: dict[str, Any] = {"gtol": 1e-5, "maxiter": 2000}
     options |= {"norm": 2, "certify": False} if ours else {}
     begun = time.perf_counter()
     res = call(fun, start(n), jac=True, hessp=hessp, method=name, options=options)

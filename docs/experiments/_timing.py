@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -117,7 +118,7 @@ def rosenbrock_product(x: Vector, p: Vector) -> Vector:
 
 def convex(n: int) -> Callable[[Vector], tuple[float, Vector]]:
     """Return ``sum d_i x_i^2 / 2 + x_i^4 / 4`` with d from 1 to 1000."""
-    d = np.geomspace(1.0, 1e3, n)
+    d = _curvatures(n)
 
     def fun(x: Vector) -> tuple[float, Vector]:
         square = x * x
@@ -125,6 +126,16 @@ def convex(n: int) -> Callable[[Vector], tuple[float, Vector]]:
         return float(0.5 * (d @ square) + 0.25 * (square @ square)), g
 
     return fun
+
+
+def convex_product(x: Vector, p: Vector) -> Vector:
+    """Return the product of its Hessian at `x` with `p`."""
+    return (_curvatures(x.size) + 3.0 * x * x) * p
+
+
+@cache
+def _curvatures(n: int) -> Vector:
+    return np.geomspace(1.0, 1e3, n)
 
 
 def start(n: int) -> Vector:

@@ -44,7 +44,7 @@ class Work(NamedTuple):
         run's best, in any order); then by the names below, and from row ``ints[HESSIAN]`` on
         three matrices of the second-order check: H, its eigenvalues, its eigenvectors.
     store : array, shape (2m, n) or (3n, n)
-        Stored pairs, as in `negopt.models.limited.PairMemory`; or three matrices: what the
+        Stored pairs, as in `negopt.models.pair_memory.PairMemory`; or three matrices: what the
         pairs contributed to BFGS, what they left of its first matrix, and SR1.
     gram : array, shape (2m + 4, 2m)
         Products of the rows; then by the names below.

@@ -8,7 +8,7 @@ from negopt.curvature.dqn import HybridInverse, HybridMemory
 from negopt.curvature.inverse import symmetric
 from negopt.curvature.lbfgs import LBFGS
 from negopt.globalize.wolfe import WolfeSearch
-from negopt.models.limited import BFGS, PairMemory
+from negopt.models.pair_memory import BFGS, PairMemory
 from negopt.steps.signed import Signed
 
 

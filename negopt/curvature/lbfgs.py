@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from negopt._array import Array
 from negopt._options import check_integer, check_number, option
 from negopt._types import Iterate, Outcome
-from negopt.models.limited import LimitedModel, PairMemory, forget, new_pair_memory, store_pair
+from negopt.models.limited import LimitedModel
+from negopt.models.pair_memory import PairMemory, forget, new_pair_memory, store_pair
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from negopt._array import Array
 from negopt._options import check_integer, option
 from negopt._types import Outcome
 from negopt.curvature.lsr1 import LSR1
-from negopt.models.limited import PairMemory, new_pair_memory, store_pair
+from negopt.models.pair_memory import PairMemory, new_pair_memory, store_pair
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class HybridPairs(LSR1):
         Threshold for the SR1 updates.
     block : int, default 5
         Newest convex pairs whose secant equations are imposed together
-        (`negopt.models.limited.secant_block`); 1 is plain BFGS, pair after pair.
+        (`negopt.models.pair_memory.secant_block`); 1 is plain BFGS, pair after pair.
     remember : int, default 4
         How many positive curvatures the rules "max" and "mean" look back on: the scaling
         follows the curvature met lately, not that of the whole memory.

@@ -13,14 +13,8 @@ from negopt._types import Iterate, Outcome, saved
 from negopt.curvature.lsr1 import initial_scaling
 from negopt.curvature.metric import Metric, MetricMemory, MetricRule
 from negopt.curvature.products import basis_solve
-from negopt.models.limited import (
-    LimitedModel,
-    PairMemory,
-    Weights,
-    forget,
-    new_pair_memory,
-    store_pair,
-)
+from negopt.models.limited import LimitedModel
+from negopt.models.pair_memory import PairMemory, Weights, forget, new_pair_memory, store_pair
 from negopt.vectors.primitives import products
 
 #: Positive curvatures that the scaling of the model looks back on, as in `HybridPairs`.

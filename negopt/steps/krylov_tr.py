@@ -18,7 +18,8 @@ from negopt._options import check_choice, check_integer, check_number, option
 from negopt._random import Draws
 from negopt._types import Iterate, Step
 from negopt.algebra.secular import INTERIOR, cubic_radius, trust_region_step
-from negopt.models.limited import LimitedModel, Weights
+from negopt.models.limited import LimitedModel
+from negopt.models.pair_memory import Weights
 from negopt.models.spectrum import Spectrum, spectral_step
 
 #: |Ritz values| of the saddle-free direction are kept above this share of the largest.

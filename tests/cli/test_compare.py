@@ -95,7 +95,7 @@ def test_default_methods_mix_both_libraries(capsys: pytest.CaptureFixture[str]) 
     assert main(["compare", "--problem", "powell-singular", "--maxiter", "200"]) == 0
     shown = rows(capsys.readouterr().out)
     assert {"lqn-tr", "newton-krylov", "sr1-wolfe-pm", "L-BFGS-B", "trust-krylov"} <= set(shown)
-    assert main(["compare", "--problem", "tridia", "--n", "200"]) == 0
+    assert main(["compare", "--problem", "tridia", "--n", "400"]) == 0
     shown = rows(capsys.readouterr().out)
     assert not {"sr1-wolfe-pm", "BFGS"} & set(shown)  # dense models are for small n
 

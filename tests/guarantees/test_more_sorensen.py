@@ -28,7 +28,8 @@ from negopt._types import Iterate
 from negopt.algebra.secular import BOUNDARY, HARD, INTERIOR, trust_region_step
 from negopt.curvature.lqn import HybridPairs
 from negopt.curvature.lsr1 import LSR1
-from negopt.models.limited import ON_BOUNDARY, LimitedModel, new_pair_memory, store_pair
+from negopt.models.limited import ON_BOUNDARY, LimitedModel
+from negopt.models.pair_memory import new_pair_memory, store_pair
 from negopt.models.spectrum import spectral_step
 from negopt.steps.spectral_tr import SpectralTrustRegion
 

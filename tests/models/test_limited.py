@@ -16,17 +16,9 @@ from negopt._solver import Solver
 from negopt._types import Iterate
 from negopt.algebra.secular import trust_region_step
 from negopt.methods import METHODS
-from negopt.models import limited
-from negopt.models.limited import (
-    BFGS,
-    ON_BOUNDARY,
-    SR1,
-    LimitedModel,
-    forget,
-    new_pair_memory,
-    secant_block,
-    store_pair,
-)
+from negopt.models import pair_memory
+from negopt.models.limited import ON_BOUNDARY, LimitedModel
+from negopt.models.pair_memory import BFGS, SR1, forget, new_pair_memory, secant_block, store_pair
 
 SEEDS = st.integers(0, 10**9)
 SIZES = st.sampled_from([1, 2, 10, 50])
@@ -276,7 +268,7 @@ def run(method, fun, x0, steps):
     return count, worst
 
 
-@pytest.mark.parametrize("direct", [0, limited.DIRECT])
+@pytest.mark.parametrize("direct", [0, pair_memory.DIRECT])
 @pytest.mark.parametrize("name", ["genrose", "cragglvy", "curly", "trigonometric", "dixmaan"])
 @pytest.mark.parametrize("method", ["lqn-tr", "lsr1-tr"])
 def test_products_of_one_pass(method, name, direct, monkeypatch):
@@ -285,7 +277,7 @@ def test_products_of_one_pass(method, name, direct, monkeypatch):
     Over 300 steps: rejected ones, indefinite models, close to convergence, and nearly dependent
     pairs, whose large weights would multiply the error from pair to pair.
     """
-    monkeypatch.setattr(limited, "DIRECT", direct)
+    monkeypatch.setattr(pair_memory, "DIRECT", direct)
     problem = problems.get(name, n=42)
     count, worst = run(method, problem.fun_and_grad, problem.x0, 300)
     assert count > 8
@@ -294,15 +286,15 @@ def test_products_of_one_pass(method, name, direct, monkeypatch):
 
 def test_products_from_the_gram_matrix_are_believed_most_of_the_time(monkeypatch):
     """Long vectors are read once more in few steps only."""
-    monkeypatch.setattr(limited, "DIRECT", 0)
+    monkeypatch.setattr(pair_memory, "DIRECT", 0)
     passes = 0
 
-    def counted(rows, v, of=limited.products):
+    def counted(rows, v, of=pair_memory.products):
         nonlocal passes
         passes += 1
         return of(rows, v)
 
-    monkeypatch.setattr(limited, "products", counted)
+    monkeypatch.setattr(pair_memory, "products", counted)
     problem = problems.get("chained_rosenbrock", n=200)
     steps = 150
     run("lqn-tr", problem.fun_and_grad, problem.x0, steps)

@@ -12,7 +12,7 @@ from negopt._types import Iterate, Step
 from negopt.algebra.secular import cubic_radius, trust_region_step
 from negopt.curvature.metric import Metric
 from negopt.curvature.products import ProductOperator
-from negopt.models.limited import Weights
+from negopt.models.pair_memory import Weights
 from negopt.steps.krylov_tr import FLOOR, KrylovTrustRegion, absolute_solve
 
 RNG = np.random.default_rng(0)
