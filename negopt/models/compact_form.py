@@ -31,8 +31,6 @@ from negopt.models.pair_memory import SR1, PairMemory, quiet
 from negopt.models.spectrum import Spectrum
 from negopt.vectors.primitives import HostArray
 
-__all__ = ["CompactForm", "Factor"]
-
 IndexArray = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 #: Least relative pivot of a factorisation that is believed.

@@ -14,8 +14,6 @@ from negopt.models.pair_memory import Weights, along, quiet
 from negopt.models.spectrum import spectral_step
 from negopt.vectors.primitives import HostArray, combine, products, slope_and_square
 
-__all__ = ["LimitedModel"]
-
 #: A boundary step is at least this share of the radius long, and the minimiser for its own length.
 ON_BOUNDARY = 0.9
 #: Shifts that are tried before the spectrum is asked.

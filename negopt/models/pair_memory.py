@@ -12,16 +12,6 @@ from negopt._array import Array, device_of, dot, namespace_of, scalars
 from negopt._types import Iterate, Outcome, saved
 from negopt.vectors.primitives import HostArray, pair_products, products
 
-__all__ = [
-    "PairMemory",
-    "Weights",
-    "along",
-    "forget",
-    "new_pair_memory",
-    "secant_block",
-    "store_pair",
-]
-
 #: How a pair enters the model.
 EMPTY, BFGS, SR1 = 0, 1, 2
 #: A pair is convex when the cosine of the angle of s and y exceeds it.

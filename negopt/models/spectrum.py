@@ -12,8 +12,6 @@ from negopt._types import Iterate, Step
 from negopt.algebra.secular import INTERIOR, trust_region_step
 from negopt.vectors.primitives import HostArray, combine, products
 
-__all__ = ["SpectralModel", "Spectrum", "spectral_step"]
-
 
 class SpectralModel(Protocol):
     """What the step needs: eigenvalues of ``B = gamma I + Q T Q'`` with an orthonormal basis Q."""
