@@ -60,7 +60,7 @@ class HybridPairs(LSR1):
     def __post_init__(self) -> None:
         if self.maxcor is not None:
             check_integer("maxcor", self.maxcor)
-        self._check_scaling()
+        self.check_scaling()
         check_integer("block", self.block)
 
     def init(self, x0: Array) -> PairMemory:

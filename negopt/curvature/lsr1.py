@@ -73,9 +73,10 @@ class LSR1:
 
     def __post_init__(self) -> None:
         check_integer("maxcor", self.maxcor)
-        self._check_scaling()
+        self.check_scaling()
 
-    def _check_scaling(self) -> None:
+    def check_scaling(self) -> None:
+        """Check what the rules of this family share."""
         if isinstance(self.gamma, str):
             check_choice("gamma", self.gamma, GAMMA_RULES)
         else:
