@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from negopt._callables import callables
-from negopt._method import TIERS
+from negopt.core.method import TIERS
+from negopt.entry.callables import callables
 from negopt.methods import METHODS
 
 ROOT = Path(__file__).resolve().parents[1]

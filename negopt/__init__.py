@@ -21,6 +21,6 @@ def __getattr__(name: str) -> object:
         table = getattr(sys.modules.get("negopt.methods"), "METHODS", ())
         if name.replace("_", "-") not in table:
             raise
-    from negopt import _callables
+    from negopt.entry import callables as _callables
 
     return getattr(_callables, name)

@@ -10,8 +10,8 @@ from . import (
     plot as plot,
     problems as problems,
 )
-from ._batch import minimize_batch as minimize_batch
-from ._callables import (
+from .batch.minimize_batch import minimize_batch as minimize_batch
+from .entry.callables import (
     adam as adam,
     bfgs_wolfe as bfgs_wolfe,
     dqn_wolfe_pm as dqn_wolfe_pm,
@@ -34,8 +34,8 @@ from ._callables import (
     sr1_wolfe_pm as sr1_wolfe_pm,
     tr_ellipsoid as tr_ellipsoid,
 )
-from ._minimize import minimize as minimize
-from ._types import OptimizeResult as OptimizeResult, Status as Status
+from .entry.minimize import minimize as minimize
+from .core.types import OptimizeResult as OptimizeResult, Status as Status
 from .diagnostics.check import check_derivatives as check_derivatives
 from .diagnostics.density import spectrum as spectrum
 from .diagnostics.eigenpairs import leftmost_eigenpairs as leftmost_eigenpairs

@@ -13,8 +13,8 @@ from typing import BinaryIO, TypeVar
 import numpy as np
 
 import negopt.methods  # noqa: F401  - every part registers what its state is made of
-from negopt._array import Array, is_array, to_host
-from negopt._types import SAVED, State, Status
+from negopt.core.arrays import Array, is_array, to_host
+from negopt.core.types import SAVED, State, Status
 
 __all__ = ["load", "save"]
 
@@ -68,7 +68,7 @@ def save(path: str | os.PathLike[str], state: State) -> None:
 
 
 def write(path: str | os.PathLike[str], value: object) -> None:
-    """Write any tree of dataclasses that `negopt._types.saved` has registered, as `save` does."""
+    """Write any tree of dataclasses registered by `negopt.core.types.saved`, as `save` does."""
     arrays: Arrays = {}
     tree = encode(value, "state", arrays)
     header = json.dumps({"format": FORMAT, "tree": tree})

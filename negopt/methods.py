@@ -7,20 +7,20 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Literal, TypedDict, TypeVar, Unpack
 
-from negopt._method import Method, Tier
-from negopt._protocols import Curvature, Globalization, Model, StepRule
-from negopt._variants import OLDEWAGE_EXACT, OLDEWAGE_SERIES
+from negopt.core.method import Method, Tier
+from negopt.core.protocols import Curvature, Globalization, Model, StepRule
+from negopt.core.variants import OLDEWAGE_EXACT, OLDEWAGE_SERIES
 from negopt.curvature.bfgs import BFGS
 from negopt.curvature.dense import DenseHessian
 from negopt.curvature.dqn import HybridInverse
 from negopt.curvature.ellipsoid import EllipsoidProducts
+from negopt.curvature.exact_products import HessianProducts
+from negopt.curvature.gradient_moments import GradientMoments
 from negopt.curvature.identity import NoCurvature, ScaledIdentity
 from negopt.curvature.lbfgs import LBFGS
 from negopt.curvature.lqn import HybridPairs
 from negopt.curvature.lsr1 import LSR1
-from negopt.curvature.moments import GradientMoments
 from negopt.curvature.newton import ModelledProducts
-from negopt.curvature.products import HessianProducts
 from negopt.curvature.regression import GradientRegression
 from negopt.curvature.sr1 import SR1
 from negopt.curvature.sr1_matrix import SR1Matrix

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from negopt._array import (
+from negopt.core.arrays import (
     adopt,
     all_finite,
     as_vector,

@@ -11,7 +11,7 @@ import pytest
 import scipy.optimize
 
 import negopt
-from negopt._types import Status
+from negopt.core.types import Status
 
 try:
     import numba

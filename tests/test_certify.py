@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 import negopt
 from negopt import neural
-from negopt._certify import certify, escape
-from negopt._objective import Objective
-from negopt._types import BudgetExhausted
+from negopt.core.types import BudgetExhausted
+from negopt.functions.objective import Objective
+from negopt.solver.second_order import certify, escape
 
 
 def quadratic(h, **options):
@@ -272,7 +272,7 @@ def test_the_model_of_the_run_shows_where_to_look() -> None:
         saddles += 1
         o = Objective(objective, res.x)
         here = o.at(res.x)
-        model = row.curvature.operator(res.state.memory, None, here)
+        model = row.curvature.model(res.state.memory, None, here)
         for probe in range(3):
             for how in (None, lambda v, b=model: b.solve(v, absolute=True, floor=1e-8)):
                 certificate, _ = certify(o, here, np.random.default_rng(probe), 20, how)

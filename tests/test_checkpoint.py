@@ -14,7 +14,7 @@ from scipy.optimize import rosen, rosen_der
 
 import negopt
 from negopt import checkpoint
-from negopt._resume import adopt
+from negopt.solver.resume import adopt
 
 
 def run(method="lsr1-tr", **options):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from negopt._dense import singular_values, symmetric_eigen
+from negopt.algebra.eigen import singular_values, symmetric_eigen
 
 
 @pytest.fixture(params=[False, True], ids=["first", "second"])

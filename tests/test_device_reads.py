@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import negopt
-from negopt import _array
+from negopt.core import arrays as _array
 
 DEVICE = array_api_strict.Device("device1")  # raises on every copy that is not asked for
 

@@ -8,7 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from negopt import minimize
-from negopt._differences import SCHEMES, difference_cost, difference_gradient, difference_product
+from negopt.functions.differences import (
+    SCHEMES,
+    difference_cost,
+    difference_gradient,
+    difference_product,
+)
 
 TOLERANCE = {"2-point": 2e-6, "3-point": 1e-8, "cs": 1e-12}
 

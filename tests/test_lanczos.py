@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from negopt._lanczos import LanczosBasis, Subspace
+from negopt.algebra.krylov import LanczosBasis, Subspace
 
 
 def grown(H, start, limit):

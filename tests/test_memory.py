@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 import negopt
-from negopt._certify import LEAST, ROOM, certify
-from negopt._objective import Objective
+from negopt.functions.objective import Objective
+from negopt.solver.second_order import LEAST, ROOM, certify
 
 N = 100_000
 #: What is no vector: Python objects, small matrices, and the blocks in which a restart works.

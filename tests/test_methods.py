@@ -67,8 +67,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import negopt
-from negopt._array import norm
-from negopt._types import saved
+from negopt.core.arrays import norm
+from negopt.core.types import saved
 from negopt.curvature.identity import IdentityOperator
 
 
@@ -87,7 +87,7 @@ class NewestRatio:
     def init(self, x0):
         return NewestScale()
 
-    def operator(self, memory, objective, iterate):
+    def model(self, memory, objective, iterate):
         return IdentityOperator(memory.scale or max(iterate.gnorm, self.least))
 
     def update(self, memory, s, y, outcome=None):

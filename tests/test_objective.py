@@ -10,8 +10,8 @@ import pytest
 import scipy.optimize
 from scipy.optimize import rosen, rosen_der, rosen_hess, rosen_hess_prod
 
-from negopt._objective import Objective
-from negopt._types import BudgetExhausted
+from negopt.core.types import BudgetExhausted
+from negopt.functions.objective import Objective
 
 X = np.array([-1.2, 1.0, 0.5])
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy.optimize import OptimizeWarning
 
-from negopt._options import (
+from negopt.core.options import (
     RunOptions,
     as_options,
     check_choice,

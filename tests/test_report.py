@@ -10,8 +10,8 @@ import pytest
 from scipy.optimize import rosen, rosen_der
 
 import negopt
-from negopt._report import FIELDS, HEADER, format_row, logger, logging_to_screen, row
-from negopt._types import Outcome
+from negopt.core.types import Outcome
+from negopt.solver.report import FIELDS, HEADER, format_row, logger, logging_to_screen, row
 
 NAN = math.nan
 

@@ -9,10 +9,10 @@ import pytest
 from scipy.optimize import rosen, rosen_der
 
 import negopt
-from negopt._objective import Objective
-from negopt._options import RunOptions
-from negopt._solver import Solver
-from negopt._types import State, Status
+from negopt.core.options import RunOptions
+from negopt.core.types import State, Status
+from negopt.functions.objective import Objective
+from negopt.solver.loop import Solver
 
 METHODS = pytest.mark.parametrize("method", list(negopt.METHODS))
 #: All but the baselines, which need not converge with their default options.

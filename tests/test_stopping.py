@@ -7,9 +7,9 @@ import math
 import numpy as np
 import pytest
 
-from negopt._stopping import Limits, gradient_measure, precision_message, stop
-from negopt._types import Iterate, Outcome, Status
-from negopt._words import Words
+from negopt.core.messages import Words
+from negopt.core.types import Iterate, Outcome, Status
+from negopt.solver.stopping import Limits, gradient_measure, precision_message, stop
 
 
 def point(f=1.0, g=(3.0, -4.0), x=(1.0, 2.0), dtype=np.float64):

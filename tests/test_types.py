@@ -13,7 +13,7 @@ import scipy.optimize
 from scipy.optimize import rosen, rosen_der
 
 import negopt
-from negopt._types import Certificate, Counters, Iterate, Outcome, State, Status, Step
+from negopt.core.types import Certificate, Counters, Iterate, Outcome, State, Status, Step
 
 
 def test_statuses_are_the_documented_numbers() -> None:
@@ -93,7 +93,7 @@ def test_a_state_is_data() -> None:
 
 
 def test_optimize_result_is_scipys_and_other_names_are_unknown() -> None:
-    import negopt._types as types
+    import negopt.core.types as types
 
     assert types.OptimizeResult is scipy.optimize.OptimizeResult
     with pytest.raises(AttributeError, match="OptimizeResults"):

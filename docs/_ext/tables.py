@@ -13,8 +13,8 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective
 
 import negopt
-from negopt._callables import callables
-from negopt._options import RunOptions, option_table
+from negopt.core.options import RunOptions, option_table
+from negopt.entry.callables import callables
 
 ROOT = Path(__file__).resolve().parents[2]
 CELL = "`"  # a cell that begins with a backquote is shown as code

@@ -22,9 +22,9 @@ import numpy as np
 from _runs import write_table
 
 from negopt import METHODS, minimize
-from negopt._bounds import Damping
-from negopt._types import Iterate
-from negopt.curvature.products import ProductOperator
+from negopt.core.bounds import Damping
+from negopt.core.types import Iterate
+from negopt.curvature.exact_products import ProductOperator
 from negopt.neural import MLP, MLPObjective, binary_labels, load_ionosphere, standardize
 from negopt.steps.acceleration import ACCELERATORS, accelerate, sums_needed
 from negopt.steps.sfn_series import SaddleFreeSeries, series_coefficients

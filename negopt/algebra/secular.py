@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from negopt._array import FloatArray
+from negopt.core.arrays import FloatArray
 
 #: Interior step; boundary step; step on the boundary that no shift reaches (the hard case).
 INTERIOR, BOUNDARY, HARD = 0, 1, 2

@@ -7,13 +7,13 @@ from argparse import Namespace
 from pathlib import Path
 
 from negopt import checkpoint
-from negopt._types import Status
 from negopt.cli import _saved
 from negopt.cli._console import make_console
 from negopt.cli._errors import UsageError, interrupted, reading, reason
 from negopt.cli._network import Task
 from negopt.cli._progress import watching
 from negopt.cli._report import report
+from negopt.core.types import Status
 from negopt.neural import fit
 from negopt.neural._fit_state import FitState
 

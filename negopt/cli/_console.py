@@ -8,7 +8,7 @@ import os
 import numpy as np
 from rich.console import Console
 
-from negopt._array import Array
+from negopt.core.arrays import Array
 
 #: Width where there is no terminal to ask.
 PIPE_WIDTH = 100

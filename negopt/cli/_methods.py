@@ -9,9 +9,9 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from negopt._options import RunOptions, option_table
 from negopt.cli._console import make_console
 from negopt.cli._errors import UsageError, nearest
+from negopt.core.options import RunOptions, option_table
 from negopt.methods import METHODS, Method
 
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from negopt._array import Array
 from negopt.cli._errors import UsageError, nearest, reason
+from negopt.core.arrays import Array
 from negopt.neural import (
     MLP,
     Dataset,

@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from negopt._array import Array
-from negopt._types import Status
 from negopt.cli._console import largest, power, seconds, short, value
 from negopt.cli._errors import one_line
 from negopt.cli._network import Task
+from negopt.core.arrays import Array
+from negopt.core.types import Status
 from negopt.neural import MLPObjective
 
 if TYPE_CHECKING:

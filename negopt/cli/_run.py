@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from negopt._array import Array
-from negopt._differences import difference_gradient, difference_product
-from negopt._minimize import minimize
-from negopt._options import RunOptions
 from negopt.cli._errors import one_line, reason
 from negopt.cli._targets import Target, Vector, built_in
+from negopt.core.arrays import Array
+from negopt.core.options import RunOptions
+from negopt.entry.minimize import minimize
+from negopt.functions.differences import difference_gradient, difference_product
 from negopt.methods import METHODS
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from negopt import checkpoint
-from negopt._types import State
 from negopt.cli._errors import UsageError, reading, reason
 from negopt.cli._network import IONOSPHERE, NetworkSpec, Task, build
+from negopt.core.types import State
 from negopt.methods import METHODS
 
 #: Raised whenever a recipe written before could no longer be read as it was meant.

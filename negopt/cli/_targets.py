@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from negopt import problems
-from negopt._array import Array
 from negopt.cli._errors import UsageError, nearest, reason
 from negopt.cli._network import Task
+from negopt.core.arrays import Array
 
 Vector = npt.NDArray[np.float64]
 Function = Callable[[Vector], Array]

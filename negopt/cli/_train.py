@@ -10,9 +10,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from negopt._minimize import minimize
-from negopt._options import RunOptions, collect
-from negopt._types import State, Status
 from negopt.cli import _batches, _saved
 from negopt.cli._console import make_console
 from negopt.cli._errors import Interrupted, UsageError, interrupted, nearest, reason
@@ -20,6 +17,9 @@ from negopt.cli._methods import find_method
 from negopt.cli._network import NetworkSpec, Task, build, spec_from
 from negopt.cli._progress import watching
 from negopt.cli._report import report
+from negopt.core.options import RunOptions, collect
+from negopt.core.types import State, Status
+from negopt.entry.minimize import minimize
 from negopt.methods import METHODS, choose
 from negopt.neural._fit_setup import ON_BATCHES
 from negopt.neural.train import EPOCHS

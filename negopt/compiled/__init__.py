@@ -2,7 +2,7 @@
 
 It serves ``lbfgs-wolfe`` and ``dqn-wolfe-pm``; whether it takes a run depends on what was given,
 and never on what is compiled already.  Its decisions are those of `negopt.decisions`, compiled from
-the same source; what is rare it hands to `negopt._solver`, with the state of the run.  `kernel` is
+the same source; what is rare it hands to `negopt.solver.loop`, with the state of the run.  `kernel` is
 the loop, `linear` its vectors and matrices, `jitted` the user's functions, `memory` the models in
 and out, `run` and `rows` the host's side for one problem and many.
 
@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from negopt._array import Array, is_plain
-from negopt._method import Method
-from negopt._objective import Objective
-from negopt._options import RunOptions
+from negopt.core.arrays import Array, is_plain
+from negopt.core.method import Method
+from negopt.core.options import RunOptions
+from negopt.functions.objective import Objective
 
 if TYPE_CHECKING:
-    from negopt._solver import Solver
-    from negopt._types import State
     from negopt.compiled.rows import Rows
     from negopt.compiled.run import Run, Setting
+    from negopt.core.types import State
+    from negopt.solver.loop import Solver
 
 __all__ = ["rows_for", "run_for"]
 

@@ -28,8 +28,8 @@ from numba.core.dispatcher import Dispatcher
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, overload
 
-from negopt._array import Array, FloatArray
-from negopt._types import UserFunction
+from negopt.core.arrays import Array, FloatArray
+from negopt.core.types import UserFunction
 
 if TYPE_CHECKING:
     from llvmlite.ir import IRBuilder as Builder
@@ -103,7 +103,7 @@ def target(
     Parameters
     ----------
     value, gradient, scheme : object
-        As `negopt._objective.Objective.functions` gives them.
+        As `negopt.functions.objective.Objective.functions` gives them.
     args : tuple
         Numbers, NumPy arrays, jitted functions, and tuples of these.
     n : int
@@ -343,7 +343,7 @@ def _with_gradient(
 
 
 def _with_differences(fun: UserFunction, scheme: str, ty: types.Type) -> Callable[..., Array]:
-    """Return what `negopt._differences.difference_gradient` does with its default steps."""
+    """Return what `negopt.functions.differences.difference_gradient` does with its default steps."""
     points, power = _DIFFERENCES[scheme]
     relative = 2.220446049250313e-16**power
     call_at = _caller(ty)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from negopt._method import Method
 from negopt.compiled import kernel as k
+from negopt.core.method import Method
 from negopt.curvature.dqn import HybridInverse, HybridMemory
 from negopt.curvature.inverse import symmetric
 from negopt.curvature.lbfgs import LBFGS

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from negopt._array import FloatArray, eps_of
-from negopt._stopping import BOTTOM, Limits, bound_on_gradient, most_iterations, stop
-from negopt._types import Iterate, Status
 from negopt.compiled import kernel as k
 from negopt.compiled.jitted import HALT, Target
 from negopt.compiled.run import ENDLESS, Setting
+from negopt.core.arrays import FloatArray, eps_of
+from negopt.core.types import Iterate, Status
+from negopt.solver.stopping import BOTTOM, Limits, bound_on_gradient, most_iterations, stop
 
 #: What `negopt.decisions.endings.why_over` says, in the same order.
 ENDS = (Status.FAILED, Status.TARGET, Status.CONVERGED, Status.UNBOUNDED, Status.LIMIT)

@@ -1,4 +1,4 @@
-"""One run in the compiled loop, and `negopt._solver.Solver` where that hands back."""
+"""One run in the compiled loop, and `negopt.solver.loop.Solver` where that hands back."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from negopt._array import FloatArray
-from negopt._differences import product_error
-from negopt._method import Method
-from negopt._objective import Objective
-from negopt._options import RunOptions
-from negopt._solver import Solver
-from negopt._types import BudgetExhausted, Certificate, Iterate, Outcome, State
 from negopt.compiled import kernel as k
 from negopt.compiled.jitted import GRADIENTS, OK, STATUS, VALUES, Target
 from negopt.compiled.linear import EPS
 from negopt.compiled.memory import Adapter
+from negopt.core.arrays import FloatArray
+from negopt.core.method import Method
+from negopt.core.options import RunOptions
+from negopt.core.types import BudgetExhausted, Certificate, Iterate, Outcome, State
+from negopt.functions.differences import product_error
+from negopt.functions.objective import Objective
 from negopt.globalize.wolfe import SearchLength, WolfeSearch
+from negopt.solver.loop import Solver
 from negopt.steps.signed import Signed
 
 #: Seconds after which compiled code comes back, so that Ctrl-C and ``maxtime`` are seen to.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from negopt._array import Array
-from negopt._options import check_choice, check_number, option
-from negopt._types import Iterate, Outcome, saved
+from negopt.core.arrays import Array
+from negopt.core.options import check_choice, check_number, option
+from negopt.core.types import Iterate, Outcome, saved
 from negopt.curvature.inverse import (
     DenseInverse,
     UnitRule,
@@ -91,7 +91,7 @@ class BFGS(UnitRule):
         """Return an empty memory."""
         return PositiveMemory()
 
-    def operator(self, memory: PositiveMemory, objective: object, iterate: Iterate) -> DenseInverse:
+    def model(self, memory: PositiveMemory, objective: object, iterate: Iterate) -> DenseInverse:
         """Return the operator of the current inverse."""
         if memory.matrix is None:
             return self.begin(iterate)

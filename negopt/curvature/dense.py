@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from negopt._array import Array, all_finite, namespace_of, scalars
-from negopt._dense import eigen_of
-from negopt._options import check_number, option
-from negopt._protocols import ProductSource
-from negopt._types import Iterate, Outcome, saved
+from negopt.algebra.eigen import eigen_of
+from negopt.core.arrays import Array, all_finite, namespace_of, scalars
+from negopt.core.options import check_number, option
+from negopt.core.protocols import ProductSource
+from negopt.core.types import Iterate, Outcome, saved
 
 
 @saved
@@ -145,7 +145,7 @@ class DenseHessian:
         """Return an empty memory."""
         return HessianMemory()
 
-    def operator(
+    def model(
         self, memory: HessianMemory, objective: ProductSource, iterate: Iterate
     ) -> DenseOperator:
         """Return the Hessian at `iterate`, and the average with it."""

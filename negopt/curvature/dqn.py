@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from scipy.linalg.blas import ddot
 
-from negopt._array import Array, inners, is_plain
-from negopt._options import check_choice, check_number, option
-from negopt._types import Iterate, Outcome, saved
+from negopt.core.arrays import Array, inners, is_plain
+from negopt.core.options import check_choice, check_number, option
+from negopt.core.types import Iterate, Outcome, saved
 from negopt.curvature.bfgs import PositiveMemory, positive_update
 from negopt.curvature.inverse import (
     DenseInverse,
@@ -88,7 +88,7 @@ class HybridInverse(UnitRule):
         """Return an empty memory."""
         return HybridMemory()
 
-    def operator(self, memory: HybridMemory, objective: object, iterate: Iterate) -> DenseInverse:
+    def model(self, memory: HybridMemory, objective: object, iterate: Iterate) -> DenseInverse:
         """Return the operator of the model chosen for the gradient at `iterate`."""
         free, matrix, rest = memory.free, memory.matrix, memory.rest
         if free is None:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from negopt._array import Array, dot, namespace_of, scalars
-from negopt._options import check_choice, check_number, option
-from negopt._protocols import ProductSource
-from negopt._types import Iterate, Outcome, saved
+from negopt.core.arrays import Array, dot, namespace_of, scalars
+from negopt.core.options import check_choice, check_number, option
+from negopt.core.protocols import ProductSource
+from negopt.core.types import Iterate, Outcome, saved
 from negopt.curvature.metric import OF_GRADIENTS
 
 KINDS = ("sphere", *OF_GRADIENTS)
@@ -149,7 +149,7 @@ class EllipsoidProducts:
         """Return an empty memory."""
         return EllipsoidMemory()
 
-    def operator(
+    def model(
         self, memory: EllipsoidMemory, objective: ProductSource, iterate: Iterate
     ) -> EllipsoidOperator:
         """Return the products and the ellipsoid at `iterate`."""

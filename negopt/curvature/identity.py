@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from negopt._array import Array, dot, scalars
-from negopt._options import check_choice, option
-from negopt._types import Iterate, Outcome, saved
+from negopt.core.arrays import Array, dot, scalars
+from negopt.core.options import check_choice, option
+from negopt.core.types import Iterate, Outcome, saved
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class NoCurvature:
         """Return an empty memory."""
         return NoMemory()
 
-    def operator(self, memory: NoMemory, objective: object, iterate: Iterate) -> IdentityOperator:
+    def model(self, memory: NoMemory, objective: object, iterate: Iterate) -> IdentityOperator:
         """Return the identity."""
         return IdentityOperator()
 
@@ -113,9 +113,7 @@ class ScaledIdentity:
         """Return an empty memory."""
         return ScaleMemory()
 
-    def operator(
-        self, memory: ScaleMemory, objective: object, iterate: Iterate
-    ) -> IdentityOperator:
+    def model(self, memory: ScaleMemory, objective: object, iterate: Iterate) -> IdentityOperator:
         """Return the multiple of the identity."""
         if self.scaling == "none":
             return IdentityOperator()

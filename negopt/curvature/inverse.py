@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.linalg.blas import daxpy, ddot, dscal, dsymv, dsyr, dsyr2
 
-from negopt._array import Array, device_of, inner, inners, is_plain, namespace_of, scalars
-from negopt._dense import symmetric_eigen
-from negopt._types import Iterate, saved
+from negopt.algebra.eigen import symmetric_eigen
+from negopt.core.arrays import Array, device_of, inner, inners, is_plain, namespace_of, scalars
+from negopt.core.types import Iterate, saved
 from negopt.decisions import pairs
 from negopt.decisions.endings import units_differ
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from negopt._array import Array
-from negopt._options import check_integer, check_number, option
-from negopt._types import Iterate, Outcome
+from negopt.core.arrays import Array
+from negopt.core.options import check_integer, check_number, option
+from negopt.core.types import Iterate, Outcome
 from negopt.models.limited import LimitedModel
 from negopt.models.pair_memory import PairMemory, forget, new_pair_memory, store_pair
 
@@ -54,7 +54,7 @@ class LBFGS:
         """Return an empty memory."""
         return new_pair_memory(x0, self.maxcor)
 
-    def operator(self, memory: PairMemory, objective: object, iterate: Iterate) -> LimitedModel:
+    def model(self, memory: PairMemory, objective: object, iterate: Iterate) -> LimitedModel:
         """Return the model of the stored pairs."""
         if memory.curvatures:
             gamma = memory.curvatures[-1]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from negopt._array import Array
-from negopt._options import check_integer, option
-from negopt._types import Outcome
+from negopt.core.arrays import Array
+from negopt.core.options import check_integer, option
+from negopt.core.types import Outcome
 from negopt.curvature.lsr1 import LSR1
 from negopt.models.pair_memory import PairMemory, new_pair_memory, store_pair
 

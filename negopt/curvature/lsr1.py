@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from negopt._array import Array
-from negopt._options import check_choice, check_integer, check_number, option
-from negopt._types import Iterate, Outcome
+from negopt.core.arrays import Array
+from negopt.core.options import check_choice, check_integer, check_number, option
+from negopt.core.types import Iterate, Outcome
 from negopt.models.limited import LimitedModel
 from negopt.models.pair_memory import PairMemory, forget, new_pair_memory, store_pair
 
@@ -88,7 +88,7 @@ class LSR1:
         """Return an empty memory."""
         return new_pair_memory(x0, self.maxcor)
 
-    def operator(self, memory: PairMemory, objective: object, iterate: Iterate) -> LimitedModel:
+    def model(self, memory: PairMemory, objective: object, iterate: Iterate) -> LimitedModel:
         """Return the model of the stored pairs."""
         gamma = initial_scaling(memory, self.gamma, iterate.gnorm)
         return LimitedModel(memory, gamma, int(iterate.x.shape[0]))

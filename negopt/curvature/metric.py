@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
-from negopt._array import Array, all_finite, device_of, dot, namespace_of, scalars
-from negopt._options import check_choice, check_number, option
-from negopt._protocols import ProductSource
-from negopt._types import Iterate, saved
+from negopt.core.arrays import Array, all_finite, device_of, dot, namespace_of, scalars
+from negopt.core.options import check_choice, check_number, option
+from negopt.core.protocols import ProductSource
+from negopt.core.types import Iterate, saved
 from negopt.curvature.inverse import natural_units
 
 #: Kinds that are made of the squares of past gradients.

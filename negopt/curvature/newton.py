@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from negopt._array import Array, namespace_of, norm
-from negopt._lanczos import Subspace
-from negopt._options import check_choice, check_integer, option
-from negopt._protocols import ProductSource
-from negopt._types import Iterate, Outcome, saved
+from negopt.algebra.krylov import Subspace
+from negopt.core.arrays import Array, namespace_of, norm
+from negopt.core.options import check_choice, check_integer, option
+from negopt.core.protocols import ProductSource
+from negopt.core.types import Iterate, Outcome, saved
+from negopt.curvature.exact_products import basis_solve
 from negopt.curvature.lsr1 import initial_scaling
 from negopt.curvature.metric import Metric, MetricMemory, MetricRule
-from negopt.curvature.products import basis_solve
 from negopt.models.limited import LimitedModel
 from negopt.models.pair_memory import PairMemory, Weights, forget, new_pair_memory, store_pair
 from negopt.vectors.primitives import products
@@ -185,7 +185,7 @@ class ModelledProducts(MetricRule):
         """Return an empty memory."""
         return ModelledMemory(new_pair_memory(x0, self.maxcor) if self.maxcor else None)
 
-    def operator(
+    def model(
         self, memory: ModelledMemory, objective: ProductSource, iterate: Iterate
     ) -> ModelledOperator:
         """Return the Hessian or its model at `iterate`."""

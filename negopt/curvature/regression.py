@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from negopt._array import Array, FloatArray, float64_rows_dot, from_host, namespace_of
-from negopt._dense import symmetric_eigen
-from negopt._options import check_choice, check_integer, check_number, option
-from negopt._types import Iterate, Outcome, saved
+from negopt.algebra.eigen import symmetric_eigen
+from negopt.core.arrays import Array, FloatArray, float64_rows_dot, from_host, namespace_of
+from negopt.core.options import check_choice, check_integer, check_number, option
+from negopt.core.types import Iterate, Outcome, saved
 
 
 def _no_products() -> FloatArray:
@@ -159,7 +159,7 @@ class GradientRegression:
         """Return an empty memory."""
         return RegressionMemory()
 
-    def operator(
+    def model(
         self, memory: RegressionMemory, objective: object, iterate: Iterate
     ) -> RegressionOperator:
         """Return the model; without a pair a step of length 1 whatever the scale of f."""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from negopt._array import Array, inner
-from negopt._options import check_choice, check_number, option
-from negopt._types import Iterate, Outcome
+from negopt.core.arrays import Array, inner
+from negopt.core.options import check_choice, check_number, option
+from negopt.core.types import Iterate, Outcome
 from negopt.curvature.inverse import (
     DenseInverse,
     InverseMemory,
@@ -62,7 +62,7 @@ class SR1(UnitRule):
         """Return an empty memory."""
         return InverseMemory()
 
-    def operator(self, memory: InverseMemory, objective: object, iterate: Iterate) -> DenseInverse:
+    def model(self, memory: InverseMemory, objective: object, iterate: Iterate) -> DenseInverse:
         """Return the operator of the current inverse."""
         if memory.matrix is None or self._forgets(memory.matrix, iterate.g):
             return self.begin(iterate)

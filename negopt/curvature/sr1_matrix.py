@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from negopt._array import Array, FloatArray, from_host, inners, to_host
-from negopt._dense import symmetric_eigen
-from negopt._options import check_choice, check_number, option
-from negopt._types import Iterate, Outcome, Step, saved
+from negopt.algebra.eigen import symmetric_eigen
+from negopt.core.arrays import Array, FloatArray, from_host, inners, to_host
+from negopt.core.options import check_choice, check_number, option
+from negopt.core.types import Iterate, Outcome, Step, saved
 from negopt.curvature.inverse import diagonal, sr1_update, symmetric, unit_step, units_at
 from negopt.decisions import pairs
 from negopt.models.spectrum import spectral_step
@@ -139,7 +139,7 @@ class SR1Matrix:
         """Return an empty memory."""
         return MatrixMemory()
 
-    def operator(self, memory: MatrixMemory, objective: object, iterate: Iterate) -> MatrixOperator:
+    def model(self, memory: MatrixMemory, objective: object, iterate: Iterate) -> MatrixOperator:
         """Return the operator of the current matrix."""
         if memory.matrix is not None:
             return MatrixOperator(symmetric(memory.matrix), memory.units)

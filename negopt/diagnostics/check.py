@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from negopt._array import Array, eps_of
-from negopt._options import check_integer, check_number
-from negopt._random import generator
+from negopt.core.arrays import Array, eps_of
+from negopt.core.options import check_integer, check_number
+from negopt.core.randomness import generator
+from negopt.diagnostics.derivatives import ObjectiveLike, Seed
 from negopt.diagnostics.examine import Examination
 from negopt.diagnostics.findings import examine
 from negopt.diagnostics.given import Fault, Given
-from negopt.diagnostics.products import ObjectiveLike, Seed
 
 __all__ = ["DerivativeCheck", "check_derivatives"]
 

@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import Generator
 
-from negopt._array import Array, to_host
-from negopt._dense import symmetric_eigen
-from negopt._lanczos import LanczosBasis
-from negopt._options import check_integer, check_number
-from negopt._random import generator
-from negopt.diagnostics.products import (
+from negopt.algebra.eigen import symmetric_eigen
+from negopt.algebra.krylov import LanczosBasis
+from negopt.core.arrays import Array, to_host
+from negopt.core.options import check_integer, check_number
+from negopt.core.randomness import generator
+from negopt.diagnostics.derivatives import (
     CountedProducts,
     FloatArray,
     Hessian,

@@ -10,11 +10,25 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.random import Generator
 
-from negopt._array import Array, device_of, eps_of, float64_rows_dot, from_host, namespace_of, norm
-from negopt._dense import symmetric_eigen
-from negopt._options import check_integer, check_number
-from negopt._random import generator
-from negopt.diagnostics.products import CountedProducts, FloatArray, Hessian, Seed, random_direction
+from negopt.algebra.eigen import symmetric_eigen
+from negopt.core.arrays import (
+    Array,
+    device_of,
+    eps_of,
+    float64_rows_dot,
+    from_host,
+    namespace_of,
+    norm,
+)
+from negopt.core.options import check_integer, check_number
+from negopt.core.randomness import generator
+from negopt.diagnostics.derivatives import (
+    CountedProducts,
+    FloatArray,
+    Hessian,
+    Seed,
+    random_direction,
+)
 
 __all__ = ["Eigenpairs", "leftmost_eigenpairs"]
 

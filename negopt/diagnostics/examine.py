@@ -8,9 +8,18 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.random import Generator
 
-from negopt._array import Array, all_finite, dot, eps_of, from_host, namespace_of, norm, scalars
+from negopt.core.arrays import (
+    Array,
+    all_finite,
+    dot,
+    eps_of,
+    from_host,
+    namespace_of,
+    norm,
+    scalars,
+)
+from negopt.diagnostics.derivatives import random_direction
 from negopt.diagnostics.given import Fault, Given
-from negopt.diagnostics.products import random_direction
 from negopt.diagnostics.taylor import POINTS, RATIO, Trail, noise_level, order, step_range
 
 __all__ = ["Examination", "Line"]

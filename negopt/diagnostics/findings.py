@@ -8,9 +8,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from negopt._array import Array, dot, from_host, namespace_of, norm, scalars, to_host
+from negopt.core.arrays import Array, dot, from_host, namespace_of, norm, scalars, to_host
+from negopt.diagnostics.derivatives import FloatArray, random_direction, unit
 from negopt.diagnostics.examine import Examination, Line
-from negopt.diagnostics.products import FloatArray, random_direction, unit
 from negopt.diagnostics.taylor import Verdict, size_of, step_range
 from negopt.diagnostics.words import common_factor, relation, rounded, times
 

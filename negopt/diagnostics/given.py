@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable
 from typing import TypeVar
 
-from negopt._array import Array, as_vector, copy_of, namespace_of, scalars
-from negopt._given import checked_pair, checked_value, matrix_like, vector_like
+from negopt.core.arrays import Array, as_vector, copy_of, namespace_of, scalars
+from negopt.functions.inputs import checked_pair, checked_value, matrix_like, vector_like
 
 __all__ = ["Fault", "Given"]
 

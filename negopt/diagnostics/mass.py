@@ -8,10 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from negopt._array import Array, namespace_of, scalars
-from negopt._options import check_integer, check_number
-from negopt._random import generator
-from negopt.diagnostics.products import CountedProducts, Hessian, Seed, unit
+from negopt.core.arrays import Array, namespace_of, scalars
+from negopt.core.options import check_integer, check_number
+from negopt.core.randomness import generator
+from negopt.diagnostics.derivatives import CountedProducts, Hessian, Seed, unit
 
 __all__ = ["DiagonalMass", "diagonal_mass"]
 

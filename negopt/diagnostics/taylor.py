@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from negopt._array import Array, namespace_of, norm
+from negopt.core.arrays import Array, namespace_of, norm
 
 __all__ = ["POINTS", "RATIO", "Trail", "Verdict", "noise_level", "order", "size_of", "step_range"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from negopt._array import Array, dot, scalars
+from negopt.core.arrays import Array, dot, scalars
 from negopt.diagnostics.taylor import Verdict, size_of
 
 __all__ = ["common_factor", "relation", "rounded", "times"]

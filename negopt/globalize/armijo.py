@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from negopt._array import dot, scalars
-from negopt._options import check_choice, check_number, option
-from negopt._protocols import M, Oracle, StepRule
-from negopt._random import Draws
-from negopt._types import Iterate, Outcome, Step, saved
+from negopt.core.arrays import dot, scalars
+from negopt.core.options import check_choice, check_number, option
+from negopt.core.protocols import M, Oracle, StepRule
+from negopt.core.randomness import Draws
+from negopt.core.types import Iterate, Outcome, Step, saved
 from negopt.decisions.endings import STALL
 from negopt.globalize.fixed import PATIENCE, take_step
 from negopt.globalize.ratio import moves, rounding_of, tried

@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 
-from negopt._array import Array, FloatArray, dot, scalars
-from negopt._protocols import AbsoluteProducts, Products
-from negopt._types import Iterate, Step
+from negopt.core.arrays import Array, FloatArray, dot, scalars
+from negopt.core.protocols import AbsoluteProducts, Products
+from negopt.core.types import Iterate, Step
 
 #: Two steps with a smaller sine between them, or curvatures with a smaller ratio, are one.
 DEGENERATE = 1e-8

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from negopt._bounds import CubicWeight
-from negopt._options import check_number, option
-from negopt._protocols import M, Oracle, StepRule
-from negopt._random import Draws
-from negopt._types import Iterate, Outcome, Step, saved
+from negopt.core.bounds import CubicWeight
+from negopt.core.options import check_number, option
+from negopt.core.protocols import M, Oracle, StepRule
+from negopt.core.randomness import Draws
+from negopt.core.types import Iterate, Outcome, Step, saved
 from negopt.globalize.ratio import moves, reduction_ratio, rounding_of, tried
 
 #: The weight is kept within this factor of the first one.

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from negopt import _bounds as bounds
-from negopt._array import Array, eps_of
-from negopt._options import check_choice, check_number, option
-from negopt._protocols import Oracle, P, Products, StepRule
-from negopt._random import Draws
-from negopt._types import Iterate, Outcome, Step, saved
+from negopt.core import bounds as bounds
+from negopt.core.arrays import Array, eps_of
+from negopt.core.options import check_choice, check_number, option
+from negopt.core.protocols import Oracle, P, Products, StepRule
+from negopt.core.randomness import Draws
+from negopt.core.types import Iterate, Outcome, Step, saved
 from negopt.decisions.endings import STALL
 from negopt.globalize.blend import Blend
 from negopt.globalize.fixed import PATIENCE, take_step

@@ -6,11 +6,11 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
-from negopt._array import Array, dot, scalars
-from negopt._options import check_choice, check_number, option
-from negopt._protocols import M, Oracle, StepRule
-from negopt._random import Draws
-from negopt._types import Iterate, Outcome, Step, saved
+from negopt.core.arrays import Array, dot, scalars
+from negopt.core.options import check_choice, check_number, option
+from negopt.core.protocols import M, Oracle, StepRule
+from negopt.core.randomness import Draws
+from negopt.core.types import Iterate, Outcome, Step, saved
 from negopt.globalize.ratio import moves
 
 #: Trials without a new lowest value after which a rule that need not descend is given up.

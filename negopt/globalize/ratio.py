@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 
-from negopt._array import Array, dot, eps_of, scalars
-from negopt._protocols import Oracle
-from negopt._types import Iterate, Outcome, Step
+from negopt.core.arrays import Array, dot, eps_of, scalars
+from negopt.core.protocols import Oracle
+from negopt.core.types import Iterate, Outcome, Step
 from negopt.decisions.noise import rounding
 from negopt.decisions.pairs import is_unresolved
 from negopt.decisions.region import is_blurred, ratio

@@ -6,12 +6,12 @@ import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from negopt import _bounds as bounds
-from negopt._array import dot, eps_of, scalars
-from negopt._options import check_choice, check_number, option
-from negopt._protocols import M, Oracle, StepRule
-from negopt._random import Draws
-from negopt._types import Iterate, Outcome, Step, saved
+from negopt.core import bounds as bounds
+from negopt.core.arrays import dot, eps_of, scalars
+from negopt.core.options import check_choice, check_number, option
+from negopt.core.protocols import M, Oracle, StepRule
+from negopt.core.randomness import Draws
+from negopt.core.types import Iterate, Outcome, Step, saved
 from negopt.decisions.region import NONFINITE_FACTOR, WORTHLESS, grows, is_poor, shrink_factor
 from negopt.globalize.ratio import moves, reduction_ratio, rounding_of, tried
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from scipy.linalg.blas import daxpy, ddot
 
-from negopt._array import (
+from negopt.core.arrays import (
     EPS,
     Array,
     as_vector,
@@ -22,10 +22,10 @@ from negopt._array import (
     norm,
     scalars,
 )
-from negopt._options import check_choice, check_integer, check_number, option
-from negopt._protocols import M, Oracle, StepRule
-from negopt._random import Draws
-from negopt._types import Iterate, Outcome, saved
+from negopt.core.options import check_choice, check_integer, check_number, option
+from negopt.core.protocols import M, Oracle, StepRule
+from negopt.core.randomness import Draws
+from negopt.core.types import Iterate, Outcome, saved
 from negopt.decisions import pairs
 from negopt.decisions.search import (
     ALPHA,

@@ -26,7 +26,7 @@ from functools import cache
 import numpy as np
 from scipy.linalg.lapack import dsytrf, dsytrs
 
-from negopt._array import to_host
+from negopt.core.arrays import to_host
 from negopt.models.pair_memory import SR1, PairMemory, quiet
 from negopt.models.spectrum import Spectrum
 from negopt.vectors.primitives import HostArray

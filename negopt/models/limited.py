@@ -7,8 +7,8 @@ import math
 import numpy as np
 from scipy.linalg.lapack import dgetrf, dgetrs
 
-from negopt._array import Array
-from negopt._types import Iterate, Step
+from negopt.core.arrays import Array
+from negopt.core.types import Iterate, Step
 from negopt.models.compact_form import CompactForm, Factor
 from negopt.models.pair_memory import Weights, along, quiet
 from negopt.models.spectrum import spectral_step

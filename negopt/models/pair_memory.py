@@ -8,8 +8,8 @@ from functools import cache
 
 import numpy as np
 
-from negopt._array import Array, device_of, dot, namespace_of, scalars
-from negopt._types import Iterate, Outcome, saved
+from negopt.core.arrays import Array, device_of, dot, namespace_of, scalars
+from negopt.core.types import Iterate, Outcome, saved
 from negopt.vectors.primitives import HostArray, pair_products, products
 
 #: How a pair enters the model.

@@ -7,9 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
-from negopt._array import Array, dot, eps_of, from_host, scalars, to_host
-from negopt._types import Iterate, Step
 from negopt.algebra.secular import INTERIOR, trust_region_step
+from negopt.core.arrays import Array, dot, eps_of, from_host, scalars, to_host
+from negopt.core.types import Iterate, Step
 from negopt.vectors.primitives import HostArray, combine, products
 
 

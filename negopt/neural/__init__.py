@@ -5,7 +5,7 @@ from negopt.neural.data import Dataset, load_ionosphere, read_csv, read_libsvm, 
 from negopt.neural.flat import Layout, flatten
 from negopt.neural.flat_objective import FlatObjective
 from negopt.neural.mlp import MLP
-from negopt.neural.objective import MLPObjective
+from negopt.neural.mlp_objective import MLPObjective
 from negopt.neural.preprocess import binary_labels, class_labels, standardize
 from negopt.neural.train import fit
 

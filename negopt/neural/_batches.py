@@ -10,8 +10,8 @@ from functools import lru_cache
 
 import numpy as np
 
-from negopt._array import Array, convert_like, scalars
-from negopt.diagnostics.products import ObjectiveLike
+from negopt.core.arrays import Array, convert_like, scalars
+from negopt.diagnostics.derivatives import ObjectiveLike
 from negopt.neural._cache import Indices
 from negopt.neural._trees import rows_of
 

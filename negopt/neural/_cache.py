@@ -7,7 +7,7 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from negopt._array import Array, device_of, namespace_of
+from negopt.core.arrays import Array, device_of, namespace_of
 
 T = TypeVar("T")
 Indices = npt.NDArray[np.int64]

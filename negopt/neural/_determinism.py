@@ -8,7 +8,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from negopt._array import (
+from negopt.core.arrays import (
     Array,
     as_vector,
     convert_like,
@@ -18,7 +18,7 @@ from negopt._array import (
     namespace_of,
     norm,
 )
-from negopt.diagnostics.products import ObjectiveLike
+from negopt.diagnostics.derivatives import ObjectiveLike
 from negopt.neural._batches import value_and_gradient
 
 T = TypeVar("T")

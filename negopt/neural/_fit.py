@@ -1,6 +1,6 @@
 """The training loop: which loss the next step is taken on, and what is recorded of it.
 
-The steps are those of `negopt._solver.Solver`.
+The steps are those of `negopt.solver.loop.Solver`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,10 @@ import copy
 import math
 from dataclasses import dataclass, field
 
-from negopt._array import Array, copy_of
-from negopt._objective import Objective
-from negopt._report import Heading, row
-from negopt._solver import Solver
-from negopt._stopping import precision_message
-from negopt._types import BudgetExhausted, Iterate, State, Status
-from negopt.diagnostics.products import ObjectiveLike
+from negopt.core.arrays import Array, copy_of
+from negopt.core.types import BudgetExhausted, Iterate, State, Status
+from negopt.diagnostics.derivatives import ObjectiveLike
+from negopt.functions.objective import Objective
 from negopt.globalize.fixed import DIVERGED
 from negopt.neural import _fit_state
 from negopt.neural._batches import Feed
@@ -23,6 +20,9 @@ from negopt.neural._fit_progress import Measures, Watch
 from negopt.neural._fit_state import STEP_FIELDS, FitState
 from negopt.neural._switch import FINAL, switch_batch
 from negopt.neural._text import PathLike
+from negopt.solver.loop import Solver
+from negopt.solver.report import Heading, row
+from negopt.solver.stopping import precision_message
 
 
 @dataclass(eq=False)

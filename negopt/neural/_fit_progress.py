@@ -7,10 +7,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from negopt._array import Array, copy_of, scalars
-from negopt._result import notifier
-from negopt._types import Status
-from negopt.diagnostics.products import ObjectiveLike
+from negopt.core.arrays import Array, copy_of, scalars
+from negopt.core.types import Status
+from negopt.diagnostics.derivatives import ObjectiveLike
+from negopt.solver.result import notifier
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from negopt._array import Array, copy_of, largest, namespace_of, norm, scalars
-from negopt._hessian import attach
-from negopt._minimize import own_method
-from negopt._objective import Objective
-from negopt._options import (
+from negopt.core.arrays import Array, copy_of, largest, namespace_of, norm, scalars
+from negopt.core.messages import Words
+from negopt.core.options import (
     RunOptions,
     as_options,
     check_integer,
@@ -22,11 +20,10 @@ from negopt._options import (
     collect,
     warn_unknown,
 )
-from negopt._result import wrap
-from negopt._solver import Solver
-from negopt._types import Iterate, Status
-from negopt._words import Words
-from negopt.diagnostics.products import ObjectiveLike, Seed
+from negopt.core.types import Iterate, Status
+from negopt.diagnostics.derivatives import ObjectiveLike, Seed
+from negopt.entry.minimize import own_method
+from negopt.functions.objective import Objective
 from negopt.methods import METHODS, Method, choose
 from negopt.neural._batches import Feed, Plan, on, on_of, value_and_gradient
 from negopt.neural._fit import Training
@@ -34,6 +31,9 @@ from negopt.neural._fit_progress import Measures, Metrics
 from negopt.neural._fit_state import EPOCH_FIELDS, STEP_FIELDS, FitState, Settings
 from negopt.neural._text import PathLike
 from negopt.neural._trees import libraries_in, number_of_samples
+from negopt.solver.hessian import attach
+from negopt.solver.loop import Solver
+from negopt.solver.result import wrap
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult

@@ -11,13 +11,13 @@ from typing import TypeAlias
 import numpy as np
 
 from negopt import checkpoint
-from negopt._array import Array, from_host, library_of, namespace_of, to_host
-from negopt._random import Draws
-from negopt._report import FIELDS
-from negopt._resume import adopt
-from negopt._types import State, saved
+from negopt.core.arrays import Array, from_host, library_of, namespace_of, to_host
+from negopt.core.randomness import Draws
+from negopt.core.types import State, saved
 from negopt.methods import Method
 from negopt.neural._text import PathLike
+from negopt.solver.report import FIELDS
+from negopt.solver.resume import adopt
 
 #: Columns of the history: one row a step ...
 STEP_FIELDS = (*FIELDS, "loss", "epoch", "passes")

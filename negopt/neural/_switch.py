@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from negopt._solver import Solver
-from negopt._types import Certificate, State, Status
-from negopt.diagnostics.products import ObjectiveLike
+from negopt.core.types import Certificate, State, Status
+from negopt.diagnostics.derivatives import ObjectiveLike
+from negopt.solver.loop import Solver
 
 #: What ends a run on batches too; every other status is about one batch.
 FINAL = (Status.LIMIT, Status.NONFINITE, Status.UNBOUNDED)

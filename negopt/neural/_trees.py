@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from negopt._array import Array, adopt, device_of, is_array, library_of, namespace_of, to_host
+from negopt.core.arrays import Array, adopt, device_of, is_array, library_of, namespace_of, to_host
 from negopt.neural._cache import Indices, take_rows
 
 #: Entries of which a weighted copy is held at a time.

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from negopt._array import Array, namespace_of
+from negopt.core.arrays import Array, namespace_of
 
 __all__ = ["ACTIVATIONS", "Activation", "log_sum_exp", "sigmoid", "softplus"]
 

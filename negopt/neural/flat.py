@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Generic, TypeVar, cast
 
-from negopt._array import Array, device_of, is_array, library_of, namespace_of
+from negopt.core.arrays import Array, device_of, is_array, library_of, namespace_of
 
 __all__ = ["Layout", "flatten", "layout_of_shapes"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-from negopt._array import Array, convert_like, copy_of
+from negopt.core.arrays import Array, convert_like, copy_of
 from negopt.neural._cache import LastPoint
 from negopt.neural.flat import flatten
 

@@ -13,7 +13,7 @@ from typing import Generic, Self, TypeVar
 
 import numpy as np
 
-from negopt._array import Array, adopt, copy_of, is_array, library_of
+from negopt.core.arrays import Array, adopt, copy_of, is_array, library_of
 from negopt.neural._cache import LastPoint
 
 try:

@@ -12,8 +12,16 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import ArrayLike
 
-from negopt._array import Array, device_of, from_host, is_array, library_of, namespace_of, to_host
-from negopt.diagnostics.products import FloatArray
+from negopt.core.arrays import (
+    Array,
+    device_of,
+    from_host,
+    is_array,
+    library_of,
+    namespace_of,
+    to_host,
+)
+from negopt.diagnostics.derivatives import FloatArray
 from negopt.neural.activations import log_sum_exp, sigmoid, softplus
 
 __all__ = ["LOSSES", "Logistic", "Loss", "LossAt", "SoftmaxCrossEntropy", "Squared"]

@@ -12,8 +12,8 @@ from typing import NotRequired, TypedDict
 
 import numpy as np
 
-from negopt._array import Array, device_of, namespace_of
-from negopt.diagnostics.products import Seed
+from negopt.core.arrays import Array, device_of, namespace_of
+from negopt.diagnostics.derivatives import Seed
 from negopt.neural.activations import ACTIVATIONS
 from negopt.neural.flat import Layout, layout_of_shapes
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from negopt._array import Array, namespace_of
-from negopt.diagnostics.products import FloatArray
+from negopt.core.arrays import Array, namespace_of
+from negopt.diagnostics.derivatives import FloatArray
 
 __all__ = ["binary_labels", "class_labels", "standardize"]
 

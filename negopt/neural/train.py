@@ -6,10 +6,10 @@ import contextlib
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from negopt._array import Array, as_vector
-from negopt._options import check_integer
-from negopt._random import generator
-from negopt.diagnostics.products import ObjectiveLike, Seed
+from negopt.core.arrays import Array, as_vector
+from negopt.core.options import check_integer
+from negopt.core.randomness import generator
+from negopt.diagnostics.derivatives import ObjectiveLike, Seed
 from negopt.methods import Method
 from negopt.neural import _fit_setup as setup
 from negopt.neural import _fit_state

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy.typing as npt
 
-from negopt._array import Array, device_of, namespace_of
+from negopt.core.arrays import Array, device_of, namespace_of
 from negopt.problems._jet import Jet, Value
 from negopt.problems._maps import Constant, Map
 from negopt.problems._models import Operator, Phi

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from types import ModuleType
 
-from negopt._array import Array, namespace_of
+from negopt.core.arrays import Array, namespace_of
 
 
 def _plus(a: Array | None, b: Array | None) -> Array | None:

@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from negopt._array import Array
+from negopt.core.arrays import Array
 from negopt.problems._coupled import Factorisation, Product
 from negopt.problems._jet import Value, exp
 from negopt.problems._maps import ALL, PAIR, Dense, Slice

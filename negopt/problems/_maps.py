@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from negopt._array import Array, device_of, from_host, namespace_of
+from negopt.core.arrays import Array, device_of, from_host, namespace_of
 
 
 class Map(Protocol):

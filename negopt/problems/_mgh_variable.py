@@ -9,7 +9,7 @@ import math
 
 import numpy as np
 
-from negopt._array import Array, namespace_of
+from negopt.core.arrays import Array, namespace_of
 from negopt.problems._coupled import Chebyshev, Mixed, Product
 from negopt.problems._jet import Value, cos, exp, sin
 from negopt.problems._maps import ALL, Constant, Functional, Shift, Slice, Window, every

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from negopt._array import Array, namespace_of
+from negopt.core.arrays import Array, namespace_of
 from negopt.problems._jet import Jet, Value
 from negopt.problems._maps import Constant, Map, Slice
 

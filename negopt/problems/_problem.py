@@ -9,7 +9,7 @@ from types import ModuleType
 import numpy as np
 import numpy.typing as npt
 
-from negopt._array import Array, device_of, namespace_of
+from negopt.core.arrays import Array, device_of, namespace_of
 from negopt.problems._models import Model
 
 #: A vector of host floats.

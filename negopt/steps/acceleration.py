@@ -8,8 +8,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from negopt._array import Array, FloatArray, dot, eps_of, float64_rows_dot, namespace_of, scalars
-from negopt._options import check_choice
+from negopt.core.arrays import (
+    Array,
+    FloatArray,
+    dot,
+    eps_of,
+    float64_rows_dot,
+    namespace_of,
+    scalars,
+)
+from negopt.core.options import check_choice
 
 #: Names that `accelerate` takes.
 ACCELERATORS = ("wynn", "sablonniere", "shanks", "levin-t", "pade")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from negopt._array import FloatArray, dot, scalars
-from negopt._bounds import Bound
-from negopt._options import check_choice, check_number, option
-from negopt._random import Draws
-from negopt._types import Iterate, Step
+from negopt.core.arrays import FloatArray, dot, scalars
+from negopt.core.bounds import Bound
+from negopt.core.options import check_choice, check_number, option
+from negopt.core.randomness import Draws
+from negopt.core.types import Iterate, Step
 from negopt.models.limited import LimitedModel
 
 

@@ -10,14 +10,14 @@ from typing import Protocol
 import numpy as np
 from scipy.linalg.lapack import dposv
 
-from negopt._array import Array, FloatArray, dot, inner, norm, scalars
-from negopt._bounds import Bound, CubicWeight, Radius
-from negopt._dense import symmetric_eigen
-from negopt._lanczos import Subspace, axpy
-from negopt._options import check_choice, check_integer, check_number, option
-from negopt._random import Draws
-from negopt._types import Iterate, Step
+from negopt.algebra.eigen import symmetric_eigen
+from negopt.algebra.krylov import Subspace, axpy
 from negopt.algebra.secular import INTERIOR, cubic_radius, trust_region_step
+from negopt.core.arrays import Array, FloatArray, dot, inner, norm, scalars
+from negopt.core.bounds import Bound, CubicWeight, Radius
+from negopt.core.options import check_choice, check_integer, check_number, option
+from negopt.core.randomness import Draws
+from negopt.core.types import Iterate, Step
 from negopt.models.limited import LimitedModel
 from negopt.models.pair_memory import Weights
 from negopt.models.spectrum import Spectrum, spectral_step

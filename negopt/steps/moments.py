@@ -6,10 +6,10 @@ import math
 from dataclasses import dataclass
 from typing import Protocol
 
-from negopt._array import Array, dot, scalars
-from negopt._bounds import Bound
-from negopt._random import Draws
-from negopt._types import Iterate, Step
+from negopt.core.arrays import Array, dot, scalars
+from negopt.core.bounds import Bound
+from negopt.core.randomness import Draws
+from negopt.core.types import Iterate, Step
 
 
 class Moments(Protocol):

@@ -8,11 +8,11 @@ from typing import Protocol
 
 import numpy as np
 
-from negopt._array import Array, dot, eps_of, namespace_of, scalars, to_host
-from negopt._bounds import Bound, damping_in
-from negopt._options import check_choice, check_number, option
-from negopt._random import Draws
-from negopt._types import Iterate, Step
+from negopt.core.arrays import Array, dot, eps_of, namespace_of, scalars, to_host
+from negopt.core.bounds import Bound, damping_in
+from negopt.core.options import check_choice, check_number, option
+from negopt.core.randomness import Draws
+from negopt.core.types import Iterate, Step
 
 
 class EigenOperator(Protocol):

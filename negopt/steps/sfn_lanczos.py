@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from negopt._array import FloatArray, dot, scalars
-from negopt._bounds import Bound, Radius
-from negopt._dense import symmetric_eigen
-from negopt._lanczos import LanczosBasis
-from negopt._options import check_choice, check_integer, check_number, option
-from negopt._protocols import KrylovModel
-from negopt._random import Draws
-from negopt._types import Iterate, Step
+from negopt.algebra.eigen import symmetric_eigen
+from negopt.algebra.krylov import LanczosBasis
 from negopt.algebra.secular import INTERIOR, trust_region_step
+from negopt.core.arrays import FloatArray, dot, scalars
+from negopt.core.bounds import Bound, Radius
+from negopt.core.options import check_choice, check_integer, check_number, option
+from negopt.core.protocols import KrylovModel
+from negopt.core.randomness import Draws
+from negopt.core.types import Iterate, Step
 
 
 @dataclass(frozen=True)

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from negopt._array import Array, FloatArray, dot, eps_of, norm, scalars
-from negopt._bounds import Bound, damping_in
-from negopt._dense import singular_values, symmetric_eigen
-from negopt._lanczos import LanczosBasis
-from negopt._options import check_choice, check_integer, check_number, option
-from negopt._protocols import KrylovModel
-from negopt._random import Draws
-from negopt._types import Iterate, Step
+from negopt.algebra.eigen import singular_values, symmetric_eigen
+from negopt.algebra.krylov import LanczosBasis
+from negopt.core.arrays import Array, FloatArray, dot, eps_of, norm, scalars
+from negopt.core.bounds import Bound, damping_in
+from negopt.core.options import check_choice, check_integer, check_number, option
+from negopt.core.protocols import KrylovModel
+from negopt.core.randomness import Draws
+from negopt.core.types import Iterate, Step
 from negopt.steps.acceleration import ACCELERATORS, accelerate, sums_needed
 
 #: Products of the estimate of the largest |eigenvalue|, and what its square is multiplied by.

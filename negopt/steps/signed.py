@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from negopt._array import Array, inners
-from negopt._bounds import Bound
-from negopt._options import check_choice, check_number, option
-from negopt._protocols import Inverse
-from negopt._random import Draws
-from negopt._types import Iterate, Step
+from negopt.core.arrays import Array, inners
+from negopt.core.bounds import Bound
+from negopt.core.options import check_choice, check_number, option
+from negopt.core.protocols import Inverse
+from negopt.core.randomness import Draws
+from negopt.core.types import Iterate, Step
 from negopt.decisions import pairs
 from negopt.vectors.primitives import slope_and_square
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from negopt._bounds import Bound, Radius
-from negopt._options import check_choice, option
-from negopt._random import Draws
-from negopt._types import Iterate, Step
+from negopt.core.bounds import Bound, Radius
+from negopt.core.options import check_choice, option
+from negopt.core.randomness import Draws
+from negopt.core.types import Iterate, Step
 from negopt.models.spectrum import SpectralModel, spectral_step
 
 

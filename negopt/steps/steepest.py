@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from negopt._bounds import Bound
-from negopt._random import Draws
-from negopt._types import Iterate, Step
+from negopt.core.bounds import Bound
+from negopt.core.randomness import Draws
+from negopt.core.types import Iterate, Step
 
 
 class Scaled(Protocol):

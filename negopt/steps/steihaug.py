@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from negopt._array import Array, dot, eps_of, norm, scalars
-from negopt._bounds import Bound, Radius
-from negopt._options import check_integer, check_number, option
-from negopt._random import Draws
-from negopt._types import Iterate, Step
+from negopt.core.arrays import Array, dot, eps_of, norm, scalars
+from negopt.core.bounds import Bound, Radius
+from negopt.core.options import check_integer, check_number, option
+from negopt.core.randomness import Draws
+from negopt.core.types import Iterate, Step
 
 
 class EllipsoidalOperator(Protocol):

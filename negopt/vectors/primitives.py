@@ -12,7 +12,7 @@ import math
 import numpy as np
 from scipy.linalg.blas import ddot, idamax
 
-from negopt._array import (
+from negopt.core.arrays import (
     Array,
     FloatArray,
     dot,

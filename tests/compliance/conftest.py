@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import negopt
-from negopt._array import namespace_of
+from negopt.core.arrays import namespace_of
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +53,7 @@ def _rosenbrock_hessp(x: Any, p: Any) -> Any:
 
 def _weights(x: Any) -> Any:
     xp = namespace_of(x)
-    from negopt._array import device_of
+    from negopt.core.arrays import device_of
 
     return xp.arange(1, x.shape[0] + 1, dtype=x.dtype, device=device_of(x))
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import negopt
-from negopt._bounds import Radius
-from negopt._method import TIERS
-from negopt._objective import Objective
-from negopt._types import Iterate, Outcome, Step
+from negopt.core.bounds import Radius
+from negopt.core.method import TIERS
+from negopt.core.types import Iterate, Outcome, Step
+from negopt.functions.objective import Objective
 from negopt.globalize.trust_region import TrustRegion
 from negopt.models.limited import LimitedModel
 
@@ -80,7 +80,7 @@ def test_rules_are_frozen_and_documented(row) -> None:
             assert f.metadata.get("doc"), (type(part).__name__, f.name)
     names = [f.name for part in row.parts for f in dataclasses.fields(part)]
     assert len(names) == len(set(names))  # one owner for each option
-    run = {f.name for f in dataclasses.fields(negopt._options.RunOptions)}
+    run = {f.name for f in dataclasses.fields(negopt.core.options.RunOptions)}
     assert not run & set(names)
 
 
@@ -98,7 +98,7 @@ def test_the_row_says_what_it_is(row, method) -> None:
 def test_the_model_is_of_what_the_row_says(row, started, problem) -> None:
     objective, here, memory = started
     learn(row, problem, objective, here, memory)
-    operator = row.curvature.operator(memory, objective, here)
+    operator = row.curvature.model(memory, objective, here)
     if row.needs == "hessp":
         assert row.keeps is None  # the Hessian itself is there to be handed out
     if row.keeps == "B":
@@ -120,7 +120,7 @@ def test_the_operator_offers_what_the_step_asks_for(row, started, problem) -> No
     for taught in (False, True):
         if taught:
             learn(row, problem, objective, here, memory)
-        operator = row.curvature.operator(memory, objective, here)
+        operator = row.curvature.model(memory, objective, here)
         assert isinstance(operator.learns, bool)
         bound = bound_of(row, objective, here, operator)
         if isinstance(row.globalize, TrustRegion):
@@ -156,7 +156,7 @@ def test_the_operator_offers_what_the_step_asks_for(row, started, problem) -> No
 def test_matvec_is_linear_and_symmetric(row, started, problem) -> None:
     objective, here, memory = started
     learn(row, problem, objective, here, memory)
-    operator = row.curvature.operator(memory, objective, here)
+    operator = row.curvature.model(memory, objective, here)
     apply = operator.matvec if hasattr(operator, "matvec") else applied(operator)
     n = len(problem.x0)
     matrix = np.stack([apply(e) for e in np.eye(n)], axis=1)
@@ -184,7 +184,7 @@ def test_the_newest_pair_obeys_the_secant_equation(row, started, problem) -> Non
         assert not kept
         return
     assert kept
-    operator = curvature.operator(memory, objective, here)
+    operator = curvature.model(memory, objective, here)
     if hasattr(operator, "matvec"):
         assert np.allclose(operator.matvec(s), y, rtol=1e-6, atol=1e-6 * np.max(np.abs(y)))
     else:
@@ -199,7 +199,7 @@ def test_bad_pairs_change_nothing(row, started, problem) -> None:
     n = len(problem.x0)
 
     def image():
-        operator = row.curvature.operator(memory, objective, here)
+        operator = row.curvature.model(memory, objective, here)
         return applied(operator)(np.linspace(1.0, 2.0, n))
 
     before = image()
@@ -213,14 +213,14 @@ def test_reset_forgets(row, started, problem) -> None:
     if row.needs == "hessp":
         assert row.curvature.reset(memory) is False
         return
-    fresh = applied(row.curvature.operator(memory, objective, here))(here.g)
+    fresh = applied(row.curvature.model(memory, objective, here))(here.g)
     assert row.curvature.reset(memory) is False  # nothing to forget yet
-    row.curvature.operator(memory, objective, here)
+    row.curvature.model(memory, objective, here)
     learned = learn(row, problem, objective, here, memory)
     assert learned or row.positive
     # True asks the solver for a fresh start: of no use to a baseline, whose steps are fixed.
     assert row.curvature.reset(memory) is (learned and not row.baseline)
-    again = applied(row.curvature.operator(memory, objective, here))(here.g)
+    again = applied(row.curvature.model(memory, objective, here))(here.g)
     assert np.array_equal(fresh, again)
 
 
@@ -231,7 +231,7 @@ def test_advance_reports_facts(row, started, problem) -> None:
     for _ in range(5):
         if here.gnorm < 1e-6:  # the solver does not go on from here
             break
-        operator = row.curvature.operator(memory, objective, here)
+        operator = row.curvature.model(memory, objective, here)
         spent = objective.counters.nfev
         out = row.globalize.advance(state, objective, here, operator, row.step, rng)
         assert isinstance(out, Outcome)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 import negopt
-from negopt._objective import Objective
-from negopt._types import Iterate, Outcome, Step
+from negopt.core.types import Iterate, Outcome, Step
 from negopt.curvature import dense
 from negopt.curvature.dense import DenseHessian, DenseOperator, HessianMemory
+from negopt.functions.objective import Objective
 
 RNG = np.random.default_rng(3)
 A = RNG.standard_normal((5, 5))
@@ -46,7 +46,7 @@ def absolute(H):
 def test_without_an_average_the_model_is_the_hessian():
     rule = DenseHessian()
     memory = rule.init(HERE.x)
-    operator = rule.operator(memory, Hessians(A), HERE)
+    operator = rule.model(memory, Hessians(A), HERE)
     assert operator.model is operator.matrix is A
     assert memory == HessianMemory()
     assert operator.learns is False
@@ -57,12 +57,12 @@ def test_without_an_average_the_model_is_the_hessian():
 def test_the_average_is_of_the_signed_matrices():
     rule = DenseHessian(average=0.25)
     memory = rule.init(HERE.x)
-    first = rule.operator(memory, Hessians(A), HERE)
+    first = rule.model(memory, Hessians(A), HERE)
     np.testing.assert_array_equal(first.model, A)
     assert memory.average is None  # nothing is written before the step has been tried
     tried(rule, memory, first)
     kept = memory.average.copy()
-    second = rule.operator(memory, Hessians(B), HERE)
+    second = rule.model(memory, Hessians(B), HERE)
     tried(rule, memory, second)
     mean = 0.75 * A + 0.25 * B
     np.testing.assert_allclose(memory.average, mean)
@@ -78,14 +78,14 @@ def test_a_matrix_that_is_not_finite_leaves_the_average():
     memory = rule.init(HERE.x)
     bad = A.copy()
     bad[1, 2] = np.nan
-    operator = rule.operator(memory, Hessians(bad), HERE)
+    operator = rule.model(memory, Hessians(bad), HERE)
     assert memory.average is None
     assert operator.eigen() is None
     np.testing.assert_array_equal(operator.solve(V, absolute=True), V)
     tried(rule, memory, operator)
     assert memory.average is None
-    tried(rule, memory, rule.operator(memory, Hessians(A), HERE))
-    operator = rule.operator(memory, Hessians(bad), HERE)
+    tried(rule, memory, rule.model(memory, Hessians(A), HERE))
+    operator = rule.model(memory, Hessians(bad), HERE)
     tried(rule, memory, operator)
     np.testing.assert_array_equal(memory.average, A)
     np.testing.assert_allclose(operator.solve(V, absolute=True), np.linalg.solve(absolute(A), V))
@@ -96,7 +96,7 @@ def test_reset_forgets_the_average_and_the_scales():
     memory = HessianMemory(None, 3.0, 4.0)
     assert rule.reset(memory) is False
     assert (memory.scale, memory.gnorm) == (0.0, 0.0)
-    tried(rule, memory, rule.operator(memory, Hessians(A), HERE))
+    tried(rule, memory, rule.model(memory, Hessians(A), HERE))
     assert rule.reset(memory) is True
     assert memory.average is None
     assert rule.update(memory, V, V) is True
@@ -160,7 +160,7 @@ def test_the_hessian_comes_from_what_there_is(form):
     objective = Objective(lambda x: 0.0, V.copy(), (), grad, **given)
     here = objective.at(objective.x0)
     rule = DenseHessian()
-    operator = rule.operator(rule.init(here.x), objective, here)
+    operator = rule.model(rule.init(here.x), objective, here)
     expected = A + np.diag(3 * V**2)
     np.testing.assert_allclose(operator.matrix, expected, atol=1e-9 if given else 1e-4)
     np.testing.assert_array_equal(operator.matrix, operator.matrix.T)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from negopt._types import Iterate, Outcome, Step
+from negopt.core.types import Iterate, Outcome, Step
 from negopt.curvature.ellipsoid import EllipsoidProducts
 
 
@@ -23,7 +23,7 @@ def point(g):
 def walk(rule, gradients):
     memory = rule.init(gradients[0])
     for g in gradients:
-        operator = rule.operator(memory, Nothing(), point(g))
+        operator = rule.model(memory, Nothing(), point(g))
         step = Step(g, 0.0, 0.0, 1.0, learnt=operator.learnt)
         rule.update(memory, g, g, Outcome(start=point(g), step=step))
     return operator, memory
@@ -65,8 +65,8 @@ def test_asking_twice_at_one_point_changes_nothing() -> None:
     rule = EllipsoidProducts()
     memory = rule.init(np.zeros(3))
     here = point(np.array([1.0, -2.0, 0.5]))
-    one = rule.operator(memory, Nothing(), here).metric(here.g)
-    two = rule.operator(memory, Nothing(), here).metric(here.g)
+    one = rule.model(memory, Nothing(), here).metric(here.g)
+    two = rule.model(memory, Nothing(), here).metric(here.g)
     np.testing.assert_array_equal(one, two)
 
 
@@ -91,7 +91,7 @@ def test_every_array_library(xp_case, dtype, diagonal) -> None:
     rule = EllipsoidProducts(diagonal=diagonal)
     memory = rule.init(g)
     here = Iterate(0.0 * g, 0.0, g, float(np.sqrt(10.04)), 3.0)
-    operator = rule.operator(memory, Nothing(), here)
+    operator = rule.model(memory, Nothing(), here)
     out = operator.metric_solve(operator.metric(g))
     assert xp_case.owns(out)
     assert out.dtype == g.dtype

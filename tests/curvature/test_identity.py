@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from negopt._types import Iterate, Outcome
+from negopt.core.types import Iterate, Outcome
 from negopt.curvature.identity import NoCurvature, ScaledIdentity
 
 
@@ -28,46 +28,46 @@ def test_gamma_is_between_the_eigenvalues(n, count, seed) -> None:
     for _ in range(count):
         s = rng.standard_normal(n)
         assert rule.update(memory, s, values * s)
-        gamma = rule.operator(memory, None, iterate(np.ones(n))).scale
+        gamma = rule.model(memory, None, iterate(np.ones(n))).scale
         assert np.min(values) * (1 - 1e-12) <= gamma <= np.max(values) * (1 + 1e-12)
 
 
 def test_the_spectral_rule() -> None:
     rule = ScaledIdentity()
     memory = rule.init(np.zeros(2))
-    assert rule.operator(memory, None, HERE).scale == 5.0  # a first step of length 1
+    assert rule.model(memory, None, HERE).scale == 5.0  # a first step of length 1
     # s and y enclose less than 45 degrees: s'y / s's
     rule.update(memory, np.array([1.0, 0.0]), np.array([2.0, 1.0]))
-    assert rule.operator(memory, None, HERE).scale == pytest.approx(2.0)
+    assert rule.model(memory, None, HERE).scale == pytest.approx(2.0)
     # more: the largest y'y / s'y of those before, too
     rule.update(memory, np.array([1.0, 0.0]), np.array([1.0, 2.0]))
-    assert rule.operator(memory, None, HERE).scale == pytest.approx(5.0)
+    assert rule.model(memory, None, HERE).scale == pytest.approx(5.0)
     rule.update(memory, np.array([1.0, 0.0]), np.array([0.1, 0.2]))
-    assert rule.operator(memory, None, HERE).scale == pytest.approx(5.0)
+    assert rule.model(memory, None, HERE).scale == pytest.approx(5.0)
     for _ in range(4):  # five steps back, no further
         rule.update(memory, np.array([1.0, 0.0]), np.array([0.1, 0.2]))
-    assert rule.operator(memory, None, HERE).scale == pytest.approx(0.5)
+    assert rule.model(memory, None, HERE).scale == pytest.approx(0.5)
 
 
 def test_negative_and_no_curvature() -> None:
     rule = ScaledIdentity()
     memory = rule.init(np.zeros(2))
-    rule.operator(memory, None, HERE)
+    rule.model(memory, None, HERE)
     assert rule.update(memory, np.array([2.0, 0.0]), np.array([-6.0, 0.0]))
-    assert rule.operator(memory, None, HERE).scale == pytest.approx(3.0)
+    assert rule.model(memory, None, HERE).scale == pytest.approx(3.0)
     # f is linear there: the next step is ten times as long as the last one
     assert rule.update(memory, np.array([2.0, 0.0]), np.zeros(2), Outcome(start=HERE))
-    scale = rule.operator(memory, None, HERE).scale
+    scale = rule.model(memory, None, HERE).scale
     assert HERE.gnorm / scale == pytest.approx(20.0)
     assert rule.reset(memory)
-    assert rule.operator(memory, None, HERE).scale == 5.0
+    assert rule.model(memory, None, HERE).scale == 5.0
 
 
 def test_no_scaling_is_the_gradient_itself() -> None:
     for rule in (NoCurvature(), ScaledIdentity(scaling="none")):
         memory = rule.init(np.zeros(2))
         rule.update(memory, np.array([1.0, 0.0]), np.array([7.0, 0.0]))
-        operator = rule.operator(memory, None, HERE)
+        operator = rule.model(memory, None, HERE)
         assert np.array_equal(operator.solve(HERE.g, absolute=True), HERE.g)
         assert np.array_equal(operator.matvec(HERE.g), HERE.g)
     with pytest.raises(ValueError, match="scaling='bb': use one of"):

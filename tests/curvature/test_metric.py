@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from negopt._array import norm
-from negopt._types import Iterate
+from negopt.core.arrays import norm
+from negopt.core.types import Iterate
 from negopt.curvature.metric import ASKED, FALL, Metric, MetricMemory, MetricRule, learn_diagonal
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import negopt
-from negopt._bounds import Radius
-from negopt._lanczos import Subspace
-from negopt._types import Iterate, Outcome, Step
+from negopt.algebra.krylov import Subspace
+from negopt.core.bounds import Radius
+from negopt.core.types import Iterate, Outcome, Step
 from negopt.curvature.lqn import HybridPairs
 from negopt.curvature.metric import Metric
 from negopt.curvature.newton import MOST_FAILURES, ModelledProducts, _in_metric
@@ -55,12 +55,12 @@ def judged(rule, memory, *, factor, decrease, modelled, accepted=True):
     """Return whether the model makes the step after one with these results."""
     start = point([1.0, 0.0, 0.0, 0.0])
     memory.trusted = modelled
-    operator = rule.operator(memory, Quadratic(np.eye(4)), start)
+    operator = rule.model(memory, Quadratic(np.eye(4)), start)
     assert operator.modelled is modelled
     trial = point([factor, 0.0, 0.0, 0.0], f=-decrease)
     step = Step(start.g, -1.0, 0.0, 1.0, learnt=operator.learnt(None))
     rule.failed(memory, Outcome(start, step, trial, accepted=accepted))
-    return rule.operator(memory, Quadratic(np.eye(4)), trial).modelled
+    return rule.model(memory, Quadratic(np.eye(4)), trial).modelled
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_when_the_model_is_trusted(modelled, factor, decrease, next_one):
 def test_never_before_a_first_step_nor_twice_at_one_point():
     rule = ModelledProducts()
     _, memory = taught(rule)
-    assert not rule.operator(memory, Quadratic(np.eye(4)), point(np.ones(4))).modelled
+    assert not rule.model(memory, Quadratic(np.eye(4)), point(np.ones(4))).modelled
     assert not judged(rule, memory, factor=1.0, decrease=0.0, modelled=False)
     assert not judged(rule, memory, factor=0.1, decrease=1.0, modelled=True, accepted=False)
     always = ModelledProducts(products="always")
@@ -118,7 +118,7 @@ def test_the_model_is_that_of_lqn_in_the_variables_of_the_metric():
     for slot in range(5):
         s, y = memory.pairs.rows[slot], memory.pairs.rows[5 + slot]
         other.update(pairs, s / scale, scale * y)
-    expected = other.operator(pairs, None, point(np.ones(12)))
+    expected = other.model(pairs, None, point(np.ones(12)))
     assert scaled.curvatures == pytest.approx(pairs.curvatures)
     found = LimitedModel(scaled, expected.gamma, 12)
     for v in np.eye(12):
@@ -130,7 +130,7 @@ def test_the_operator(metric):
     rule = ModelledProducts(metric=metric)
     H, memory = taught(rule, n=6, count=8)
     objective = Quadratic(H)
-    operator = rule.operator(memory, objective, point(np.ones(6)))
+    operator = rule.model(memory, objective, point(np.ones(6)))
     assert operator.metric.round is (metric == "sphere")
     before = objective.count
     assert not operator.modelled
@@ -156,7 +156,7 @@ def test_what_a_step_costs_is_learnt():
     H = np.diag([1.0, 2.0, 3.0])
     memory = rule.init(np.zeros(3))
     start = point([1.0, 2.0, 3.0])
-    operator = rule.operator(memory, Quadratic(H), start)
+    operator = rule.model(memory, Quadratic(H), start)
     scale = operator.metric.inverse_root
     space = Subspace(lambda v: scale * (H @ (scale * v)), scale * start.g, 3)
     for v in np.linalg.qr(RNG.standard_normal((3, 3)))[0]:
@@ -183,7 +183,7 @@ def test_the_operator_is_pure():
     before = repr(state.memory)
     objective = Quadratic(np.eye(30))
     for _ in range(3):
-        operator = rule.operator(state.memory, objective, state.iterate)
+        operator = rule.model(state.memory, objective, state.iterate)
         KrylovTrustRegion().propose(state.iterate, operator, Radius(0.1), RNG)
     assert repr(state.memory) == before
 
@@ -197,7 +197,7 @@ def test_vectors_are_freed_without_the_collector(maxcor, metric):
     gc.collect()
     gc.disable()
     try:
-        operator = rule.operator(memory, Quadratic(H), here)
+        operator = rule.model(memory, Quadratic(H), here)
         step = KrylovTrustRegion().propose(here, operator, Radius(0.5), RNG)
         space = weakref.ref(operator.basis)
         assert space() is not None

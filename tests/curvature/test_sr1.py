@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from negopt._array import to_host
-from negopt._types import Iterate
+from negopt.core.arrays import to_host
+from negopt.core.types import Iterate
 from negopt.curvature.sr1 import SR1
 
 
@@ -17,10 +17,10 @@ def here(g):
 def test_before_the_first_pair_the_step_has_length_one():
     g = np.array([3.0, -4.0])
     rule = SR1()
-    operator = rule.operator(rule.init(g), None, here(g))
+    operator = rule.model(rule.init(g), None, here(g))
     np.testing.assert_allclose(operator.solve(g, absolute=False), g / 5.0)
     rule = SR1(h0="identity")
-    operator = rule.operator(rule.init(g), None, here(g))
+    operator = rule.model(rule.init(g), None, here(g))
     np.testing.assert_array_equal(operator.solve(g, absolute=True), g)
 
 
@@ -36,7 +36,7 @@ def test_first_scaling(y, scale):
     assert rule.update(memory, s, y)
     v = s - scale * y
     expected = scale * np.eye(2) + np.outer(v, v) / (v @ y)
-    H = rule.operator(memory, None, here(y)).matrix
+    H = rule.model(memory, None, here(y)).matrix
     np.testing.assert_allclose(H, expected, atol=1e-15)
     np.testing.assert_allclose(H @ y, s, atol=1e-15)
 
@@ -73,11 +73,11 @@ def test_absolute_solve_and_reset():
     memory = rule.init(np.zeros(2))
     memory.matrix = np.array([[0.0, 2.0], [2.0, 0.0]])  # eigenvalues 2 and -2
     g = np.array([1.0, 3.0])
-    operator = rule.operator(memory, None, here(g))
+    operator = rule.model(memory, None, here(g))
     np.testing.assert_allclose(operator.solve(g, absolute=True), 2.0 * g)
     np.testing.assert_allclose(operator.solve(g, absolute=False), [6.0, 2.0])
     memory.matrix = np.diag([1.0, 0.0])
-    operator = rule.operator(memory, None, here(g))
+    operator = rule.model(memory, None, here(g))
     np.testing.assert_allclose(operator.solve(g, absolute=True, floor=0.1), [1.0, 0.3])
     assert rule.reset(memory)
     assert memory.matrix is None
@@ -100,7 +100,7 @@ def test_every_array_library(xp_case, dtype):
     g = xp_case.asarray(rng.standard_normal(5), dtype)
     host = xp_case.to_numpy(g).astype(float)
     point = Iterate(x, 0.0, g, float(np.linalg.norm(host)), float(np.max(np.abs(host))))
-    operator = rule.operator(memory, None, point)
+    operator = rule.model(memory, None, point)
     H = to_host(operator.matrix)
     tolerance = 1e-12 if dtype == "float64" else 1e-4
     values, vectors = np.linalg.eigh(H)

@@ -7,8 +7,8 @@ import pytest
 
 import negopt
 from negopt import problems, spectrum
-from negopt._random import generator
-from negopt.diagnostics.products import random_direction
+from negopt.core.randomness import generator
+from negopt.diagnostics.derivatives import random_direction
 
 N = 400
 

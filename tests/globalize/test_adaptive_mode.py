@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import negopt
-from negopt._objective import Objective
-from negopt._types import Step
+from negopt.core.types import Step
+from negopt.functions.objective import Objective
 from negopt.globalize.damping import AdaptiveDamping
 
 

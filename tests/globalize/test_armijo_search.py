@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from negopt import METHODS, minimize
-from negopt._objective import Objective
-from negopt._types import Step
+from negopt.core.types import Step
 from negopt.curvature.identity import IdentityOperator
+from negopt.functions.objective import Objective
 from negopt.globalize.armijo import ArmijoSearch
 from negopt.steps.steepest import SteepestDescent
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from negopt._types import Iterate, Step
+from negopt.core.types import Iterate, Step
 from negopt.curvature.dense import DenseOperator, HessianMemory
 from negopt.globalize.blend import Blend, best_weights
 

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import negopt
-from negopt._types import Iterate, Step
+from negopt.core.types import Iterate, Step
 from negopt.globalize.damping import AdaptiveDamping
 
 HERE = Iterate(np.zeros(2), 0.0, np.array([3.0, 4.0]), 5.0, 4.0)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 import negopt
-from negopt._objective import Objective
-from negopt._options import RunOptions
-from negopt._solver import Solver
-from negopt._types import Status
+from negopt.core.options import RunOptions
+from negopt.core.types import Status
+from negopt.functions.objective import Objective
+from negopt.solver.loop import Solver
 
 #: What a step rule or a model keeps of one point.
 OF_A_POINT = ("LanczosBasis", "Subspace", "_Path", "_Terms", "LimitedModel", "DenseOperator")

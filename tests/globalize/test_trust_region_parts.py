@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from negopt._types import Iterate, Step
+from negopt.core.types import Iterate, Step
 from negopt.globalize.ratio import reduction_ratio, rounding_of
 from negopt.globalize.trust_region import TrustRegion
 

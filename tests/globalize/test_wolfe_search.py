@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from negopt import line_search_wolfe_pm
-from negopt._objective import Objective
-from negopt._types import BudgetExhausted, Step
+from negopt.core.types import BudgetExhausted, Step
+from negopt.functions.objective import Objective
 from negopt.globalize.wolfe import SearchLength, WolfeSearch
 
 

@@ -18,9 +18,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from negopt._bounds import Damping
-from negopt._types import Iterate
-from negopt.curvature.products import ProductOperator
+from negopt.core.bounds import Damping
+from negopt.core.types import Iterate
+from negopt.curvature.exact_products import ProductOperator
 from negopt.steps.acceleration import ACCELERATORS
 from negopt.steps.sfn_series import SaddleFreeSeries, series_coefficients
 

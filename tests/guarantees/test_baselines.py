@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 import negopt
 from negopt import Status
-from negopt._objective import Objective
-from negopt._types import Outcome
+from negopt.core.types import Outcome
+from negopt.functions.objective import Objective
 
 STEPS = 40
 
@@ -185,9 +185,9 @@ def test_the_operator_may_be_asked_for_twice():
     for memory, times in ((once, 1), (twice, 3)):
         for point in (here, there):
             for _ in range(times):
-                operator = rule.operator(memory, objective, point)
+                operator = rule.model(memory, objective, point)
             assert rule.update(memory, there.x - here.x, there.g - here.g, Outcome(start=here))
-        operator = rule.operator(memory, objective, here)
+        operator = rule.model(memory, objective, here)
         assert memory.count == 2
         if times == 1:
             first = operator

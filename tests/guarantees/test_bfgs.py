@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import negopt
-from negopt._types import Iterate
+from negopt.core.types import Iterate
 from negopt.curvature.bfgs import BFGS
 from negopt.curvature.lbfgs import LBFGS
 
@@ -68,7 +68,7 @@ def test_dense(h0, seed, n, count, noise):
     if not pairs:
         assert memory.matrix is None
         return
-    H = rule.operator(memory, None, here(np.ones(n))).matrix
+    H = rule.model(memory, None, here(np.ones(n))).matrix
     np.testing.assert_array_equal(H, H.T)
     s, y = pairs[-1]
     np.testing.assert_allclose(H @ y, s, atol=1e-8 * np.linalg.norm(s))
@@ -91,7 +91,7 @@ def test_two_loops(maxcor, seed, n, count, noise):
     for s, y in pairs:
         assert rule.update(memory, s, y)
     v = np.random.default_rng(seed).standard_normal(n)
-    operator = rule.operator(memory, None, here(v))
+    operator = rule.model(memory, None, here(v))
     if not pairs:
         np.testing.assert_allclose(np.linalg.norm(operator.solve(v, absolute=False)), 1.0)
         return
@@ -113,11 +113,11 @@ def test_other_pairs_are_turned_away(rule):
     for s, y in pairs:
         rule.update(memory, s, y)
     v = np.arange(1.0, 6.0)
-    before = rule.operator(memory, None, here(v)).solve(v, absolute=False)
+    before = rule.model(memory, None, here(v)).solve(v, absolute=False)
     s = np.array([1.0, 0.0, 0.0, 0.0, 0.0])
     for y in (-s, np.array([0.0, 2.0, 0.0, 0.0, 0.0]), 0.0 * s, np.nan * s):
         assert not rule.update(memory, s, y)
-        after = rule.operator(memory, None, here(v)).solve(v, absolute=False)
+        after = rule.model(memory, None, here(v)).solve(v, absolute=False)
         np.testing.assert_array_equal(before, after)
     assert not rule.update(memory, 0.0 * s, s)
 

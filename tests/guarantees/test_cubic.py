@@ -23,9 +23,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import negopt
-from negopt._bounds import CubicWeight
-from negopt._types import Iterate, Step
-from negopt.curvature.products import ProductOperator
+from negopt.core.bounds import CubicWeight
+from negopt.core.types import Iterate, Step
+from negopt.curvature.exact_products import ProductOperator
 from negopt.globalize.cubic import RANGE, CubicRegularization
 from negopt.steps.krylov_tr import KrylovTrustRegion, cubic_radius
 

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import negopt
-from negopt._types import Iterate
+from negopt.core.types import Iterate
 from negopt.curvature.dqn import HybridInverse
 from negopt.curvature.inverse import natural_units, symmetric
 
@@ -53,7 +53,7 @@ def test_choice(seed, n, count, choose):
             H = current(memory)
             np.testing.assert_allclose(H @ y, s, atol=1e-6 * np.linalg.norm(s))
     g = rng.standard_normal(n)
-    d = rule.operator(memory, None, here(g)).solve(g, absolute=False)
+    d = rule.model(memory, None, here(g)).solve(g, absolute=False)
     positive = current(memory)
     if positive is None:
         return

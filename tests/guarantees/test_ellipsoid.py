@@ -15,8 +15,8 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from negopt._bounds import Radius
-from negopt._types import Iterate, Outcome, Step
+from negopt.core.bounds import Radius
+from negopt.core.types import Iterate, Outcome, Step
 from negopt.curvature.ellipsoid import EllipsoidProducts
 from negopt.steps.steihaug import SteihaugToint
 
@@ -52,11 +52,11 @@ def case(seed, n, metric, diagonal, spread, past=3):
     scales = 10.0 ** rng.uniform(-spread, spread, n)
     for _ in range(past):
         here = point(scales * rng.standard_normal(n))
-        operator = rule.operator(memory, objective, here)
+        operator = rule.model(memory, objective, here)
         step = Step(here.g, 0.0, 0.0, 1.0, learnt=operator.learnt)
         rule.update(memory, here.x, here.g, Outcome(start=here, step=step))
     here = point(scales * rng.standard_normal(n))
-    operator = rule.operator(memory, objective, here)
+    operator = rule.model(memory, objective, here)
     M = np.stack([operator.metric(e) for e in np.eye(n)], axis=1)
     return operator, objective, here, M
 
@@ -121,6 +121,6 @@ def test_the_first_gradient_has_norm_one_whatever_its_scale() -> None:
         g = scale * np.array([3.0, -0.1, 1e-9])
         for diagonal in (True, False):
             rule = EllipsoidProducts(diagonal=diagonal)
-            operator = rule.operator(rule.init(g), Quadratic(np.eye(3)), point(g))
+            operator = rule.model(rule.init(g), Quadratic(np.eye(3)), point(g))
             unit = g / np.linalg.norm(g)
             np.testing.assert_allclose(unit @ operator.metric(unit), 1.0)

@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import negopt
-from negopt._types import Iterate
+from negopt.core.types import Iterate
 from negopt.curvature.lsr1 import LSR1
 from negopt.steps.damped import Damped
 
@@ -38,7 +38,7 @@ def model(seed, n, count, maxcor):
     for s in rng.standard_normal((count, n)):
         rule.update(memory, s, A @ s + 0.1 * rng.standard_normal(n))
     g = rng.standard_normal(n)
-    operator = rule.operator(memory, None, here(g))
+    operator = rule.model(memory, None, here(g))
     B = np.stack([operator.matvec(e) for e in np.eye(n)], axis=1)
     return operator, 0.5 * (B + B.T), g
 
@@ -86,7 +86,7 @@ def test_a_positive_definite_model_is_left_alone(seed, n):
     for s in np.eye(n):
         rule.update(memory, s, scales * s)
     g = rng.standard_normal(n)
-    operator = rule.operator(memory, None, here(g))
+    operator = rule.model(memory, None, here(g))
     for repair in ("shift", "flip", "clip"):
         step = Damped(repair=repair, delta=1e-3).propose(here(g), operator, None, RNG)
         np.testing.assert_allclose(step.s, -g / scales, rtol=1e-8)

@@ -23,9 +23,9 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from negopt._bounds import Radius
-from negopt._types import Iterate
 from negopt.algebra.secular import BOUNDARY, HARD, INTERIOR, trust_region_step
+from negopt.core.bounds import Radius
+from negopt.core.types import Iterate
 from negopt.curvature.lqn import HybridPairs
 from negopt.curvature.lsr1 import LSR1
 from negopt.models.limited import ON_BOUNDARY, LimitedModel
@@ -284,7 +284,7 @@ def test_rules_against_60_digits(seed, n, pairs, rule, log_radius):
         s = rng.standard_normal(n) * 10.0 ** rng.uniform(-3, 1)
         rule.update(memory, s, A @ s + 0.1 * np.linalg.norm(s) * rng.standard_normal(n))
     g = rng.standard_normal(n)
-    operator = rule.operator(memory, None, point(g))
+    operator = rule.model(memory, None, point(g))
     radius = 10.0**log_radius
     step = SpectralTrustRegion().propose(
         point(g), operator, Radius(radius), np.random.default_rng(1)
@@ -336,7 +336,7 @@ def test_absolute_model(seed, n, radius):
     for s in rng.standard_normal((3, n)):
         rule.update(memory, s, A @ s)
     g = rng.standard_normal(n)
-    operator = rule.operator(memory, None, point(g))
+    operator = rule.model(memory, None, point(g))
     B = np.stack([operator.matvec(e) for e in np.eye(n)], axis=1)
     lam, vectors = np.linalg.eigh((B + B.T) / 2)
     absolute = (vectors * np.abs(lam)) @ vectors.T

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import negopt
-from negopt._types import Iterate
+from negopt.core.types import Iterate
 from negopt.curvature.dense import DenseOperator
 from negopt.steps.sfn_exact import NewQNewton
 

@@ -20,11 +20,11 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import negopt
-from negopt._objective import Objective
-from negopt._options import RunOptions
-from negopt._solver import Solver
-from negopt._types import Iterate, Outcome
+from negopt.core.options import RunOptions
+from negopt.core.types import Iterate, Outcome
 from negopt.curvature.regression import GradientRegression
+from negopt.functions.objective import Objective
+from negopt.solver.loop import Solver
 
 
 def iterate(g):
@@ -35,7 +35,7 @@ def taught(rule, steps, changes):
     memory = rule.init(steps[0])
     for s, y in zip(steps, changes, strict=True):
         assert rule.update(memory, s, y)
-    return memory, rule.operator(memory, None, iterate(np.ones(len(steps[0]))))
+    return memory, rule.model(memory, None, iterate(np.ones(len(steps[0]))))
 
 
 def symmetric(rng, n):
@@ -131,7 +131,7 @@ def test_solve_against_the_dense_model(n, directions, count, seed, floor):
     for s, y in zip(steps[:count], changes[:count], strict=True):
         rule.update(memory, s, y)
     g = rng.standard_normal(n)
-    operator = rule.operator(memory, None, iterate(g))
+    operator = rule.model(memory, None, iterate(g))
     Q = operator.basis() if count else np.zeros((0, n))
     outside = np.eye(n) - Q.T @ Q
     B = Q.T @ np.diag(operator.values) @ Q + operator.gamma * outside
@@ -151,16 +151,16 @@ def test_curvature_outside_is_that_of_the_last_step():
     rule = GradientRegression()
     memory = rule.init(np.zeros(3))
     here = iterate(np.array([3.0, 0.0, 4.0]))
-    assert rule.operator(memory, None, here).gamma == 5.0  # a first step of length 1
+    assert rule.model(memory, None, here).gamma == 5.0  # a first step of length 1
     s, y = np.array([1.0, 0.0, 0.0]), np.array([2.0, 2.0, 0.0])
     assert rule.update(memory, s, y)
-    assert rule.operator(memory, None, here).gamma == pytest.approx(8.0 / 2.0)
+    assert rule.model(memory, None, here).gamma == pytest.approx(8.0 / 2.0)
     assert rule.update(memory, s, -y)
-    assert rule.operator(memory, None, here).gamma == pytest.approx(np.sqrt(8.0))
+    assert rule.model(memory, None, here).gamma == pytest.approx(np.sqrt(8.0))
     assert rule.update(
         memory, 0.5 * s, 0.0 * y, Outcome(start=here)
     )  # linear: ten times as far as the last step
-    assert rule.operator(memory, None, here).gamma == pytest.approx(0.1 * 5.0 / 0.5)
+    assert rule.model(memory, None, here).gamma == pytest.approx(0.1 * 5.0 / 0.5)
 
 
 @settings(max_examples=20)
@@ -185,7 +185,7 @@ def test_negative_curvature_is_left_without_the_check(n, negative, seed):
     state, lowest = solver.init(), []
     while state.status is None:
         solver.step(state)
-        operator = row.curvature.operator(state.memory, None, state.iterate)
+        operator = row.curvature.model(state.memory, None, state.iterate)
         lowest.append(np.min(operator.values, initial=np.inf))
     assert state.status == negopt.Status.CONVERGED
     assert state.iterate.f == pytest.approx(-0.25 * np.sum(wells), abs=1e-8)

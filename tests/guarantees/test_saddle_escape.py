@@ -19,8 +19,8 @@ from hypothesis import strategies as st
 
 import negopt
 from negopt import METHODS, Status
-from negopt._certify import certify
-from negopt._objective import Objective
+from negopt.functions.objective import Objective
+from negopt.solver.second_order import certify
 
 
 @dataclasses.dataclass

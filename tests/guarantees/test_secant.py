@@ -23,7 +23,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from negopt._types import Iterate, Outcome
+from negopt.core.types import Iterate, Outcome
 from negopt.curvature.inverse import symmetric
 from negopt.curvature.lbfgs import LBFGS
 from negopt.curvature.lqn import HybridPairs
@@ -80,7 +80,7 @@ def test_newest_pair(rule, seed, n, count, noise):
     assume(newest is not None)
     s, y = newest
     assume(memory.block < 2 or noise == 0.0)
-    operator = rule.operator(memory, None, here(n))
+    operator = rule.model(memory, None, here(n))
     B = columns(operator, n)
     size = np.linalg.norm(y) + np.linalg.norm(B, 2) * np.linalg.norm(s)
     assert np.linalg.norm(B @ s - y) <= 1e-6 * size
@@ -98,7 +98,7 @@ def test_convex_pairs_keep_the_model_positive_definite(rule, seed, n, count):
     memory = rule.init(np.zeros(n))
     for s, y in random_pairs(seed, n, count, 0.0, convex=True):
         assert rule.update(memory, s, y)
-    B = columns(rule.operator(memory, None, here(n)), n)
+    B = columns(rule.model(memory, None, here(n)), n)
     assert np.linalg.eigvalsh(0.5 * (B + B.T))[0] > 0.0
 
 
@@ -137,7 +137,7 @@ def test_a_concave_pair_that_the_model_knows_is_turned_away(rule, kind):
         assert rule.update(memory, s, A @ s)
     g = rng.standard_normal(n)
     start = Iterate(np.zeros(n), 0.0, g, float(np.linalg.norm(g)), float(np.abs(g).max()))
-    operator = rule.operator(memory, None, start)
+    operator = rule.model(memory, None, start)
     B = columns(operator, n)
     step = operator.trust_step(start, 0.5)
     if step.learnt is None:
@@ -154,7 +154,7 @@ def test_a_concave_pair_that_the_model_knows_is_turned_away(rule, kind):
     stored = rule.update(memory, step.s, y, outcome)
     assert stored == (kind == "telling" and rule.skip < 0.5)
     if not stored:
-        np.testing.assert_array_equal(columns(rule.operator(memory, None, start), n), B)
+        np.testing.assert_array_equal(columns(rule.model(memory, None, start), n), B)
 
 
 @settings(max_examples=100)
@@ -217,7 +217,7 @@ def test_quadratics_are_learnt_in_n_pairs(seed, n):
     H = symmetric(inverse.matrix)
     assume(np.linalg.norm(H, 2) < 1e3)
     np.testing.assert_allclose(H @ A, np.eye(n), atol=1e-6)
-    operator = limited.operator(memory, None, here(n))
+    operator = limited.model(memory, None, here(n))
     np.testing.assert_allclose(columns(operator, n), A, atol=1e-6)
 
 
@@ -240,7 +240,7 @@ def test_blocks_on_quadratics(seed, n, count, window, convex):
         s = rng.standard_normal(n) * 10.0 ** rng.uniform(-3, 2)
         pairs.append((s, A @ s))
         assert rule.update(memory, *pairs[-1])
-    B = columns(rule.operator(memory, None, here(n)), n)
+    B = columns(rule.model(memory, None, here(n)), n)
     size = np.linalg.norm(B, 2)
     assume(size < 1e3)
     for s, y in pairs[count - max(memory.block, 1) :]:
@@ -260,7 +260,7 @@ def test_a_block_holds_more_than_the_newest_equation():
         memory = rule.init(np.zeros(12))
         for s, y in pairs:
             rule.update(memory, s, y)
-        operator = rule.operator(memory, None, here(12))
+        operator = rule.model(memory, None, here(12))
         return [np.linalg.norm(operator.matvec(s) - y) / np.linalg.norm(y) for s, y in pairs]
 
     assert max(errors(block=4)) < 1e-12
@@ -278,7 +278,7 @@ def test_every_array_library(xp_case, rule, dtype):
         s, y = xp_case.asarray(s, dtype), xp_case.asarray(y, dtype)
         assert rule.update(memory, s, y)
     g = xp_case.asarray(np.ones(n), dtype)
-    operator = rule.operator(memory, None, Iterate(x, 0.0, g, math.sqrt(n), 1.0))
+    operator = rule.model(memory, None, Iterate(x, 0.0, g, math.sqrt(n), 1.0))
     tolerance = 1e-9 if dtype == "float64" else 1e-3
     if isinstance(rule, SR1):
         assert xp_case.owns(memory.matrix)

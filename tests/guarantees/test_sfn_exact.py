@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 
 import negopt
 from negopt import METHODS
-from negopt._bounds import Damping
-from negopt._types import Iterate
+from negopt.core.bounds import Damping
+from negopt.core.types import Iterate
 from negopt.curvature.dense import DenseHessian, DenseOperator
 from negopt.steps.sfn_exact import SaddleFreeExact
 

@@ -26,9 +26,9 @@ from hypothesis import strategies as st
 
 import negopt
 from negopt import METHODS
-from negopt._bounds import Radius
-from negopt._types import Iterate
-from negopt.curvature.products import ProductOperator
+from negopt.core.bounds import Radius
+from negopt.core.types import Iterate
+from negopt.curvature.exact_products import ProductOperator
 from negopt.steps.sfn_lanczos import SaddleFreeLanczos
 
 EPS = np.finfo(float).eps

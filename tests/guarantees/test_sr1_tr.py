@@ -17,8 +17,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 import negopt
-from negopt._bounds import Radius
-from negopt._types import Iterate, Outcome
+from negopt.core.bounds import Radius
+from negopt.core.types import Iterate, Outcome
 from negopt.curvature.inverse import symmetric
 from negopt.curvature.sr1_matrix import MatrixMemory, MatrixOperator, SR1Matrix
 from negopt.steps.spectral_tr import SpectralTrustRegion
@@ -134,7 +134,7 @@ def test_units_are_seen_at_the_start_and_forgotten_by_a_reset():
     x = np.array([500.0, 1e-4])
     g = np.array([1e-3, 4e3])
     memory = rule.init(x)
-    operator = rule.operator(memory, None, here(g, x))
+    operator = rule.model(memory, None, here(g, x))
     np.testing.assert_array_equal(operator.units, x)
     # the first step, in these units, has length 1
     step = SpectralTrustRegion().propose(here(g, x), operator, Radius(10.0), RNG)
@@ -144,7 +144,7 @@ def test_units_are_seen_at_the_start_and_forgotten_by_a_reset():
     np.testing.assert_array_equal(memory.units, x)
     assert rule.reset(memory)
     assert memory == MatrixMemory()
-    assert rule.operator(memory, None, here(np.ones(2), np.ones(2))).units is None
+    assert rule.model(memory, None, here(np.ones(2), np.ones(2))).units is None
 
 
 @pytest.mark.parametrize("options", [{"b0": "x"}, {"units": "x"}, {"skip": 1.0}])

@@ -27,7 +27,7 @@ from hypothesis import strategies as st
 
 import negopt
 from negopt import METHODS
-from negopt._types import Iterate, Step
+from negopt.core.types import Iterate, Step
 from negopt.globalize.ratio import reduction_ratio
 from negopt.globalize.trust_region import TrustRegion
 from negopt.steps.sfn_lanczos import SaddleFreeLanczos

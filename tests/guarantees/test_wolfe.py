@@ -25,8 +25,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from negopt import line_search_wolfe_pm
-from negopt._objective import Objective
-from negopt._types import Step
+from negopt.core.types import Step
+from negopt.functions.objective import Objective
 from negopt.globalize.wolfe import WolfeSearch
 
 EPS = np.finfo(float).eps

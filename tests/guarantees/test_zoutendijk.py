@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import negopt
 from negopt import METHODS
-from negopt._types import Iterate
+from negopt.core.types import Iterate
 from negopt.globalize.wolfe import WolfeSearch
 from negopt.steps.signed import Signed
 

@@ -10,15 +10,15 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from negopt import problems
-from negopt._objective import Objective
-from negopt._options import RunOptions
-from negopt._solver import Solver
-from negopt._types import Iterate
 from negopt.algebra.secular import trust_region_step
+from negopt.core.options import RunOptions
+from negopt.core.types import Iterate
+from negopt.functions.objective import Objective
 from negopt.methods import METHODS
 from negopt.models import pair_memory
 from negopt.models.limited import ON_BOUNDARY, LimitedModel
 from negopt.models.pair_memory import BFGS, SR1, forget, new_pair_memory, secant_block, store_pair
+from negopt.solver.loop import Solver
 
 SEEDS = st.integers(0, 10**9)
 SIZES = st.sampled_from([1, 2, 10, 50])

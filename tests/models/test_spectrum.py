@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from negopt._types import Iterate
+from negopt.core.types import Iterate
 from negopt.models.spectrum import Spectrum, spectral_step
 
 

@@ -11,7 +11,7 @@ import sys
 import numpy as np
 import pytest
 
-from negopt._array import to_host
+from negopt.core.arrays import to_host
 from negopt.neural import (
     binary_labels,
     class_labels,

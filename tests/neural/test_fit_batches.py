@@ -16,15 +16,15 @@ from hypothesis import strategies as st
 
 import negopt
 from negopt import Status
-from negopt._objective import Objective
-from negopt._options import RunOptions
-from negopt._solver import Solver
+from negopt.core.options import RunOptions
 from negopt.curvature.lsr1 import LSR1
+from negopt.functions.objective import Objective
 from negopt.globalize.fixed import FixedRate
 from negopt.neural import MLP, MLPObjective, fit
 from negopt.neural._batches import Plan
 from negopt.neural._fit_setup import feed_of
 from negopt.neural._switch import switch_batch
+from negopt.solver.loop import Solver
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.standard_normal((50, 4)), RNG.standard_normal(50)

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from negopt._array import to_host
+from negopt.core.arrays import to_host
 from negopt.neural import FlatObjective, flatten
 
 

@@ -267,7 +267,7 @@ def test_products_are_no_views_of_their_argument():
 
 def test_nothing_is_copied_on_the_way_out():
     objective = odd()
-    from negopt._array import adopt
+    from negopt.core.arrays import adopt
 
     value = jnp.arange(5.0)
     assert adopt(value).ctypes.data == value.unsafe_buffer_pointer()

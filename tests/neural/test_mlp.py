@@ -7,7 +7,7 @@ import itertools
 import numpy as np
 import pytest
 
-from negopt._array import to_host
+from negopt.core.arrays import to_host
 from negopt.neural import MLP, MLPObjective
 from negopt.neural.activations import ACTIVATIONS
 

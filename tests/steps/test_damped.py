@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from negopt._types import Iterate
+from negopt.core.types import Iterate
 from negopt.curvature.lsr1 import LSR1
 from negopt.steps.damped import Damped
 
@@ -26,7 +26,7 @@ def test_every_array_library(xp_case, repair, dtype):
     g = xp_case.asarray(rng.standard_normal(n), dtype)
     host = xp_case.to_numpy(g).astype(float)
     point = Iterate(x, 0.0, g, float(np.linalg.norm(host)), float(np.max(np.abs(host))))
-    operator = rule.operator(memory, None, point)
+    operator = rule.model(memory, None, point)
     step = Damped(repair=repair, delta=0.1).propose(point, operator, None, RNG)
     assert xp_case.owns(step.s)
     assert step.s.dtype == g.dtype
@@ -43,5 +43,5 @@ def test_a_direction_out_of_range_becomes_the_gradient():
     point = Iterate(np.zeros(2), 0.0, g, 1e200, 1e200)
     rule = LSR1(gamma=1e-250)
     with np.errstate(over="ignore", invalid="ignore"):
-        step = Damped().propose(point, rule.operator(rule.init(g), None, point), None, RNG)
+        step = Damped().propose(point, rule.model(rule.init(g), None, point), None, RNG)
     np.testing.assert_array_equal(step.s, -g)

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from negopt._bounds import Radius
-from negopt._types import Iterate, Step
 from negopt.algebra.secular import cubic_radius, trust_region_step
+from negopt.core.bounds import Radius
+from negopt.core.types import Iterate, Step
+from negopt.curvature.exact_products import ProductOperator
 from negopt.curvature.metric import Metric
-from negopt.curvature.products import ProductOperator
 from negopt.models.pair_memory import Weights
 from negopt.steps.krylov_tr import FLOOR, KrylovTrustRegion, absolute_solve
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from negopt._bounds import Damping, damping_in
-from negopt._types import Iterate, Outcome
+from negopt.core.bounds import Damping, damping_in
+from negopt.core.types import Iterate, Outcome
 from negopt.curvature.dense import DenseHessian, DenseOperator, HessianMemory
 from negopt.steps.sfn_exact import NewQNewton, SaddleFreeExact
 

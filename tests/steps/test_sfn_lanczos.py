@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from negopt._bounds import Radius
-from negopt._types import Iterate, Outcome
-from negopt.curvature.products import HessianProducts, ProductMemory, ProductOperator
+from negopt.core.bounds import Radius
+from negopt.core.types import Iterate, Outcome
+from negopt.curvature.exact_products import HessianProducts, ProductMemory, ProductOperator
 from negopt.steps.sfn_lanczos import SaddleFreeLanczos
 
 RNG = np.random.default_rng(0)

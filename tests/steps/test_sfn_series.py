@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from negopt._bounds import Damping
-from negopt._types import Iterate, Outcome
-from negopt.curvature.products import HessianProducts, ProductMemory, ProductOperator
+from negopt.core.bounds import Damping
+from negopt.core.types import Iterate, Outcome
+from negopt.curvature.exact_products import HessianProducts, ProductMemory, ProductOperator
 from negopt.steps.acceleration import ACCELERATORS
 from negopt.steps.sfn_series import SaddleFreeSeries
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from negopt._types import Iterate
+from negopt.core.types import Iterate
 from negopt.curvature.inverse import DenseInverse
 from negopt.steps.signed import Signed
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from negopt._bounds import Radius
-from negopt._types import Iterate
+from negopt.core.bounds import Radius
+from negopt.core.types import Iterate
 from negopt.curvature.ellipsoid import Ellipsoid, EllipsoidOperator
 from negopt.steps.steihaug import SteihaugToint
 

@@ -1,7 +1,7 @@
 """Train PyTorch networks: a module as an objective, and an optimizer as those of torch.optim."""
 
 try:
-    from negopt.neural.torch._objective import TorchObjective
+    from negopt.neural.torch._module_objective import TorchObjective
     from negopt.neural.torch._optimizer import Optimizer
 except ModuleNotFoundError as error:
     if error.name != "torch":

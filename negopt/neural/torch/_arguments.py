@@ -9,9 +9,9 @@ from typing import Any, TypedDict
 
 import torch
 
-from negopt._minimize import own_method
-from negopt._options import RunOptions, check_integer, check_number, user_level
-from negopt._random import generator
+from negopt.core.options import RunOptions, check_integer, check_number, user_level
+from negopt.core.randomness import generator
+from negopt.entry.minimize import own_method
 from negopt.methods import METHODS, Method, choose
 
 

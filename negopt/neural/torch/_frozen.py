@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from negopt._array import Array
+from negopt.core.arrays import Array
 
 #: The floating types that NumPy has too.
 NUMPY_FLOATS = (torch.float16, torch.float32, torch.float64)

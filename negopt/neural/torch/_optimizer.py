@@ -10,8 +10,8 @@ from typing import TypedDict
 
 import torch
 
-from negopt._options import check_choice, user_level
-from negopt._types import State, Status
+from negopt.core.options import check_choice, user_level
+from negopt.core.types import State, Status
 from negopt.methods import Method
 from negopt.neural.torch._arguments import GROUP, check, fill, method_of, settled
 from negopt.neural.torch._frozen import Buffers, RandomNumbers

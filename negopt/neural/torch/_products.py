@@ -10,7 +10,7 @@ import torch
 from torch.autograd import forward_ad, grad
 from torch.autograd.graph import Node
 
-from negopt._options import check_choice
+from negopt.core.options import check_choice
 from negopt.neural.torch._kernels import DifferentiableFunctions, differentiable_kernels
 
 logger = logging.getLogger("negopt")

@@ -7,12 +7,12 @@ from typing import TypedDict
 
 import torch
 
-from negopt._array import Array
-from negopt._resume import adopt
-from negopt._types import Iterate, State
 from negopt.checkpoint import FORMAT, Json, decode, encode
+from negopt.core.arrays import Array
+from negopt.core.types import Iterate, State
 from negopt.methods import Method
 from negopt.neural.torch._arguments import RENAMED
+from negopt.solver.resume import adopt
 
 
 class Saved(TypedDict, total=False):

@@ -9,15 +9,15 @@ from collections.abc import Callable
 
 import torch
 
-from negopt._objective import Objective
-from negopt._options import RunOptions
-from negopt._solver import Solver
-from negopt._types import BudgetExhausted, Iterate, State, Status
-from negopt._words import Words
+from negopt.core.messages import Words
+from negopt.core.options import RunOptions
+from negopt.core.types import BudgetExhausted, Iterate, State, Status
+from negopt.functions.objective import Objective
 from negopt.methods import Method
 from negopt.neural._switch import forget_values
 from negopt.neural.torch._frozen import Buffers, RandomNumbers
 from negopt.neural.torch._vector import Parameters
+from negopt.solver.loop import Solver
 
 #: The names of the options in messages, and how to resume.
 WORDS = Words(

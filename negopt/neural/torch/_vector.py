@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 import torch
 
-from negopt._array import Array
+from negopt.core.arrays import Array
 
 
 class Parameters:

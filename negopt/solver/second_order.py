@@ -8,7 +8,8 @@ from typing import Protocol
 
 import numpy as np
 
-from negopt._array import (
+from negopt.algebra.eigen import symmetric_eigen
+from negopt.core.arrays import (
     Array,
     all_finite,
     device_of,
@@ -20,12 +21,11 @@ from negopt._array import (
     norm,
     scalars,
 )
-from negopt._dense import symmetric_eigen
-from negopt._protocols import Inverse
-from negopt._random import Draws
-from negopt._space import Space
-from negopt._types import Certificate, Iterate
+from negopt.core.protocols import Inverse
+from negopt.core.randomness import Draws
+from negopt.core.types import Certificate, Iterate
 from negopt.decisions.endings import FLAT, NEGATIVE, POSITIVE, kind_of_curvature
+from negopt.solver.ritz import Space
 
 #: Variables up to which all of H is looked at, a column a product: a space would hardly be
 #: done with fewer, and takes longer than most functions of so few variables.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from negopt._array import eps_of, namespace_of, scalars
-from negopt._types import Iterate, Outcome, Status
-from negopt._words import MINIMIZE, Words
+from negopt.core.arrays import eps_of, namespace_of, scalars
+from negopt.core.messages import MINIMIZE, Words
+from negopt.core.types import Iterate, Outcome, Status
 from negopt.decisions.endings import CONVERGED, GOES_ON, LIMIT, TARGET, UNBOUNDED, why_over
 
 #: f below minus this multiple of max(1, |f0|) is taken for minus infinity.

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from negopt._array import Array
+from negopt.core.arrays import Array
 
 T = TypeVar("T")
 

@@ -10,10 +10,10 @@ import math
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
-from negopt._array import Array
-from negopt._bounds import Bound
-from negopt._random import Draws
-from negopt._types import Iterate, Outcome, Step
+from negopt.core.arrays import Array
+from negopt.core.bounds import Bound
+from negopt.core.randomness import Draws
+from negopt.core.types import Iterate, Outcome, Step
 
 # --- models ------------------------------------------------------------------------------
 
@@ -108,7 +108,7 @@ class Curvature(Protocol[Memory, M_co]):
     def init(self, x0: Array) -> Memory:
         """Return a fresh memory."""
 
-    def operator(self, memory: Memory, objective: ProductSource, iterate: Iterate) -> M_co:
+    def model(self, memory: Memory, objective: ProductSource, iterate: Iterate) -> M_co:
         """Return the model at `iterate`; the memory is only read."""
 
     def update(self, memory: Memory, s: Array, y: Array, outcome: Outcome | None = None) -> bool:

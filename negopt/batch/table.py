@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, overload
 
 import numpy as np
 
-from negopt._array import Array, FloatArray, namespace_of
-from negopt._types import Status
+from negopt.core.arrays import Array, FloatArray, namespace_of
+from negopt.core.types import Status
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from negopt._array import Array, dot, namespace_of, scalars
-from negopt._types import Outcome, State
+from negopt.core.arrays import Array, dot, namespace_of, scalars
+from negopt.core.types import Outcome, State
 
 logger = logging.getLogger("negopt")
 

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from negopt import _differences as differences
-from negopt._array import (
+from negopt.core.arrays import (
     Array,
     copy_of,
     device_of,
@@ -22,9 +21,10 @@ from negopt._array import (
     norm,
     scalars,
 )
-from negopt._given import checked_pair, checked_value, matrix_like, vector_like
-from negopt._types import BudgetExhausted, Counters, Given, Iterate, UserFunction
-from negopt._words import MINIMIZE, Words
+from negopt.core.messages import MINIMIZE, Words
+from negopt.core.types import BudgetExhausted, Counters, Given, Iterate, UserFunction
+from negopt.functions import differences as differences
+from negopt.functions.inputs import checked_pair, checked_value, matrix_like, vector_like
 from negopt.vectors.primitives import measure
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from negopt._array import FloatArray
+from negopt.core.arrays import FloatArray
 
 #: What NumPy makes a generator of.
 Seed = (

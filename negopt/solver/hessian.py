@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, NoReturn, Protocol, Self
 import numpy as np
 from scipy.sparse.linalg import LinearOperator
 
-from negopt._array import Array, convert_like, device_of, namespace_of
-from negopt._dense import eigen_of
-from negopt._objective import Objective
-from negopt._protocols import AnyCurvature, Inverse, Products
-from negopt._types import Iterate, State
+from negopt.algebra.eigen import eigen_of
+from negopt.core.arrays import Array, convert_like, device_of, namespace_of
+from negopt.core.protocols import AnyCurvature, Inverse, Products
+from negopt.core.types import Iterate, State
+from negopt.functions.objective import Objective
 from negopt.methods import Method
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class ModelOperator(Products, Inverse, Protocol):
-    """What a run's operator offers: see `negopt._method.Method.keeps`."""
+    """What a run's operator offers: see `negopt.core.method.Method.keeps`."""
 
 
 class Model:
@@ -44,7 +44,7 @@ class Model:
     def operator(self) -> ModelOperator:
         """The curvature's operator at the point."""
         if self._operator is None:
-            self._operator = self.rule.operator(copy.copy(self.memory), _UNASKED, self.point)
+            self._operator = self.rule.model(copy.copy(self.memory), _UNASKED, self.point)
         return self._operator
 
     def matvec(self, v: Array) -> Array:

@@ -8,9 +8,17 @@ from typing import TypeVar, cast
 
 import numpy as np
 
-from negopt._array import Array, from_host, is_array, is_plain, library_of, namespace_of, to_host
-from negopt._protocols import AnyCurvature, AnyGlobalization
-from negopt._types import State
+from negopt.core.arrays import (
+    Array,
+    from_host,
+    is_array,
+    is_plain,
+    library_of,
+    namespace_of,
+    to_host,
+)
+from negopt.core.protocols import AnyCurvature, AnyGlobalization
+from negopt.core.types import State
 
 T = TypeVar("T")
 

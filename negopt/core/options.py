@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeGuard, TypeVar
 
 import numpy as np
 
-from negopt._array import to_host_value
+from negopt.core.arrays import to_host_value
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from negopt._random import Seed
-    from negopt._types import State
+    from negopt.core.randomness import Seed
+    from negopt.core.types import State
 
 T = TypeVar("T")
 

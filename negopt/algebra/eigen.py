@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg.lapack import dsyev, dsyevd
 
-from negopt._array import Array, FloatArray, namespace_of
+from negopt.core.arrays import Array, FloatArray, namespace_of
 
 
 def symmetric_eigen(matrix: FloatArray) -> tuple[FloatArray, FloatArray]:

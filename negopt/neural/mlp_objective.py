@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import ArrayLike
 
-from negopt._array import (
+from negopt.core.arrays import (
     Array,
     all_finite,
     copy_of,
@@ -21,7 +21,7 @@ from negopt._array import (
     namespace_of,
     to_host,
 )
-from negopt.diagnostics.products import Seed
+from negopt.diagnostics.derivatives import Seed
 from negopt.neural._cache import Indices, LastPoint, take_rows
 from negopt.neural.losses import LOSSES, Loss, LossAt
 from negopt.neural.mlp import MLP, Adjoint, Trace

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from scipy.linalg.blas import daxpy
 
-from negopt._array import Array, FloatArray, device_of, inner, is_plain, namespace_of, norm
+from negopt.core.arrays import Array, FloatArray, device_of, inner, is_plain, namespace_of, norm
 from negopt.vectors.primitives import combine, products
 
 

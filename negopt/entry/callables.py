@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-from negopt._minimize import has_constraints, minimize, own_method, solve
-from negopt._options import RunOptions, option_table
-from negopt._types import Given, UserFunction
+from negopt.core.options import RunOptions, option_table
+from negopt.core.types import Given, UserFunction
+from negopt.entry.minimize import has_constraints, minimize, own_method, solve
 from negopt.methods import METHODS, Method
 
 if TYPE_CHECKING:

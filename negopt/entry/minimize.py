@@ -9,10 +9,14 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from negopt._array import Array, as_vector, namespace_of
-from negopt._objective import Objective
-from negopt._options import Options, RunOptions, as_options, collect, user_level, warn_unknown
-from negopt._report import (
+from negopt.compiled import run_for
+from negopt.core.arrays import Array, as_vector, namespace_of
+from negopt.core.options import Options, RunOptions, as_options, collect, user_level, warn_unknown
+from negopt.core.types import Given, State, Status, UserFunction
+from negopt.functions.objective import Objective
+from negopt.methods import METHODS, Method, choose
+from negopt.solver.loop import Solver
+from negopt.solver.report import (
     FIELDS,
     HEADER,
     Heading,
@@ -22,12 +26,8 @@ from negopt._report import (
     record,
     row,
 )
-from negopt._result import notifier, wrap
-from negopt._resume import adopt
-from negopt._solver import Solver
-from negopt._types import Given, State, Status, UserFunction
-from negopt.compiled import run_for
-from negopt.methods import METHODS, Method, choose
+from negopt.solver.result import notifier, wrap
+from negopt.solver.resume import adopt
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
@@ -213,7 +213,9 @@ def solve(
     options: Options,
 ) -> OptimizeResult:
     """Run one of negopt's methods."""
-    from negopt._hessian import attach  # SciPy's sparse operators are not needed to import this
+    from negopt.solver.hessian import (
+        attach,  # SciPy's sparse operators are not needed to import this
+    )
 
     start = as_vector(x0)
     if not isinstance(args, tuple):

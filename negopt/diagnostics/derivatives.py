@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from numpy.random import BitGenerator, Generator, SeedSequence
 
-from negopt._array import (
+from negopt.core.arrays import (
     Array,
     all_finite,
     as_vector,
@@ -20,8 +20,8 @@ from negopt._array import (
     namespace_of,
     norm,
 )
-from negopt._objective import Objective
-from negopt._types import Iterate
+from negopt.core.types import Iterate
+from negopt.functions.objective import Objective
 
 __all__ = [
     "CountedProducts",

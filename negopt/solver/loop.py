@@ -7,13 +7,16 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from negopt._array import Array, dot, eps_of, namespace_of, scalars
-from negopt._certify import certify, escape, finding, in_one_piece, inverse_of, noise_of
-from negopt._objective import Objective
-from negopt._options import RunOptions
-from negopt._protocols import Model
-from negopt._random import Draws
-from negopt._stopping import (
+from negopt.core.arrays import Array, dot, eps_of, namespace_of, scalars
+from negopt.core.options import RunOptions
+from negopt.core.protocols import Model
+from negopt.core.randomness import Draws
+from negopt.core.types import BudgetExhausted, Certificate, Iterate, Outcome, State, Status
+from negopt.decisions.endings import STALL, improves, progresses
+from negopt.functions.objective import Objective
+from negopt.methods import Method
+from negopt.solver.second_order import certify, escape, finding, in_one_piece, inverse_of, noise_of
+from negopt.solver.stopping import (
     Limits,
     bound_on_gradient,
     gradient_measure,
@@ -21,9 +24,6 @@ from negopt._stopping import (
     precision_message,
     stop,
 )
-from negopt._types import BudgetExhausted, Certificate, Iterate, Outcome, State, Status
-from negopt.decisions.endings import STALL, improves, progresses
-from negopt.methods import Method
 
 
 class Solver:
@@ -155,7 +155,7 @@ class Solver:
 
     def _advance(self, state: State) -> None:
         method, objective, here = self.method, self.objective, state.iterate
-        operator = self._operator = method.curvature.operator(state.memory, objective, here)
+        operator = self._operator = method.curvature.model(state.memory, objective, here)
         outcome = self.outcome = method.globalize.advance(
             state.globalize, objective, here, operator, method.step, self.draws
         )
@@ -333,7 +333,7 @@ class Solver:
         ):
             return None  # at x0, or resumed where the model was not in the memory
         if operator is None or operator.learns:  # the last step's pair is in the memory by now
-            operator = self.method.curvature.operator(state.memory, self.objective, state.iterate)
+            operator = self.method.curvature.model(state.memory, self.objective, state.iterate)
         return inverse_of(operator)
 
     def _polish(self, state: State, newton: Array) -> None:

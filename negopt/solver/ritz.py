@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from negopt._array import (
+from negopt.algebra.eigen import symmetric_eigen
+from negopt.core.arrays import (
     Array,
     FloatArray,
     device_of,
@@ -15,8 +16,7 @@ from negopt._array import (
     namespace_of,
     norm,
 )
-from negopt._dense import symmetric_eigen
-from negopt._random import Draws
+from negopt.core.randomness import Draws
 
 #: Columns that a restart combines at a time.
 BLOCK = 16384

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeVar, cast, get_args
 
-from negopt._options import Rule, check_choice, collect
-from negopt._protocols import AnyCurvature, AnyGlobalization, AnyStepRule
+from negopt.core.options import Rule, check_choice, collect
+from negopt.core.protocols import AnyCurvature, AnyGlobalization, AnyStepRule
 
 T = TypeVar("T")
 Tier = Literal["recommended", "specialised", "study", "baseline"]

@@ -8,11 +8,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from negopt._array import Array
-from negopt._dense import symmetric_eigen
-from negopt._lanczos import LanczosBasis, Subspace
-from negopt._protocols import ProductSource
-from negopt._types import Iterate, Outcome, saved
+from negopt.algebra.eigen import symmetric_eigen
+from negopt.algebra.krylov import LanczosBasis, Subspace
+from negopt.core.arrays import Array
+from negopt.core.protocols import ProductSource
+from negopt.core.types import Iterate, Outcome, saved
 from negopt.curvature.metric import Metric
 
 
@@ -97,7 +97,7 @@ class HessianProducts:
         """Return an empty memory."""
         return ProductMemory()
 
-    def operator(
+    def model(
         self, memory: ProductMemory, objective: ProductSource, iterate: Iterate
     ) -> ProductOperator:
         """Return the products at `iterate`."""

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from negopt._array import Array
+from negopt.core.arrays import Array
 from negopt.neural._cache import LastPoint
 from negopt.neural.torch._frozen import Buffers, RandomNumbers, mode_of
 from negopt.neural.torch._products import Product, ProductRule, gauss_newton

@@ -9,7 +9,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from negopt._array import Array, eps_of, from_host, namespace_of, norm, to_host, to_host_value
+from negopt.core.arrays import Array, eps_of, from_host, namespace_of, norm, to_host, to_host_value
 
 Vector = npt.NDArray[np.float64]
 T = TypeVar("T")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from negopt._array import Array, copy_of
-from negopt._types import Counters, Iterate, Outcome, State, Status
+from negopt.core.arrays import Array, copy_of
+from negopt.core.types import Counters, Iterate, Outcome, State, Status
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from negopt._array import Array, dot, namespace_of, scalars
-from negopt._options import check_choice, check_number, option
-from negopt._types import Iterate, Outcome, saved
+from negopt.core.arrays import Array, dot, namespace_of, scalars
+from negopt.core.options import check_choice, check_number, option
+from negopt.core.types import Iterate, Outcome, saved
 
 
 @saved
@@ -92,7 +92,7 @@ class GradientMoments:
         """Return an empty memory."""
         return MomentMemory()
 
-    def operator(self, memory: MomentMemory, objective: object, iterate: Iterate) -> MomentOperator:
+    def model(self, memory: MomentMemory, objective: object, iterate: Iterate) -> MomentOperator:
         """Return the moments with the gradient at `iterate` among them."""
         first, second, largest = self._moments(memory, iterate.g)
         count = memory.count + 1

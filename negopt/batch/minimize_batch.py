@@ -11,13 +11,20 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from negopt._array import Array, as_vector, is_array, namespace_of
-from negopt._minimize import own_method, solve
-from negopt._objective import Objective
-from negopt._options import Options, RunOptions, as_options, check_integer, collect, warn_unknown
-from negopt._table import Table
-from negopt._types import Given, UserFunction
+from negopt.batch.table import Table
 from negopt.compiled import rows_for
+from negopt.core.arrays import Array, as_vector, is_array, namespace_of
+from negopt.core.options import (
+    Options,
+    RunOptions,
+    as_options,
+    check_integer,
+    collect,
+    warn_unknown,
+)
+from negopt.core.types import Given, UserFunction
+from negopt.entry.minimize import own_method, solve
+from negopt.functions.objective import Objective
 from negopt.methods import METHODS, Method, choose
 
 if TYPE_CHECKING:
@@ -217,6 +224,7 @@ class One:
         self.rngs = rng.spawn(k) if isinstance(rng, np.random.Generator) else None
 
     def __call__(self, i: int, x: Array) -> OptimizeResult:
+        """Solve problem i from x."""
         options = dict(self.run)
         if self.rngs is not None:
             options["rng"] = self.rngs[i]

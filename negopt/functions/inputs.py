@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from negopt._array import Array, convert_like, is_array, library_of, namespace_of
+from negopt.core.arrays import Array, convert_like, is_array, library_of, namespace_of
 
 
 def vector_like(value: object, like: Array, n: int, name: str) -> Array:

@@ -1,0 +1,1 @@
+"""What every room uses: arrays, data that travels, options, messages, random numbers."""

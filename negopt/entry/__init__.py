@@ -1,0 +1,1 @@
+"""`minimize`, and every method as a callable."""

@@ -1,0 +1,1 @@
+"""The loop: stopping tests, the second-order check, results, reports, resuming."""
