@@ -343,7 +343,7 @@ def _with_gradient(
 
 
 def _with_differences(fun: UserFunction, scheme: str, ty: types.Type) -> Callable[..., Array]:
-    """Return what `negopt.functions.differences.difference_gradient` does with its default steps."""
+    """Return what `negopt.functions.differences.difference_gradient` does by default."""
     points, power = _DIFFERENCES[scheme]
     relative = 2.220446049250313e-16**power
     call_at = _caller(ty)

@@ -515,7 +515,7 @@ def judge(w: Work) -> int:
 
 @plain
 def form_column(w: Work, address: int, head: Ints) -> bool:
-    """Form a column of the Hessian by differences, as `negopt.functions.differences`; False for none.
+    """Form a column of the Hessian as `negopt.functions.differences` does; False for none.
 
     Its point is the trial; where g is not finite there, it is formed on the other side.
     """

@@ -29,7 +29,7 @@ class MethodCallable:
             "**options)``."
         )
 
-    def __call__(
+    def __call__(  # noqa: D102 - the class says it, and SciPy's protocol
         self,
         fun: Given,
         x0: npt.ArrayLike,

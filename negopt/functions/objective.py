@@ -23,7 +23,7 @@ from negopt.core.arrays import (
 )
 from negopt.core.messages import MINIMIZE, Words
 from negopt.core.types import BudgetExhausted, Counters, Given, Iterate, UserFunction
-from negopt.functions import differences as differences
+from negopt.functions import differences
 from negopt.functions.inputs import checked_pair, checked_value, matrix_like, vector_like
 from negopt.vectors.primitives import measure
 

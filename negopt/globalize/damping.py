@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from negopt.core import bounds as bounds
+from negopt.core import bounds
 from negopt.core.arrays import Array, eps_of
 from negopt.core.options import check_choice, check_number, option
 from negopt.core.protocols import Oracle, P, Products, StepRule

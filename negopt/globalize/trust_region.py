@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from negopt.core import bounds as bounds
+from negopt.core import bounds
 from negopt.core.arrays import dot, eps_of, scalars
 from negopt.core.options import check_choice, check_number, option
 from negopt.core.protocols import M, Oracle, StepRule
