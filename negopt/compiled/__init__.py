@@ -1,10 +1,10 @@
 """The one compiled loop, for objectives written with ``numba.njit``, and batches of them.
 
 It serves ``lbfgs-wolfe`` and ``dqn-wolfe-pm``; whether it takes a run depends on what was given,
-and never on what is compiled already.  Its decisions are those of `negopt.decisions`, compiled from
-the same source; what is rare it hands to `negopt.solver.loop`, with the state of the run.  `kernel`
-is the loop, `linear` its vectors and matrices, `jitted` the user's functions, `memory` the models in
-and out, `run` and `rows` the host's side for one problem and many.
+and never on what is compiled already.  Its decisions are those of `negopt.decisions`, compiled
+from the same source; what is rare it hands to `negopt.solver.loop`, with the state of the run. 
+`kernel` is the loop, `linear` its vectors and matrices, `jitted` the user's functions, `memory`
+the models in and out, `run` and `rows` the host's side for one problem and many.
 
 Nothing here imports Numba before it is known that an objective was jitted.
 """
