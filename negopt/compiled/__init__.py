@@ -2,7 +2,7 @@
 
 It serves ``lbfgs-wolfe`` and ``dqn-wolfe-pm``; whether it takes a run depends on what was given,
 and never on what is compiled already.  Its decisions are those of `negopt.decisions`, compiled
-from the same source; what is rare it hands to `negopt.solver.loop`, with the state of the run. 
+from the same source; what is rare it hands to `negopt.solver.loop`, with the state of the run.
 `kernel` is the loop, `linear` its vectors and matrices, `jitted` the user's functions, `memory`
 the models in and out, `run` and `rows` the host's side for one problem and many.
 
