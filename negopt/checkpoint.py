@@ -24,7 +24,7 @@ Arrays = dict[str, Array]
 
 #: Raised whenever a file written before could no longer be read as it was meant: no other
 #: format is read.  2: the memories of dense models, ``newton-krylov`` and ``tr-ellipsoid``.
-FORMAT = 2
+FORMAT = 3
 #: What to do with the file of another kind of run.
 HINTS = {
     "FitState": ": it is of a training run; resume it with negopt.neural.fit(..., resume=path)",
