@@ -350,7 +350,7 @@ def test_every_library_keeps_its_arrays(xp_case: Any) -> None:
     as_theirs = xp_case.asarray
     theirs = MLPObjective(network, as_theirs(X0), as_theirs(y0), loss="logistic")
     x0 = MLPObjective(network, X0, y0, loss="logistic").x0(rng=0)
-    kwargs: dict[str, Any] = {"epochs": 2, "batch_size": 25, "method": "lsr1-tr"}
+    kwargs: dict[str, Any] = {"epochs": 2, "batch_size": 25, "method": "lqn-tr"}
     res = fit(theirs, as_theirs(x0), validation=(as_theirs(X), as_theirs(y)), **kwargs)
     assert xp_case.owns(res.x)
     assert xp_case.owns(res.jac)
