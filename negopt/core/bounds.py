@@ -14,17 +14,10 @@ class Radius:
 
 @dataclass(frozen=True, slots=True)
 class Damping:
-    """The damping lambda of ``(B + lambda I) s = -g``.
-
-    Attributes
-    ----------
-    value : float
-    absolute : bool
-        In the units of the Hessian; else a share of the largest |eigenvalue|.
-    """
+    """The damping lambda of ``(B + lambda I) s = -g``."""
 
     value: float
-    absolute: bool = False
+    absolute: bool = False  #: in the units of the Hessian; else a share of the largest |eigenvalue|
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,21 +14,12 @@ from negopt.core.types import Iterate, Outcome, saved
 @saved
 @dataclass(slots=True)
 class HessianMemory:
-    """What one point leaves behind for the next.
+    """What one point leaves behind for the next."""
 
-    Attributes
-    ----------
-    average : array, shape (n, n), or None
-        The moving average of the Hessians; None when none is kept.
-    scale : float
-        Largest |eigenvalue| at the first point where it was not zero; 0 before.
-    gnorm : float
-        Largest gradient norm met so far.
-    """
-
+    #: shape (n, n): the moving average of the Hessians; None when none is kept
     average: Array | None = None
-    scale: float = 0.0
-    gnorm: float = 0.0
+    scale: float = 0.0  #: largest |eigenvalue| at the first point where it was not zero; 0 before
+    gnorm: float = 0.0  #: largest gradient norm met so far
 
 
 class DenseOperator:

@@ -18,24 +18,14 @@ KINDS = ("sphere", *OF_GRADIENTS)
 @saved
 @dataclass(slots=True)
 class EllipsoidMemory:
-    """What the gradients met so far make of the norm.
+    """What the gradients met so far make of the norm."""
 
-    Attributes
-    ----------
-    moment : array, shape (n,) or (n, n), or None
-        Weighted sum of g * g, or of g g', at the points left behind.
-    weight : float
-        Sum of the weights.
-    unit : float
-        Factor that gives a unit step along the first gradient the norm 1; 0 before it.
-    first_gnorm : float
-        Largest gradient norm so far, for the accuracy of inner solves.
-    """
-
+    #: shape (n,) or (n, n): weighted sum of g * g, or of g g', at the points left behind
     moment: Array | None = None
-    weight: float = 0.0
+    weight: float = 0.0  #: sum of the weights
+    #: factor that gives a unit step along the first gradient the norm 1; 0 before it
     unit: float = 0.0
-    first_gnorm: float = 0.0
+    first_gnorm: float = 0.0  #: largest gradient norm so far, for the accuracy of inner solves
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,17 +23,11 @@ from negopt.decisions.endings import units_differ
 @saved
 @dataclass(slots=True)
 class InverseMemory:
-    """The inverse model of one update formula.
+    """The inverse model of one update formula."""
 
-    Attributes
-    ----------
-    matrix : array, shape (n, n), or None
-        H; None before the first pair.
-    units : array, shape (n,), or None
-        Scale of each variable, where the start shows that they differ.
-    """
-
+    #: shape (n, n): H; None before the first pair
     matrix: Array | None = field(default=None, metadata={"symmetric": True})
+    #: shape (n,): scale of each variable, where the start shows that they differ
     units: Array | None = None
 
 

@@ -57,28 +57,17 @@ class Metric:
 @saved
 @dataclass(slots=True)
 class MetricMemory:
-    """What the metric has seen; its fields are replaced, never written into.
+    """What the metric has seen; its fields are replaced, never written into."""
 
-    Attributes
-    ----------
-    unit : float
-        ``u'Mu`` at the first point, u the unit vector along its gradient; 0 before it.
-    moments : array, shape (n,), or None
-        Weighted sum of ``g * g``.
-    diagonal : array, shape (n,), or None
-        Estimate of the diagonal of the Hessian.
-    size, peak : array, shape (n,), or None
-        Of ``"diag"``: the diagonal of M used last, and its largest values, but for the unit.
-    even : bool
-        The estimate does not span the ratio that would make a metric of it.
-    """
-
+    #: ``u'Mu`` at the first point, u the unit vector along its gradient; 0 before it
     unit: float = 0.0
-    moments: Array | None = None
-    diagonal: Array | None = None
+    moments: Array | None = None  #: shape (n,): weighted sum of ``g * g``
+    diagonal: Array | None = None  #: shape (n,): estimate of the diagonal of the Hessian
+    #: shape (n,): of ``"diag"``: the diagonal of M used last, and its largest values, but for the
+    #: unit
     size: Array | None = None
     peak: Array | None = None
-    even: bool = False
+    even: bool = False  #: the estimate does not span the ratio that would make a metric of it
 
 
 @dataclass(frozen=True)

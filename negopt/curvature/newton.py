@@ -30,50 +30,27 @@ MOST_FAILURES = 6
 @saved
 @dataclass(slots=True)
 class ModelledMemory:
-    """What outlives a point.
+    """What outlives a point."""
 
-    Attributes
-    ----------
-    pairs : PairMemory or None
-        Displacements and gradient differences, and products; None when no model is kept.
-    metric : MetricMemory
-    first_gnorm : float
-        Largest gradient norm so far, in the metric of its point.
-    trusted : bool
-        The model makes the next step.
-    failures, wait : int
-        Steps of the model in a row that did not do well; steps with products still to be made
-        before it is asked again.
-    """
-
+    #: displacements and gradient differences, and products; None when no model is kept
     pairs: PairMemory | None = None
     metric: MetricMemory = field(default_factory=MetricMemory)
-    first_gnorm: float = 0.0
-    trusted: bool = field(default=False, metadata={"value": True})
+    first_gnorm: float = 0.0  #: largest gradient norm so far, in the metric of its point
+    trusted: bool = field(default=False, metadata={"value": True})  #: the model makes the next step
+    #: steps of the model in a row that did not do well; steps with products still to be made
+    #: before it is asked again
     failures: int = 0
     wait: int = 0
 
 
 @dataclass(slots=True)
 class Learnt:
-    """What goes with a step, for the rule to learn from.
+    """What goes with a step, for the rule to learn from."""
 
-    Attributes
-    ----------
-    metric : Metric
-        Of the point that the step was taken from.
-    memory : MetricMemory
-        What goes with it.
-    modelled : bool
-        The step was the model's.
-    space : Subspace or None
-        Directions and their products, in the variables of the metric.
-    """
-
-    metric: Metric
-    memory: MetricMemory
-    modelled: bool
-    space: Subspace | None
+    metric: Metric  #: of the point that the step was taken from
+    memory: MetricMemory  #: what goes with it
+    modelled: bool  #: the step was the model's
+    space: Subspace | None  #: directions and their products, in the variables of the metric
 
 
 class ModelledOperator:

@@ -18,18 +18,12 @@ from negopt.models.spectrum import spectral_step
 @saved
 @dataclass(slots=True)
 class MatrixMemory:
-    """The model B and the units of the variables.
+    """The model B and the units of the variables."""
 
-    Attributes
-    ----------
-    matrix : ndarray, shape (n, n), float64, or None
-        ``D B D`` with ``D = diag(units)``, on the host, by its upper triangle; None before
-        the first pair.
-    units : array, shape (n,), or None
-        Scale of each variable, where the start shows that they differ; else D is I.
-    """
-
+    #: shape (n, n): ``D B D`` with ``D = diag(units)``, on the host, by its upper triangle; None
+    #: before the first pair
     matrix: FloatArray | None = field(default=None, metadata={"host": True})
+    #: shape (n,): scale of each variable, where the start shows that they differ; else D is I
     units: Array | None = None
 
 
