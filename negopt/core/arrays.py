@@ -165,18 +165,10 @@ def adopt(value: Array) -> Array:
 
 
 def convert_like(value: Array, like: Array, name: str) -> Array:
-    """Return `value`, an array the caller's function produced, as an array like `like`.
+    """Return `value`, which the caller's function produced, as an array like `like`.
 
-    The result is always a copy: callers may hand out one buffer again and again.
-
-    Parameters
-    ----------
-    value : array or nested list
-        What the user's function returned.
-    like : array
-        Gives library, device and floating-point type.
-    name : str
-        The argument to blame in messages (``"jac"``, ``"hessp"`` ...).
+    That gives library, device and floating-point type; `name` is the argument to blame in
+    messages.  The result is always a copy: callers may hand out one buffer again and again.
     """
     if is_plain(like) and is_plain(value):
         return value.copy()
@@ -331,17 +323,10 @@ def all_finite(x: Array) -> bool:
 
 
 def float64_rows_dot(rows: Array, vectors: Array, more: Array | None = None) -> FloatArray:
-    """Return ``rows @ vectors`` on the host, formed in float64.
+    """Return ``rows @ vectors``, shape (k,) or (k, p), on the host, formed in float64.
 
-    Parameters
-    ----------
-    rows : array, shape (k, n)
-    vectors : array, shape (n,) or (n, p)
-    more : array, shape (l, n), optional
-        Further rows; their products come below the others, in the same device read.
+    The products of `more`, further rows, come below the others, in the same device read.
 
-    Notes
-    -----
     N.B. float32 Gram entries are not accurate enough for a Cholesky factor (its
     orthogonality is lost at a column separation of 1e-3), so float32 rows are
     widened block by block: no float64 copy of the whole memory is ever held.

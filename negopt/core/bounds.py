@@ -32,14 +32,9 @@ Bound = Radius | Damping | CubicWeight | None
 
 
 def damping_in(bound: Bound, largest: float) -> float:
-    """Return the damping in the units of the Hessian.
+    """Return the damping in the units of the Hessian, 0 without a bound.
 
-    Parameters
-    ----------
-    bound : Damping or None
-        None is no damping.
-    largest : float
-        Largest |eigenvalue| known, which a share is taken of.
+    A relative one is a share of `largest`, the largest |eigenvalue| known.
     """
     if bound is None:
         return 0.0

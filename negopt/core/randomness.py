@@ -21,12 +21,7 @@ Seed = (
 
 
 class Draws:
-    """The random numbers of a run; a generator is made when something is drawn.
-
-    Parameters
-    ----------
-    seed : int, Generator or another seed of NumPy's
-    """
+    """The random numbers of a run; a generator is made when something is drawn."""
 
     def __init__(self, seed: Seed) -> None:
         self._seed = seed

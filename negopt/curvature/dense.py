@@ -23,16 +23,10 @@ class HessianMemory:
 
 
 class DenseOperator:
-    """The Hessian at one point, and the average of it that steps are taken with.
+    """The Hessian at one point, `matrix`, and the average of it that steps are taken with.
 
-    Parameters
-    ----------
-    matrix : array, shape (n, n)
-        The Hessian at the point.
-    model : array, shape (n, n)
-        What eigenvalues are those of: `matrix` itself, or the moving average.
-    scale, gnorm : float
-        Largest |eigenvalue| of the first point, 0 there, and largest gradient norm before.
+    The eigenvalues are those of `model`: `matrix` itself, or the moving average.  `scale` and
+    `gnorm` are those of the memory.
     """
 
     learns = False

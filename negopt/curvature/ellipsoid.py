@@ -43,17 +43,7 @@ class Ellipsoid:
 
 
 class EllipsoidOperator:
-    """``v -> H v`` at one point, and the norm ``||s||_M = sqrt(s'Ms)``.
-
-    Attributes
-    ----------
-    basis : object
-        What a step rule has learnt of the Hessian here.
-    first_gnorm : float
-        Largest gradient norm at the points before.
-    learnt : Ellipsoid
-        What goes with a step, for the rule to remember.
-    """
+    """``v -> H v`` at one point, and the norm ``||s||_M = sqrt(s'Ms)``."""
 
     learns = False
 
@@ -61,9 +51,9 @@ class EllipsoidOperator:
         self, product: Callable[[Array], Array], first_gnorm: float, ellipsoid: Ellipsoid
     ) -> None:
         self.product = product
-        self.first_gnorm = first_gnorm
-        self.learnt = ellipsoid
-        self.basis: object = None
+        self.first_gnorm = first_gnorm  #: largest gradient norm at the points before
+        self.learnt = ellipsoid  #: what goes with a step, for the rule to remember
+        self.basis: object = None  #: what a step rule has learnt of the Hessian here
 
     def matvec(self, v: Array) -> Array:
         """Return ``H v`` (one product)."""

@@ -29,16 +29,10 @@ SPREAD = 1e4
 
 
 class Metric:
-    """Variables in which the ball is round: ``s = M^-1/2 z`` and ``||s||_M = ||z||``.
-
-    Parameters
-    ----------
-    inverse_root : array, shape (n,), or None
-        Diagonal of ``M^-1/2``; None for M = I.
-    """
+    """Variables in which the ball is round: ``s = M^-1/2 z`` and ``||s||_M = ||z||``."""
 
     def __init__(self, inverse_root: Array | None = None) -> None:
-        self.inverse_root = inverse_root
+        self.inverse_root = inverse_root  #: diagonal of ``M^-1/2``; None for M = I
 
     @property
     def round(self) -> bool:
@@ -204,15 +198,9 @@ def _normalised(
 
 
 def learn_diagonal(diagonal: Array | None, rows: Array, images: Array, metric: Metric) -> Array:
-    """Return the estimate of diag(H) after products of rows.
+    """Return the estimate of diag(H), so far `diagonal`, after products of unit vectors.
 
-    Parameters
-    ----------
-    diagonal : array, shape (n,), or None
-        The estimate so far.
-    rows, images : array, shape (k, n)
-        Unit vectors, and their products, in the variables of `metric`.
-    metric : Metric
+    These are `rows` and their `images`, shape (k, n), in the variables of `metric`.
     """
     xp = namespace_of(rows)
     weight, total = xp.zeros_like(rows[0, :]), xp.zeros_like(rows[0, :])

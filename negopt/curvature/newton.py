@@ -54,22 +54,9 @@ class Learnt:
 
 
 class ModelledOperator:
-    """The Hessian at one point, or, where `modelled`, the model in its place.
+    """The Hessian at one point, or, where `modelled`, the model in its place: no product is taken.
 
-    Attributes
-    ----------
-    metric : Metric
-        Of the ball that bounds a step.
-    model : LimitedModel or None
-        The model in the variables of the metric.
-    modelled : bool
-        The step is to be the model's: no product is taken.
-    learns : bool
-        The same: a rejected trial teaches the model something.
-    first_gnorm : float
-        Largest gradient norm at the points before.
-    basis : Subspace or None
-        What a step rule has learnt of the Hessian here.
+    `metric` is that of the ball that bounds a step, `model` is in its variables.
     """
 
     def __init__(
@@ -84,9 +71,9 @@ class ModelledOperator:
     ) -> None:
         self._objective, self._iterate, self._memory = objective, iterate, memory
         self.metric, self.model, self.modelled = metric, model, modelled
-        self.learns = modelled
-        self.first_gnorm = first_gnorm
-        self.basis: Subspace | None = None
+        self.learns = modelled  #: a rejected trial teaches the model something
+        self.first_gnorm = first_gnorm  #: largest gradient norm at the points before
+        self.basis: Subspace | None = None  #: what a step rule has learnt of the Hessian here
 
     def learnt(self, space: Subspace | None) -> Learnt:
         """Return what goes with a step."""

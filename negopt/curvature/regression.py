@@ -35,21 +35,13 @@ class RegressionMemory:
 
 
 class RegressionOperator:
-    """``B = Q M Q' + gamma (I - QQ')``: M from the regression, gamma elsewhere.
-
-    Attributes
-    ----------
-    values : ndarray, shape (k,)
-        Eigenvalues of M, signs included.
-    gamma : float
-        Curvature outside the subspace, positive.
-    """
+    """``B = Q M Q' + gamma (I - QQ')``: M from the regression, gamma elsewhere."""
 
     learns = True
 
     def __init__(self, memory: RegressionMemory, gamma: float, least: float, n: int) -> None:
-        self.gamma = gamma
-        self.values: FloatArray = np.zeros(0)
+        self.gamma = gamma  #: curvature outside the subspace, positive
+        self.values: FloatArray = np.zeros(0)  #: eigenvalues of M, signs included
         self._steps: Array | None = None
         if memory.rows is None:
             return

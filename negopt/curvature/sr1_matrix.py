@@ -30,14 +30,8 @@ class MatrixMemory:
 class MatrixOperator:
     """A dense B as a compact model whose basis is the identity.
 
-    Where the variables have units, model and step are those of ``s / units``.  All algebra is
-    O(n^3) on the host; of device vectors it copies n entries each way.
-
-    Parameters
-    ----------
-    matrix : ndarray, shape (n, n), float64
-        B in these units.
-    units : array, shape (n,), or None
+    Where the variables have units, model and step are those of ``s / units``, and `matrix` is B
+    in these.  All algebra is O(n^3) on the host; of device vectors it copies n entries each way.
     """
 
     learns = True

@@ -23,16 +23,6 @@ from negopt.core.arrays import (
 from negopt.core.types import Iterate
 from negopt.functions.objective import Objective
 
-__all__ = [
-    "CountedProducts",
-    "FloatArray",
-    "Hessian",
-    "ObjectiveLike",
-    "Seed",
-    "random_direction",
-    "unit",
-]
-
 FloatArray = npt.NDArray[np.float64]
 #: What NumPy makes a generator of (SPEC 7).
 Seed: TypeAlias = "int | Sequence[int] | SeedSequence | BitGenerator | Generator | None"

@@ -14,8 +14,6 @@ from negopt.diagnostics.examine import Examination, Line
 from negopt.diagnostics.taylor import Verdict, size_of, step_range
 from negopt.diagnostics.words import common_factor, relation, rounded, times
 
-__all__ = ["examine"]
-
 
 def examine(e: Examination) -> None:
     """Measure everything that is claimed, and put what is wrong into ``e.problems``."""
