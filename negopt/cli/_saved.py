@@ -64,10 +64,8 @@ def write_state(path: str, state: State) -> None:
 def read(path: str) -> tuple[State, Recipe]:
     """Read both files of a checkpoint.
 
-    Raises
-    ------
-    UsageError
-        When one is missing, damaged, of a later format, or they do not belong together.
+    It is a UsageError when one is missing, damaged, of a later format, or they do not belong
+    together.
     """
     with reading(path):
         state = checkpoint.load(path)

@@ -93,12 +93,8 @@ def as_vector(x0: Array) -> Array:
     any library keep library, device and floating-point type; integers and
     booleans become the library's float64.
 
-    Raises
-    ------
-    ValueError
-        When `x0` is empty, complex, has masked entries or more than one dimension.
-    TypeError
-        When `x0` is one of JAX's arrays.
+    It is a ValueError when `x0` is empty, complex, has masked entries or more than one dimension,
+    a TypeError when it is one of JAX's arrays.
     """
     if is_plain(x0) and x0.ndim == 1 and x0.size:
         return x0.copy()
@@ -143,12 +139,7 @@ def adopt(value: Array) -> Array:
     """Return an array that cannot be written to (JAX's) as one that the solver computes with.
 
     Nothing is copied and nothing leaves its device: the buffer is shared, as a read-only
-    NumPy array on the host, as a CuPy array on a GPU.
-
-    Raises
-    ------
-    ImportError
-        For an array on a GPU when CuPy is not installed.
+    NumPy array on the host, as a CuPy array on a GPU (an ImportError where CuPy is missing).
     """
     kind = int(value.__dlpack_device__()[0])
     if kind == 1:  # DLPack's number of the host

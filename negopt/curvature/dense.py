@@ -90,9 +90,7 @@ class DenseOperator:
 
 
 def _eigen(matrix: Array) -> tuple[Array, Array] | None:
-    if not all_finite(matrix):
-        return None
-    return eigen_of(matrix)
+    return eigen_of(matrix) if all_finite(matrix) else None
 
 
 @dataclass(frozen=True)
