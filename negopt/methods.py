@@ -386,15 +386,7 @@ DENSE_LIMIT = 300
 
 
 def choose(n: int, *, has_products: bool) -> str:
-    """Return the method that ``method=None`` takes.
-
-    Parameters
-    ----------
-    n : int
-        Number of variables.
-    has_products : bool
-        Whether the caller gave second derivatives.
-    """
+    """Return the method that ``method=None`` takes for n variables, given products or not."""
     if has_products:
         return "newton-krylov"
     return "dqn-wolfe-pm" if n <= DENSE_LIMIT else "lqn-tr"

@@ -23,23 +23,8 @@ def axpy(a: float, x: Array, y: Array) -> Array:
 class LanczosBasis:
     """Orthonormal rows Q with ``H Q' = Q' T + beta q e_k'``.
 
-    Parameters
-    ----------
-    product : callable
-        ``v -> H v``.
-    start : array, shape (n,)
-        First direction; need not be normalised.
-    limit : int
-        Most products that may be taken.
-
-    Attributes
-    ----------
-    k : int
-        Products taken so far.
-    broke_down : bool
-        The space is invariant under H: what it says is exact.
-    invalid : bool
-        A product was not finite; the basis ends before it.
+    `product` is ``v -> H v``, of which at most `limit` are taken, the first with `start`, which
+    need not be normalised.
 
     Notes
     -----
@@ -57,11 +42,11 @@ class LanczosBasis:
         self._capacity = min(self.limit + 1, 16)
         self.rows = xp.zeros((self._capacity, self.n), dtype=start.dtype, device=device_of(start))
         self.rows[0, :] = start / self.start_norm
-        self.k = 0
+        self.k = 0  #: products taken so far
         self.alpha: list[float] = []
         self.beta: list[float] = []
-        self.broke_down = False
-        self.invalid = False
+        self.broke_down = False  #: the space is invariant under H: what it says is exact
+        self.invalid = False  #: a product was not finite; the basis ends before it
 
     def grow(self) -> bool:
         """Take one more product; return False when the basis cannot grow."""
@@ -133,28 +118,8 @@ class LanczosBasis:
 class Subspace:
     """Orthonormal rows V with their images ``W = V H``, grown in any direction.
 
-    Parameters
-    ----------
-    product : callable
-        ``v -> H v``.
-    g : array, shape (n,)
-        The gradient; gives library, device and type.
-    limit : int
-        Most products that may be taken.
-
-    Attributes
-    ----------
-    k : int
-        Products taken so far.
-    invalid : bool
-        A product was not finite; the space ends before it.
-    shift : float
-        What the preconditioner of the next direction was last factored for; nan at first.
-    sizable : float
-        Largest absolute Rayleigh quotient of a row.
-    orthonormal : bool
-        False while the rows are conjugate directions (`take`): then `matrix` and what solves
-        with it mean nothing before `orthonormalise`.
+    `product` is ``v -> H v``, of which at most `limit` are taken; the gradient `g` gives library,
+    device and type.
 
     Notes
     -----
@@ -175,10 +140,13 @@ class Subspace:
         self._small = np.zeros((self._room, self._room))
         self._along = np.zeros(self._room)
         self._least = 1e-8 if g.dtype == xp.float64 else 1e-4
-        self.k = 0
-        self.invalid = False
+        self.k = 0  #: products taken so far
+        self.invalid = False  #: a product was not finite; the space ends before it
+        #: what the preconditioner of the next direction was last factored for
         self.shift = math.nan
-        self.sizable = 0.0
+        self.sizable = 0.0  #: largest absolute Rayleigh quotient of a row
+        #: False while the rows are conjugate directions (`take`): then `matrix` and what solves
+        #: with it mean nothing before `orthonormalise`
         self.orthonormal = True
 
     @property

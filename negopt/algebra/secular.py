@@ -22,22 +22,9 @@ def trust_region_step(
 ) -> tuple[float, int, int]:
     """Minimise ``parts's + s' diag(values) s / 2`` over ``||s|| <= radius``.
 
-    Parameters
-    ----------
-    values, parts : ndarray, shape (k,)
-        Eigenvalues, in any order, and the gradient in their eigenvectors.
-    radius : float
-    step : ndarray, shape (k,)
-        The minimiser is written here.
-
-    Returns
-    -------
-    shift : float
-        The multiplier sigma.
-    case : int
-        `INTERIOR`, `BOUNDARY` or `HARD`.
-    index : int
-        In the hard case the entry that was extended to the boundary, else -1.
+    `values` are eigenvalues, in any order, `parts` the gradient in their eigenvectors; the
+    minimiser is written to `step`.  Returns the multiplier sigma; `INTERIOR`, `BOUNDARY` or
+    `HARD`; and in the hard case the entry that was extended to the boundary, else -1.
 
     Notes
     -----
@@ -127,17 +114,10 @@ def _square(y: list[float]) -> float:
 def cubic_radius(values: FloatArray, parts: FloatArray, weight: float) -> float:
     """Return the length of the minimiser of ``parts's + s' diag(values) s / 2 + sigma/3 ||s||^3``.
 
-    Parameters
-    ----------
-    values, parts : ndarray, shape (k,)
-    weight : float
-        Factor sigma of the cubic term.
-
-    Notes
-    -----
-    The multiplier t, at least ``-min(values)``, solves ``||(D + t)^-1 a|| = t / sigma``; the left
-    side falls and the right side grows.  In the hard case t is ``-min(values)`` itself.  Newton's
-    method on ``1 / ||(D + t)^-1 a|| - sigma / t``, kept in its bracket.
+    The factor sigma of the cubic term is `weight`.  The multiplier t, at least
+    ``-min(values)``, solves ``||(D + t)^-1 a|| = t / sigma``; the left side falls and the right
+    side grows.  In the hard case t is ``-min(values)`` itself.  Newton's method on
+    ``1 / ||(D + t)^-1 a|| - sigma / t``, kept in its bracket.
 
     References
     ----------

@@ -24,10 +24,7 @@ NAMES = ("batch_size", "hessian_batch_size", "overlap")
 def batches_of(options: Namespace) -> _saved.Options | None:
     """Return what the command line says of batches; None for all data at once.
 
-    Raises
-    ------
-    UsageError
-        For an argument that has no meaning with batches, or none without.
+    An argument that has no meaning with batches, or none without, is a UsageError.
     """
     given = {n: getattr(options, n) for n in NAMES if getattr(options, n) is not None}
     if options.batch_size is None:

@@ -96,11 +96,8 @@ def spec_from(options: Namespace, *, test_fraction: float = 0.0) -> NetworkSpec:
 def build(spec: NetworkSpec) -> Task:
     """Read the data and build the objective.
 
-    Raises
-    ------
-    UsageError
-        When the file cannot be read, its columns or labels do not fit, or it is not
-        the file that ``spec.sha256`` was taken of.
+    It is a UsageError when the file cannot be read, its columns or labels do not fit, or it is
+    not the file that ``spec.sha256`` was taken of.
     """
     data, digest = _read(spec)
     if spec.sha256 and digest != spec.sha256:

@@ -6,7 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -59,12 +59,12 @@ CHECK_PRODUCTS = 5 * RunOptions().certify_products
 
 @dataclass(frozen=True)
 class Rules:
-    """Tolerance and budgets, the same for every method."""
+    """Tolerance, budgets and seed, the same for every method: options of `minimize`."""
 
     gtol: float = 1e-5
     maxiter: int = 1000
     maxfun: int | None = None
-    seed: int = 0
+    rng: int = 0
 
     @property
     def calls(self) -> int:
@@ -204,12 +204,7 @@ def _ours(method: str, counted: Counted, rules: Rules) -> OptimizeResult:
         method=method,
         jac=counted.grad,
         hessp=counted.hessp if METHODS[method].needs == "hessp" else None,
-        options={
-            "gtol": rules.gtol,
-            "maxiter": rules.maxiter,
-            "maxfun": rules.maxfun,
-            "rng": rules.seed,
-        },
+        options=asdict(rules),
     )
 
 
@@ -257,7 +252,7 @@ def _judge(row: Row, target: Target, x: Vector, rules: Rules) -> None:
                 options={
                     "gtol": math.inf,
                     "max_escapes": 0,
-                    "rng": rules.seed,
+                    "rng": rules.rng,
                     "certify_products": CHECK_PRODUCTS,
                 },
             )

@@ -23,31 +23,15 @@ Options = dict[str, Any]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How to build the problem again, and what was planned.
+    """How to build the problem again, and what was planned."""
 
-    Attributes
-    ----------
-    network : NetworkSpec
-        With the data file's absolute path and sha256.
-    method : str
-    options : dict
-        Of the method.
-    iterations : int
-        As many as were asked for at first.
-    until : int
-        Iteration at which the plan ends.
-    every : int or None
-        Iterations between two checkpoints; None is an epoch.
-    batches : dict or None
-        What `negopt.neural.fit` is told of them; iterations are epochs then.
-    """
-
-    network: NetworkSpec
+    network: NetworkSpec  #: with the data file's absolute path and sha256
     method: str
-    options: Options = field(default_factory=dict)
-    iterations: int = 200
-    until: int = 200
-    every: int | None = 20
+    options: Options = field(default_factory=dict)  #: of the method
+    iterations: int = 200  #: as many as were asked for at first
+    until: int = 200  #: iteration at which the plan ends
+    every: int | None = 20  #: iterations between two checkpoints; None is an epoch
+    #: what `negopt.neural.fit` is told of them; iterations are epochs then
     batches: Options | None = None
 
 
@@ -80,10 +64,8 @@ def write_state(path: str, state: State) -> None:
 def read(path: str) -> tuple[State, Recipe]:
     """Read both files of a checkpoint.
 
-    Raises
-    ------
-    UsageError
-        When one is missing, damaged, of a later format, or they do not belong together.
+    It is a UsageError when one is missing, damaged, of a later format, or they do not belong
+    together.
     """
     with reading(path):
         state = checkpoint.load(path)

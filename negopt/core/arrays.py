@@ -93,12 +93,8 @@ def as_vector(x0: Array) -> Array:
     any library keep library, device and floating-point type; integers and
     booleans become the library's float64.
 
-    Raises
-    ------
-    ValueError
-        When `x0` is empty, complex, has masked entries or more than one dimension.
-    TypeError
-        When `x0` is one of JAX's arrays.
+    It is a ValueError when `x0` is empty, complex, has masked entries or more than one dimension,
+    a TypeError when it is one of JAX's arrays.
     """
     if is_plain(x0) and x0.ndim == 1 and x0.size:
         return x0.copy()
@@ -143,12 +139,7 @@ def adopt(value: Array) -> Array:
     """Return an array that cannot be written to (JAX's) as one that the solver computes with.
 
     Nothing is copied and nothing leaves its device: the buffer is shared, as a read-only
-    NumPy array on the host, as a CuPy array on a GPU.
-
-    Raises
-    ------
-    ImportError
-        For an array on a GPU when CuPy is not installed.
+    NumPy array on the host, as a CuPy array on a GPU (an ImportError where CuPy is missing).
     """
     kind = int(value.__dlpack_device__()[0])
     if kind == 1:  # DLPack's number of the host
@@ -165,18 +156,10 @@ def adopt(value: Array) -> Array:
 
 
 def convert_like(value: Array, like: Array, name: str) -> Array:
-    """Return `value`, an array the caller's function produced, as an array like `like`.
+    """Return `value`, which the caller's function produced, as an array like `like`.
 
-    The result is always a copy: callers may hand out one buffer again and again.
-
-    Parameters
-    ----------
-    value : array or nested list
-        What the user's function returned.
-    like : array
-        Gives library, device and floating-point type.
-    name : str
-        The argument to blame in messages (``"jac"``, ``"hessp"`` ...).
+    That gives library, device and floating-point type; `name` is the argument to blame in
+    messages.  The result is always a copy: callers may hand out one buffer again and again.
     """
     if is_plain(like) and is_plain(value):
         return value.copy()
@@ -331,17 +314,10 @@ def all_finite(x: Array) -> bool:
 
 
 def float64_rows_dot(rows: Array, vectors: Array, more: Array | None = None) -> FloatArray:
-    """Return ``rows @ vectors`` on the host, formed in float64.
+    """Return ``rows @ vectors``, shape (k,) or (k, p), on the host, formed in float64.
 
-    Parameters
-    ----------
-    rows : array, shape (k, n)
-    vectors : array, shape (n,) or (n, p)
-    more : array, shape (l, n), optional
-        Further rows; their products come below the others, in the same device read.
+    The products of `more`, further rows, come below the others, in the same device read.
 
-    Notes
-    -----
     N.B. float32 Gram entries are not accurate enough for a Cholesky factor (its
     orthogonality is lost at a column separation of 1e-3), so float32 rows are
     widened block by block: no float64 copy of the whole memory is ever held.

@@ -14,17 +14,10 @@ class Radius:
 
 @dataclass(frozen=True, slots=True)
 class Damping:
-    """The damping lambda of ``(B + lambda I) s = -g``.
-
-    Attributes
-    ----------
-    value : float
-    absolute : bool
-        In the units of the Hessian; else a share of the largest |eigenvalue|.
-    """
+    """The damping lambda of ``(B + lambda I) s = -g``."""
 
     value: float
-    absolute: bool = False
+    absolute: bool = False  #: in the units of the Hessian; else a share of the largest |eigenvalue|
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +32,9 @@ Bound = Radius | Damping | CubicWeight | None
 
 
 def damping_in(bound: Bound, largest: float) -> float:
-    """Return the damping in the units of the Hessian.
+    """Return the damping in the units of the Hessian, 0 without a bound.
 
-    Parameters
-    ----------
-    bound : Damping or None
-        None is no damping.
-    largest : float
-        Largest |eigenvalue| known, which a share is taken of.
+    A relative one is a share of `largest`, the largest |eigenvalue| known.
     """
     if bound is None:
         return 0.0

@@ -8,17 +8,11 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The words of one caller of the solver; by default those of `minimize`.
+    """The words of one caller of the solver; by default those of `minimize`."""
 
-    Attributes
-    ----------
-    names : mapping
-        Option of `minimize` -> what the caller has in its place; all others keep their name.
-    go_on : str
-        How a run that was cut goes on; it follows "raise maxiter".
-    """
-
+    #: option of `minimize` -> what the caller has in its place; all others keep their name
     names: Mapping[str, str] = field(default_factory=dict)
+    #: how a run that was cut goes on; it follows "raise maxiter"
     go_on: str = ", or go on from here with options={'state': res.state}"
 
     def __getitem__(self, option: str) -> str:

@@ -53,17 +53,10 @@ class AbsoluteProducts(Protocol):
 
 
 class KrylovModel(Products, Protocol):
-    """The Hessian itself, and room for what a Krylov step rule has built from its products.
+    """The Hessian itself, and room for what a Krylov step rule has built from its products."""
 
-    Attributes
-    ----------
-    basis : object
-        None until a step rule built one here; a rejected step re-uses it.
-    scale, first_gnorm : float
-        What the points before have left behind.
-    """
-
-    basis: object
+    basis: object  #: None until a step rule built one here; a rejected step re-uses it
+    #: what the points before have left behind
     scale: float
     first_gnorm: float
 

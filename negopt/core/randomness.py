@@ -6,36 +6,25 @@ import functools
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.random import BitGenerator, Generator, SeedSequence
 
 from negopt.core.arrays import FloatArray
 
-#: What NumPy makes a generator of.
-Seed = (
-    int
-    | Sequence[int]
-    | np.random.SeedSequence
-    | np.random.BitGenerator
-    | np.random.Generator
-    | None
-)
+#: What NumPy makes a generator of (SPEC 7).
+Seed = int | Sequence[int] | SeedSequence | BitGenerator | Generator | None
 
 
 class Draws:
-    """The random numbers of a run; a generator is made when something is drawn.
-
-    Parameters
-    ----------
-    seed : int, Generator or another seed of NumPy's
-    """
+    """The random numbers of a run; a generator is made when something is drawn."""
 
     def __init__(self, seed: Seed) -> None:
         self._seed = seed
-        self._made: np.random.Generator | None = None
+        self._made: Generator | None = None
         if not (type(seed) is int and seed >= 0):  # of any other kind it is made, or refused
             self._made = generator(seed)
 
     @property
-    def generator(self) -> np.random.Generator:
+    def generator(self) -> Generator:
         """The generator itself."""
         if self._made is None:
             self._made = generator(self._seed)
@@ -57,15 +46,15 @@ class Draws:
         """Draw again from `state` on, with a generator of its own: the user's stays as it is."""
         bits = getattr(np.random, str(state["bit_generator"]))()
         bits.state = state
-        self._made = np.random.Generator(bits)
+        self._made = Generator(bits)
 
 
-def generator(seed: Seed) -> np.random.Generator:
+def generator(seed: Seed) -> Generator:
     """Return the generator of a run: the user's own, or a fresh one for a seed."""
     try:
         rng = np.random.default_rng(seed)
         # N.B. the plain stream of a seed is what the user draws a start or data from.
-        return rng if isinstance(seed, np.random.Generator) else rng.spawn(1)[0]
+        return rng if isinstance(seed, Generator) else rng.spawn(1)[0]
     except (TypeError, ValueError) as error:
         raise ValueError(f"rng={seed!r}: pass a seed or a numpy Generator.") from error
 

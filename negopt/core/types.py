@@ -85,27 +85,14 @@ class BudgetExhausted(Exception):
 @saved
 @dataclass(slots=True, eq=False)
 class Iterate:
-    """A point with its value and gradient, always consistent with each other; never changed.
+    """A point with its value and gradient, always consistent with each other; never changed."""
 
-    Attributes
-    ----------
-    x : array, shape (n,)
-    f : float
-    g : array, shape (n,)
-        Gradient at `x`.
-    gnorm : float
-        Euclidean norm of `g`.
-    gmax : float
-        Largest absolute entry of `g`.
-    xnorm : float
-        Euclidean norm of `x`, read together with the others; nan when it was not.
-    """
-
-    x: Array
+    x: Array  #: shape (n,)
     f: float
-    g: Array
-    gnorm: float
-    gmax: float
+    g: Array  #: shape (n,): gradient at `x`
+    gnorm: float  #: Euclidean norm of `g`
+    gmax: float  #: largest absolute entry of `g`
+    #: Euclidean norm of `x`, read together with the others; nan when it was not
     xnorm: float = math.nan
 
     @property
@@ -116,31 +103,15 @@ class Iterate:
 
 @dataclass(slots=True, eq=False)
 class Step:
-    """A proposed displacement and what the model says of it.
+    """A proposed displacement and what the model says of it."""
 
-    Attributes
-    ----------
-    s : array, shape (n,)
-    slope : float
-        ``g's``.
-    quadratic : float
-        ``s'Bs``.
-    norm : float
-        Length of `s` in the norm that bounds it.
-    on_boundary : bool
-        Whether the bound was active.
-    euclidean : float
-        Euclidean length of `s`, where that is not `norm`.
-    learnt : object or None
-        What the step rule has found out on the way (products, a basis), for the model.
-    """
-
-    s: Array
-    slope: float
-    quadratic: float
-    norm: float
-    on_boundary: bool = False
-    euclidean: float = math.nan
+    s: Array  #: shape (n,)
+    slope: float  #: ``g's``
+    quadratic: float  #: ``s'Bs``
+    norm: float  #: length of `s` in the norm that bounds it
+    on_boundary: bool = False  #: whether the bound was active
+    euclidean: float = math.nan  #: Euclidean length of `s`, where that is not `norm`
+    #: what the step rule has found out on the way (products, a basis), for the model
     learnt: object = None
 
     @property
@@ -156,34 +127,18 @@ class Step:
 
 @dataclass(slots=True)
 class Outcome:
-    """What one globalised step came to: facts, no decisions.
+    """What one globalised step came to: facts, no decisions."""
 
-    Attributes
-    ----------
-    start : Iterate or None
-        The point that the step was taken from.
-    step : Step or None
-        What the step rule proposed last.
-    trial : Iterate or None
-        The last point tried; None when not even one could be formed.
-    s : array or None
-        ``trial.x - iterate.x`` as it was rounded.
-    accepted, valid : bool
-        An invalid trial (non-finite f or g) is not the same as a rejected one.
-    informative : bool
-        Whether the pair of the trial says something about the Hessian at hand.
-    stuck : bool
-        The rule can make no progress from here with this model.
-    """
-
-    start: Iterate | None = None
-    step: Step | None = None
-    trial: Iterate | None = None
-    s: Array | None = None
+    start: Iterate | None = None  #: the point that the step was taken from
+    step: Step | None = None  #: what the step rule proposed last
+    trial: Iterate | None = None  #: the last point tried; None when not even one could be formed
+    s: Array | None = None  #: ``trial.x - iterate.x`` as it was rounded
+    #: an invalid trial (non-finite f or g) is not the same as a rejected one
     accepted: bool = False
     valid: bool = True
+    #: whether the pair of the trial says something about the Hessian at hand
     informative: bool = True
-    stuck: bool = False
+    stuck: bool = False  #: the rule can make no progress from here with this model
     trials: int = 0
     step_norm: float = math.nan
     rho: float = math.nan
@@ -211,30 +166,18 @@ class Counters:
 @saved
 @dataclass(slots=True)
 class Certificate:
-    """Result of the second-order check at a stationary point.
+    """Result of the second-order check at a stationary point."""
 
-    Attributes
-    ----------
-    status : {"not checked", "positive", "flat", "negative"}
-    min_curvature : float
-        Smallest Rayleigh quotient ``d'Hd / d'd`` that was found; nan when not checked.
-    max_curvature : float
-        Largest absolute Ritz value: the scale that `min_curvature` is judged against.
-    products : int
-        Hessian products that the check used.
-    settled : bool
-        Whether more products would no longer have changed `min_curvature` much; False
-        with ``"positive"`` says that none was found, not that there is none.
-    direction : array, shape (n,), or None
-        Unit vector that has `min_curvature`.
-    """
-
-    status: str = "not checked"
+    status: str = "not checked"  #: "not checked", "positive", "flat", "negative"
+    #: smallest Rayleigh quotient ``d'Hd / d'd`` that was found; nan when not checked
     min_curvature: float = math.nan
+    #: largest absolute Ritz value: the scale that `min_curvature` is judged against
     max_curvature: float = math.nan
-    products: int = 0
+    products: int = 0  #: Hessian products that the check used
+    #: whether more products would no longer have changed `min_curvature` much; False with
+    #: ``"positive"`` says that none was found, not that there is none
     settled: bool = False
-    direction: Array | None = None
+    direction: Array | None = None  #: shape (n,): unit vector that has `min_curvature`
 
 
 @saved

@@ -21,23 +21,15 @@ from negopt.decisions import pairs
 @saved
 @dataclass(slots=True)
 class PositiveMemory:
-    """The inverse model ``H = matrix + gamma rest``.
+    """The inverse model ``H = matrix + gamma rest``."""
 
-    Attributes
-    ----------
-    matrix : array, shape (n, n), or None
-        What the pairs have contributed; None before the first.
-    rest : array, shape (n, n), or None
-        What the updates have left of the initial matrix; None where that is inside `matrix`.
-    gamma : float
-        Today's scale of the initial matrix.
-    units : array, shape (n,), or None
-        Scale of each variable, where the start shows that they differ.
-    """
-
+    #: shape (n, n): what the pairs have contributed; None before the first
     matrix: Array | None = field(default=None, metadata={"symmetric": True})
+    #: shape (n, n): what the updates have left of the initial matrix; None where that is inside
+    #: `matrix`
     rest: Array | None = field(default=None, metadata={"symmetric": True})
-    gamma: float = 0.0
+    gamma: float = 0.0  #: today's scale of the initial matrix
+    #: shape (n,): scale of each variable, where the start shows that they differ
     units: Array | None = None
 
 

@@ -14,34 +14,19 @@ from negopt.core.types import Iterate, Outcome, saved
 @saved
 @dataclass(slots=True)
 class HessianMemory:
-    """What one point leaves behind for the next.
+    """What one point leaves behind for the next."""
 
-    Attributes
-    ----------
-    average : array, shape (n, n), or None
-        The moving average of the Hessians; None when none is kept.
-    scale : float
-        Largest |eigenvalue| at the first point where it was not zero; 0 before.
-    gnorm : float
-        Largest gradient norm met so far.
-    """
-
+    #: shape (n, n): the moving average of the Hessians; None when none is kept
     average: Array | None = None
-    scale: float = 0.0
-    gnorm: float = 0.0
+    scale: float = 0.0  #: largest |eigenvalue| at the first point where it was not zero; 0 before
+    gnorm: float = 0.0  #: largest gradient norm met so far
 
 
 class DenseOperator:
-    """The Hessian at one point, and the average of it that steps are taken with.
+    """The Hessian at one point, `matrix`, and the average of it that steps are taken with.
 
-    Parameters
-    ----------
-    matrix : array, shape (n, n)
-        The Hessian at the point.
-    model : array, shape (n, n)
-        What eigenvalues are those of: `matrix` itself, or the moving average.
-    scale, gnorm : float
-        Largest |eigenvalue| of the first point, 0 there, and largest gradient norm before.
+    The eigenvalues are those of `model`: `matrix` itself, or the moving average.  `scale` and
+    `gnorm` are those of the memory.
     """
 
     learns = False
@@ -105,9 +90,7 @@ class DenseOperator:
 
 
 def _eigen(matrix: Array) -> tuple[Array, Array] | None:
-    if not all_finite(matrix):
-        return None
-    return eigen_of(matrix)
+    return eigen_of(matrix) if all_finite(matrix) else None
 
 
 @dataclass(frozen=True)

@@ -25,14 +25,9 @@ from negopt.decisions import pairs
 @saved
 @dataclass(slots=True)
 class HybridMemory(PositiveMemory):
-    """The BFGS model of `PositiveMemory`, and SR1's.
+    """The BFGS model of `PositiveMemory`, and SR1's."""
 
-    Attributes
-    ----------
-    free : array, shape (n, n), or None
-        The SR1 model, of any signature; None before the first pair.
-    """
-
+    #: shape (n, n): the SR1 model, of any signature; None before the first pair
     free: Array | None = field(default=None, metadata={"symmetric": True})
 
 

@@ -18,24 +18,14 @@ KINDS = ("sphere", *OF_GRADIENTS)
 @saved
 @dataclass(slots=True)
 class EllipsoidMemory:
-    """What the gradients met so far make of the norm.
+    """What the gradients met so far make of the norm."""
 
-    Attributes
-    ----------
-    moment : array, shape (n,) or (n, n), or None
-        Weighted sum of g * g, or of g g', at the points left behind.
-    weight : float
-        Sum of the weights.
-    unit : float
-        Factor that gives a unit step along the first gradient the norm 1; 0 before it.
-    first_gnorm : float
-        Largest gradient norm so far, for the accuracy of inner solves.
-    """
-
+    #: shape (n,) or (n, n): weighted sum of g * g, or of g g', at the points left behind
     moment: Array | None = None
-    weight: float = 0.0
+    weight: float = 0.0  #: sum of the weights
+    #: factor that gives a unit step along the first gradient the norm 1; 0 before it
     unit: float = 0.0
-    first_gnorm: float = 0.0
+    first_gnorm: float = 0.0  #: largest gradient norm so far, for the accuracy of inner solves
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,17 +43,7 @@ class Ellipsoid:
 
 
 class EllipsoidOperator:
-    """``v -> H v`` at one point, and the norm ``||s||_M = sqrt(s'Ms)``.
-
-    Attributes
-    ----------
-    basis : object
-        What a step rule has learnt of the Hessian here.
-    first_gnorm : float
-        Largest gradient norm at the points before.
-    learnt : Ellipsoid
-        What goes with a step, for the rule to remember.
-    """
+    """``v -> H v`` at one point, and the norm ``||s||_M = sqrt(s'Ms)``."""
 
     learns = False
 
@@ -71,9 +51,9 @@ class EllipsoidOperator:
         self, product: Callable[[Array], Array], first_gnorm: float, ellipsoid: Ellipsoid
     ) -> None:
         self.product = product
-        self.first_gnorm = first_gnorm
-        self.learnt = ellipsoid
-        self.basis: object = None
+        self.first_gnorm = first_gnorm  #: largest gradient norm at the points before
+        self.learnt = ellipsoid  #: what goes with a step, for the rule to remember
+        self.basis: object = None  #: what a step rule has learnt of the Hessian here
 
     def matvec(self, v: Array) -> Array:
         """Return ``H v`` (one product)."""

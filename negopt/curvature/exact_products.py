@@ -19,38 +19,24 @@ from negopt.curvature.metric import Metric
 @saved
 @dataclass(slots=True)
 class ProductMemory:
-    """What products leave behind for the next point.
+    """What products leave behind for the next point."""
 
-    Attributes
-    ----------
-    scale : float
-        What the step rule measures the Hessian with: the series' bound V on its square, or
-        the unit of the norm of |H|; 0 before the first step.
-    first_gnorm : float
-        Gradient norm that the accuracy of inner solves is measured against.
-    """
-
+    #: what the step rule measures the Hessian with: the series' bound V on its square, or the unit
+    #: of the norm of |H|; 0 before the first step
     scale: float = 0.0
-    first_gnorm: float = 0.0
+    first_gnorm: float = 0.0  #: gradient norm that the accuracy of inner solves is measured against
 
 
 @dataclass(slots=True)
 class ProductOperator:
-    """``v -> H(x) v`` at one point.
-
-    Attributes
-    ----------
-    product : callable
-    scale, first_gnorm : float
-        Those of the memory.
-    basis : LanczosBasis, Subspace or None
-        What a step rule has learnt of the Hessian here; a rejected step re-uses it, so that a
-        smaller radius or a larger damping costs no product.
-    """
+    """``v -> H(x) v`` at one point."""
 
     product: Callable[[Array], Array]
+    #: those of the memory
     scale: float = 0.0
     first_gnorm: float = 0.0
+    #: what a step rule has learnt of the Hessian here; a rejected step re-uses it, so that a
+    #: smaller radius or a larger damping costs no product
     basis: object = None
 
     learns: ClassVar[bool] = False

@@ -14,22 +14,13 @@ from negopt.core.types import Iterate, Outcome, saved
 @saved
 @dataclass(slots=True)
 class MomentMemory:
-    """Moments of the gradients at the points left behind.
+    """Moments of the gradients at the points left behind."""
 
-    Attributes
-    ----------
-    first, second : array, shape (n,), or None
-        Running means of g and of its entries' squares; None before the first step.
-    largest : array, shape (n,), or None
-        Largest second moment so far (AMSGrad).
-    count : int
-        Gradients in the means.
-    """
-
+    #: shape (n,): running means of g and of its entries' squares; None before the first step
     first: Array | None = None
     second: Array | None = None
-    largest: Array | None = None
-    count: int = 0
+    largest: Array | None = None  #: shape (n,): largest second moment so far (AMSGrad)
+    count: int = 0  #: gradients in the means
 
 
 @dataclass(frozen=True, slots=True)

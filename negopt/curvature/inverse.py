@@ -23,17 +23,11 @@ from negopt.decisions.endings import units_differ
 @saved
 @dataclass(slots=True)
 class InverseMemory:
-    """The inverse model of one update formula.
+    """The inverse model of one update formula."""
 
-    Attributes
-    ----------
-    matrix : array, shape (n, n), or None
-        H; None before the first pair.
-    units : array, shape (n,), or None
-        Scale of each variable, where the start shows that they differ.
-    """
-
+    #: shape (n, n): H; None before the first pair
     matrix: Array | None = field(default=None, metadata={"symmetric": True})
+    #: shape (n,): scale of each variable, where the start shows that they differ
     units: Array | None = None
 
 
@@ -73,22 +67,11 @@ def symmetric(matrix: Array) -> Array:
 class DenseInverse:
     """An operator known through its inverse ``H = matrix + gamma rest``.
 
-    It reads the matrices of the memory, which `update` overwrites: of no use after that.
-
-    Parameters
-    ----------
-    matrix : array, shape (n, n), or None
-        None before the first pair.
-    first : float
-        H is this multiple of the identity (of ``diag(units**2)``) before the first pair.
-    units : array, shape (n,), or None
-        Scale of each variable: the length of a step d is that of ``d / units``.
-    known : tuple of two arrays, or None
-        A vector and its image, when that is known already.
-    rest : array, shape (n, n), or None
-    gamma : float
-    positive : bool
-        Whether H is positive definite whatever the pairs were.
+    It reads the matrices of the memory, which `update` overwrites: of no use after that.  Before
+    the first pair `matrix` is None and H a multiple, `first`, of the identity (of
+    ``diag(units**2)``); with `units` the length of a step d is that of ``d / units``.  `known` is a
+    vector and its image, when that is known already; `positive` tells whether H is positive
+    definite whatever the pairs were.
     """
 
     learns = True

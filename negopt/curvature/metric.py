@@ -29,16 +29,10 @@ SPREAD = 1e4
 
 
 class Metric:
-    """Variables in which the ball is round: ``s = M^-1/2 z`` and ``||s||_M = ||z||``.
-
-    Parameters
-    ----------
-    inverse_root : array, shape (n,), or None
-        Diagonal of ``M^-1/2``; None for M = I.
-    """
+    """Variables in which the ball is round: ``s = M^-1/2 z`` and ``||s||_M = ||z||``."""
 
     def __init__(self, inverse_root: Array | None = None) -> None:
-        self.inverse_root = inverse_root
+        self.inverse_root = inverse_root  #: diagonal of ``M^-1/2``; None for M = I
 
     @property
     def round(self) -> bool:
@@ -57,28 +51,17 @@ class Metric:
 @saved
 @dataclass(slots=True)
 class MetricMemory:
-    """What the metric has seen; its fields are replaced, never written into.
+    """What the metric has seen; its fields are replaced, never written into."""
 
-    Attributes
-    ----------
-    unit : float
-        ``u'Mu`` at the first point, u the unit vector along its gradient; 0 before it.
-    moments : array, shape (n,), or None
-        Weighted sum of ``g * g``.
-    diagonal : array, shape (n,), or None
-        Estimate of the diagonal of the Hessian.
-    size, peak : array, shape (n,), or None
-        Of ``"diag"``: the diagonal of M used last, and its largest values, but for the unit.
-    even : bool
-        The estimate does not span the ratio that would make a metric of it.
-    """
-
+    #: ``u'Mu`` at the first point, u the unit vector along its gradient; 0 before it
     unit: float = 0.0
-    moments: Array | None = None
-    diagonal: Array | None = None
+    moments: Array | None = None  #: shape (n,): weighted sum of ``g * g``
+    diagonal: Array | None = None  #: shape (n,): estimate of the diagonal of the Hessian
+    #: shape (n,): of ``"diag"``: the diagonal of M used last, and its largest values, but for the
+    #: unit
     size: Array | None = None
     peak: Array | None = None
-    even: bool = False
+    even: bool = False  #: the estimate does not span the ratio that would make a metric of it
 
 
 @dataclass(frozen=True)
@@ -215,15 +198,9 @@ def _normalised(
 
 
 def learn_diagonal(diagonal: Array | None, rows: Array, images: Array, metric: Metric) -> Array:
-    """Return the estimate of diag(H) after products of rows.
+    """Return the estimate of diag(H), so far `diagonal`, after products of unit vectors.
 
-    Parameters
-    ----------
-    diagonal : array, shape (n,), or None
-        The estimate so far.
-    rows, images : array, shape (k, n)
-        Unit vectors, and their products, in the variables of `metric`.
-    metric : Metric
+    These are `rows` and their `images`, shape (k, n), in the variables of `metric`.
     """
     xp = namespace_of(rows)
     weight, total = xp.zeros_like(rows[0, :]), xp.zeros_like(rows[0, :])

@@ -30,69 +30,33 @@ MOST_FAILURES = 6
 @saved
 @dataclass(slots=True)
 class ModelledMemory:
-    """What outlives a point.
+    """What outlives a point."""
 
-    Attributes
-    ----------
-    pairs : PairMemory or None
-        Displacements and gradient differences, and products; None when no model is kept.
-    metric : MetricMemory
-    first_gnorm : float
-        Largest gradient norm so far, in the metric of its point.
-    trusted : bool
-        The model makes the next step.
-    failures, wait : int
-        Steps of the model in a row that did not do well; steps with products still to be made
-        before it is asked again.
-    """
-
+    #: displacements and gradient differences, and products; None when no model is kept
     pairs: PairMemory | None = None
     metric: MetricMemory = field(default_factory=MetricMemory)
-    first_gnorm: float = 0.0
-    trusted: bool = field(default=False, metadata={"value": True})
+    first_gnorm: float = 0.0  #: largest gradient norm so far, in the metric of its point
+    trusted: bool = field(default=False, metadata={"value": True})  #: the model makes the next step
+    #: steps of the model in a row that did not do well; steps with products still to be made
+    #: before it is asked again
     failures: int = 0
     wait: int = 0
 
 
 @dataclass(slots=True)
 class Learnt:
-    """What goes with a step, for the rule to learn from.
+    """What goes with a step, for the rule to learn from."""
 
-    Attributes
-    ----------
-    metric : Metric
-        Of the point that the step was taken from.
-    memory : MetricMemory
-        What goes with it.
-    modelled : bool
-        The step was the model's.
-    space : Subspace or None
-        Directions and their products, in the variables of the metric.
-    """
-
-    metric: Metric
-    memory: MetricMemory
-    modelled: bool
-    space: Subspace | None
+    metric: Metric  #: of the point that the step was taken from
+    memory: MetricMemory  #: what goes with it
+    modelled: bool  #: the step was the model's
+    space: Subspace | None  #: directions and their products, in the variables of the metric
 
 
 class ModelledOperator:
-    """The Hessian at one point, or, where `modelled`, the model in its place.
+    """The Hessian at one point, or, where `modelled`, the model in its place: no product is taken.
 
-    Attributes
-    ----------
-    metric : Metric
-        Of the ball that bounds a step.
-    model : LimitedModel or None
-        The model in the variables of the metric.
-    modelled : bool
-        The step is to be the model's: no product is taken.
-    learns : bool
-        The same: a rejected trial teaches the model something.
-    first_gnorm : float
-        Largest gradient norm at the points before.
-    basis : Subspace or None
-        What a step rule has learnt of the Hessian here.
+    `metric` is that of the ball that bounds a step, `model` is in its variables.
     """
 
     def __init__(
@@ -107,9 +71,9 @@ class ModelledOperator:
     ) -> None:
         self._objective, self._iterate, self._memory = objective, iterate, memory
         self.metric, self.model, self.modelled = metric, model, modelled
-        self.learns = modelled
-        self.first_gnorm = first_gnorm
-        self.basis: Subspace | None = None
+        self.learns = modelled  #: a rejected trial teaches the model something
+        self.first_gnorm = first_gnorm  #: largest gradient norm at the points before
+        self.basis: Subspace | None = None  #: what a step rule has learnt of the Hessian here
 
     def learnt(self, space: Subspace | None) -> Learnt:
         """Return what goes with a step."""

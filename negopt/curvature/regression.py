@@ -20,47 +20,28 @@ def _no_products() -> FloatArray:
 @saved
 @dataclass(slots=True)
 class RegressionMemory:
-    """The weighted deviations of recent points and gradients, in a few rows.
+    """The weighted deviations of recent points and gradients, in a few rows."""
 
-    Attributes
-    ----------
-    rows : array, shape (k, 2n), or None
-        Row i holds a displacement and the gradient's change that belongs to it, both
-        times the root of their weight.  The sums of their products over i are the weighted
-        covariances; a rotation of the rows leaves them as they are.
-    gram : ndarray, shape (2k, 2k), float64
-        Inner products of displacements (even) and changes (odd).
-    scale : float
-        Curvature of the last step, 0 before the first.
-    weight : float
-        Sum of the weights of all points.
-    lag : array, shape (2, n), or None
-        The last point and gradient, less their weighted means.
-    """
-
+    #: shape (k, 2n): row i holds a displacement and the gradient's change that belongs to it, both
+    #: times the root of their weight.  The sums of their products over i are the weighted
+    #: covariances; a rotation of the rows leaves them as they are.
     rows: Array | None = None
+    #: shape (2k, 2k): inner products of displacements (even) and changes (odd)
     gram: FloatArray = field(default_factory=_no_products, metadata={"host": True})
-    scale: float = 0.0
-    weight: float = 1.0
+    scale: float = 0.0  #: curvature of the last step, 0 before the first
+    weight: float = 1.0  #: sum of the weights of all points
+    #: shape (2, n): the last point and gradient, less their weighted means
     lag: Array | None = None
 
 
 class RegressionOperator:
-    """``B = Q M Q' + gamma (I - QQ')``: M from the regression, gamma elsewhere.
-
-    Attributes
-    ----------
-    values : ndarray, shape (k,)
-        Eigenvalues of M, signs included.
-    gamma : float
-        Curvature outside the subspace, positive.
-    """
+    """``B = Q M Q' + gamma (I - QQ')``: M from the regression, gamma elsewhere."""
 
     learns = True
 
     def __init__(self, memory: RegressionMemory, gamma: float, least: float, n: int) -> None:
-        self.gamma = gamma
-        self.values: FloatArray = np.zeros(0)
+        self.gamma = gamma  #: curvature outside the subspace, positive
+        self.values: FloatArray = np.zeros(0)  #: eigenvalues of M, signs included
         self._steps: Array | None = None
         if memory.rows is None:
             return

@@ -18,32 +18,20 @@ from negopt.models.spectrum import spectral_step
 @saved
 @dataclass(slots=True)
 class MatrixMemory:
-    """The model B and the units of the variables.
+    """The model B and the units of the variables."""
 
-    Attributes
-    ----------
-    matrix : ndarray, shape (n, n), float64, or None
-        ``D B D`` with ``D = diag(units)``, on the host, by its upper triangle; None before
-        the first pair.
-    units : array, shape (n,), or None
-        Scale of each variable, where the start shows that they differ; else D is I.
-    """
-
+    #: shape (n, n): ``D B D`` with ``D = diag(units)``, on the host, by its upper triangle; None
+    #: before the first pair
     matrix: FloatArray | None = field(default=None, metadata={"host": True})
+    #: shape (n,): scale of each variable, where the start shows that they differ; else D is I
     units: Array | None = None
 
 
 class MatrixOperator:
     """A dense B as a compact model whose basis is the identity.
 
-    Where the variables have units, model and step are those of ``s / units``.  All algebra is
-    O(n^3) on the host; of device vectors it copies n entries each way.
-
-    Parameters
-    ----------
-    matrix : ndarray, shape (n, n), float64
-        B in these units.
-    units : array, shape (n,), or None
+    Where the variables have units, model and step are those of ``s / units``, and `matrix` is B
+    in these.  All algebra is O(n^3) on the host; of device vectors it copies n entries each way.
     """
 
     learns = True

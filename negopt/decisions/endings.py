@@ -29,18 +29,10 @@ def progresses(f: float, best: float, gmax: float, before: float) -> bool:
 def why_over(
     f: float, size: float, k: int, gtol: float, ftarget: float, bottom: float, maxiter: int
 ) -> int:
-    """Tell whether a run ends at a point, and why; the first that holds.
+    """Tell whether a run ends at a point after k iterations, and why; the first that holds.
 
-    Parameters
-    ----------
-    f, size : float
-        Value there, and the norm of the gradient that `gtol` bounds.
-    k : int
-        Iterations made.
-    gtol, ftarget : float
-    bottom : float
-        A value below it is taken for minus infinity.
-    maxiter : int
+    `size` is the norm of the gradient that `gtol` bounds; a value below `bottom` is taken for
+    minus infinity.
     """
     if f <= ftarget:
         return TARGET
@@ -82,13 +74,7 @@ def is_better_end(f: float, size: float, f_end: float, gtol: float) -> bool:
 def units_differ(of_x: float, of_g: float, of_both: float) -> bool:
     """Tell whether the variables are in different units.
 
-    Parameters
-    ----------
-    of_x, of_g, of_both : float
-        Variances of the logarithms of ``|x_i|``, of ``|g_i|`` and of ``|x_i g_i|``.
-
-    Notes
-    -----
+    The arguments are the variances of the logarithms of ``|x_i|``, ``|g_i|`` and ``|x_i g_i|``.
     A partial derivative has the unit of f over that of its variable.  If the variables are
     in different units and x is of a typical size, ``|g_i|`` falls as ``|x_i|`` grows, and the
     products are much more alike than the ``|g_i|``.

@@ -42,16 +42,10 @@ def balance(size: float) -> float:
 def takes_sr1(vv: float, vw: float, ww: float, skip: float, least: float) -> bool:
     """Tell whether the rank-one update ``v v' / v'w`` is well defined.
 
-    Parameters
-    ----------
-    vv, vw, ww : float
-        Products of the residual v of the secant equation (``s - H y``, or ``y - B s``) and of
-        the vector w that the model is applied to in it (y, or s).
-    skip : float
-        Least cosine of the angle of v and w.
-    least : float
-        Length of v up to which it is rounding: ``RESIDUAL`` times that of the vector that
-        the model should have returned, unless rounding is known better.
+    v is the residual of the secant equation (``s - H y``, or ``y - B s``), w the vector that the
+    model is applied to in it (y, or s), `skip` the least cosine of their angle.  Up to the length
+    `least` v is rounding: ``RESIDUAL`` times that of the vector that the model should have
+    returned, unless rounding is known better.
     """
     size = math.sqrt(vv)
     if not size > least or vw == 0.0 or not math.isfinite(vv / vw):

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from negopt.core.arrays import Array, eps_of
 from negopt.core.options import check_integer, check_number
-from negopt.core.randomness import generator
-from negopt.diagnostics.derivatives import ObjectiveLike, Seed
+from negopt.core.randomness import Seed, generator
+from negopt.diagnostics.derivatives import ObjectiveLike
 from negopt.diagnostics.examine import Examination
 from negopt.diagnostics.findings import examine
 from negopt.diagnostics.given import Fault, Given

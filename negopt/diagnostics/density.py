@@ -12,17 +12,10 @@ from numpy.random import Generator
 
 from negopt.algebra.eigen import symmetric_eigen
 from negopt.algebra.krylov import LanczosBasis
-from negopt.core.arrays import Array, to_host
+from negopt.core.arrays import Array, FloatArray, to_host
 from negopt.core.options import check_integer, check_number
-from negopt.core.randomness import generator
-from negopt.diagnostics.derivatives import (
-    CountedProducts,
-    FloatArray,
-    Hessian,
-    Seed,
-    random_direction,
-    unit,
-)
+from negopt.core.randomness import Seed, generator
+from negopt.diagnostics.derivatives import CountedProducts, Hessian, random_direction, unit
 
 __all__ = ["Spectrum", "spectrum"]
 

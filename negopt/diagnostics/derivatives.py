@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
-from numpy.random import BitGenerator, Generator, SeedSequence
+from numpy.random import Generator
 
 from negopt.core.arrays import (
     Array,
@@ -22,20 +21,6 @@ from negopt.core.arrays import (
 )
 from negopt.core.types import Iterate
 from negopt.functions.objective import Objective
-
-__all__ = [
-    "CountedProducts",
-    "FloatArray",
-    "Hessian",
-    "ObjectiveLike",
-    "Seed",
-    "random_direction",
-    "unit",
-]
-
-FloatArray = npt.NDArray[np.float64]
-#: What NumPy makes a generator of (SPEC 7).
-Seed: TypeAlias = "int | Sequence[int] | SeedSequence | BitGenerator | Generator | None"
 
 
 class ObjectiveLike(Protocol):

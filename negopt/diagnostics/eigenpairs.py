@@ -13,6 +13,7 @@ from numpy.random import Generator
 from negopt.algebra.eigen import symmetric_eigen
 from negopt.core.arrays import (
     Array,
+    FloatArray,
     device_of,
     eps_of,
     float64_rows_dot,
@@ -21,14 +22,8 @@ from negopt.core.arrays import (
     norm,
 )
 from negopt.core.options import check_integer, check_number
-from negopt.core.randomness import generator
-from negopt.diagnostics.derivatives import (
-    CountedProducts,
-    FloatArray,
-    Hessian,
-    Seed,
-    random_direction,
-)
+from negopt.core.randomness import Seed, generator
+from negopt.diagnostics.derivatives import CountedProducts, Hessian, random_direction
 
 __all__ = ["Eigenpairs", "leftmost_eigenpairs"]
 
@@ -173,15 +168,8 @@ def leftmost_eigenpairs(
         max_basis = WHOLE if n <= WHOLE else max(40, 2 * k + 20)
     check_integer("max_basis", max_basis, min(n, k + 5))
     floor = 20.0 * eps_of(product.x) if product.noise <= eps_of(product.x) else 10.0 * product.noise
-    search = _Search(
-        product,
-        generator(rng),
-        k,
-        max(tol, floor),
-        max_products,
-        min(max_basis, n),
-        _applied(precondition),
-    )
+    tol, applied = max(tol, floor), _applied(precondition)
+    search = _Search(product, generator(rng), k, tol, max_products, min(max_basis, n), applied)
     return search.run(probes)
 
 

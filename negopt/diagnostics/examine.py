@@ -22,8 +22,6 @@ from negopt.diagnostics.derivatives import random_direction
 from negopt.diagnostics.given import Fault, Given
 from negopt.diagnostics.taylor import POINTS, RATIO, Trail, noise_level, order, step_range
 
-__all__ = ["Examination", "Line"]
-
 #: A measured step: h, f ahead and behind, g's across and forward, length.
 Row = tuple[float, float, float, float, float, float]
 

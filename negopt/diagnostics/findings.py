@@ -9,12 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from negopt.core.arrays import Array, dot, from_host, namespace_of, norm, scalars, to_host
-from negopt.diagnostics.derivatives import FloatArray, random_direction, unit
+from negopt.diagnostics.derivatives import random_direction, unit
 from negopt.diagnostics.examine import Examination, Line
 from negopt.diagnostics.taylor import Verdict, size_of, step_range
 from negopt.diagnostics.words import common_factor, relation, rounded, times
-
-__all__ = ["examine"]
 
 
 def examine(e: Examination) -> None:
@@ -158,7 +156,9 @@ def _halve(e: Examination) -> int:
     return int(suspects[0])
 
 
-def _mismatch(e: Examination, weights: FloatArray, chosen: npt.NDArray[np.int64]) -> float:
+def _mismatch(
+    e: Examination, weights: npt.NDArray[np.float64], chosen: npt.NDArray[np.int64]
+) -> float:
     """Return measured minus claimed slope along the chosen entries of `weights`."""
     d = np.zeros(e.n)
     d[chosen] = weights[chosen]

@@ -9,8 +9,6 @@ from typing import TypeVar
 from negopt.core.arrays import Array, as_vector, copy_of, namespace_of, scalars
 from negopt.functions.inputs import checked_pair, checked_value, matrix_like, vector_like
 
-__all__ = ["Fault", "Given"]
-
 T = TypeVar("T")
 
 

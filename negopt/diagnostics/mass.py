@@ -10,8 +10,8 @@ import numpy as np
 
 from negopt.core.arrays import Array, namespace_of, scalars
 from negopt.core.options import check_integer, check_number
-from negopt.core.randomness import generator
-from negopt.diagnostics.derivatives import CountedProducts, Hessian, Seed, unit
+from negopt.core.randomness import Seed, generator
+from negopt.diagnostics.derivatives import CountedProducts, Hessian, unit
 
 __all__ = ["DiagonalMass", "diagonal_mass"]
 

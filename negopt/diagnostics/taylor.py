@@ -11,8 +11,6 @@ import numpy as np
 
 from negopt.core.arrays import Array, namespace_of, norm
 
-__all__ = ["POINTS", "RATIO", "Trail", "Verdict", "noise_level", "order", "size_of", "step_range"]
-
 #: Each step is this much smaller than the one before.
 RATIO = 4.0
 #: Range of steps over which a mismatch must last to be called a mistake; the shorter one

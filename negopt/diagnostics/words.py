@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from negopt.core.arrays import Array, dot, scalars
 from negopt.diagnostics.taylor import Verdict, size_of
 
-__all__ = ["common_factor", "relation", "rounded", "times"]
-
 
 def common_factor(
     claimed: Sequence[float | Array], mismatches: Sequence[float | Array], sizes: Sequence[float]

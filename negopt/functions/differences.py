@@ -44,21 +44,12 @@ def difference_gradient(
     relative_step: npt.ArrayLike | None = None,
     absolute_step: npt.ArrayLike | None = None,
 ) -> Array:
-    """Return the gradient of `value` at `x` by differences.
+    """Return the gradient of `value` at `x`, where it is `f`, by differences.
 
-    Parameters
-    ----------
-    value : callable
-        Returns a number (a complex one for ``"cs"``).
-    x : array, shape (n,)
-    f : float
-        ``value(x)``, so that it is not evaluated again.
-    scheme : {"2-point", "3-point", "cs"}
-    relative_step : float or array, optional
-        Step as a share of ``|x|``; the default is ``eps^(1/2)`` of the type of `x`
-        (``eps^(1/3)`` for ``"3-point"``) times ``max(1, |x|)``, as in SciPy.
-    absolute_step : float or array, optional
-        Step itself; wins over `relative_step`.
+    The `scheme` is ``"2-point"``, ``"3-point"`` or ``"cs"``, for which `value` returns a complex
+    number.  `relative_step` is a share of ``|x|``; the default is ``eps^(1/2)`` of the type of `x`
+    (``eps^(1/3)`` for ``"3-point"``) times ``max(1, |x|)``, as in SciPy.  `absolute_step` is the
+    step itself, and wins.
     """
     host = to_host(x)
     n = host.shape[0]

@@ -21,21 +21,11 @@ LONGEST = 100
 @saved
 @dataclass(slots=True)
 class StepFactor:
-    """State of the search.
+    """State of the search."""
 
-    Attributes
-    ----------
-    factor : float
-        Factor that a two-way search begins with; 0 before the first step.
-    first : float
-        Factor that the first trial had; 0 before it.
-    lowest : float
-        Lowest value of f accepted.
-    """
-
-    factor: float = 0.0
-    first: float = 0.0
-    lowest: float = field(default=math.inf, metadata={"value": True})
+    factor: float = 0.0  #: factor that a two-way search begins with; 0 before the first step
+    first: float = 0.0  #: factor that the first trial had; 0 before it
+    lowest: float = field(default=math.inf, metadata={"value": True})  #: lowest value of f accepted
 
 
 @dataclass(frozen=True)

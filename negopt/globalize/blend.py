@@ -17,15 +17,8 @@ DEGENERATE = 1e-8
 class Blend:
     """Combinations ``rate u + momentum p`` of a proposed step u with the previous one, p.
 
-    Parameters
-    ----------
-    iterate : Iterate
-    operator : Products
-        `AbsoluteProducts` where |H| is at hand.
-    u : Step
-    previous : array, shape (n,)
-    model : bool, default True
-        Whether the model of a combination is wanted; it takes one product, ``H p``.
+    The operator has `AbsoluteProducts` where |H| is at hand.  The model of a combination takes
+    one product, ``H p``; `model` tells whether it is wanted.
     """
 
     def __init__(
@@ -68,17 +61,9 @@ def best_weights(
 ) -> tuple[float, float]:
     """Return learning rate and momentum that minimise a damped model over two steps.
 
-    Parameters
-    ----------
-    gram, curvature : array, shape (2, 2)
-        ``P'P`` and ``P'HP`` (or ``P'|H|P``) with the two steps, P = [u p].
-    slopes : array, shape (2,)
-        ``P'g``.
-    damping : float or None, default None
-        In the units of the Hessian, lambda below; None where it is not known.
+    With the two steps, P = [u p], `gram` is ``P'P``, `curvature` ``P'HP`` (or ``P'|H|P``) and
+    `slopes` ``P'g``; `damping`, lambda below, is in the units of the Hessian, None where unknown.
 
-    Notes
-    -----
     1. With an orthonormal basis Q of the two, ``Q'HQ = W diag(theta) W'``.
     2. Where lambda is not known, it follows from u, for which ``-g'u = u'(|H| + lambda)u``:
        ``lambda = max(0, -g'u - |u'Hu|) / u'u``.

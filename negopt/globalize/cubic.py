@@ -19,24 +19,13 @@ RANGE = 1e30
 @saved
 @dataclass(slots=True)
 class CubicState:
-    """State of the cubic regularisation.
+    """State of the cubic regularisation."""
 
-    Attributes
-    ----------
-    weight : float
-        sigma of the term ``sigma/3 ||s||^3``.
-    first : float
-        Its first value.
-    free : bool
-        No step has failed yet: the weight is still looking for the scale of the problem.
-    lowest : float
-        Lowest value of f accepted.
-    """
-
-    weight: float
-    first: float
+    weight: float  #: sigma of the term ``sigma/3 ||s||^3``
+    first: float  #: its first value
+    #: no step has failed yet: the weight is still looking for the scale of the problem
     free: bool = True
-    lowest: float = field(default=math.inf, metadata={"value": True})
+    lowest: float = field(default=math.inf, metadata={"value": True})  #: lowest value of f accepted
 
 
 @dataclass(frozen=True)

@@ -23,23 +23,12 @@ MOST = {"relative": 1e18, "absolute": 1e300}
 @saved
 @dataclass(slots=True)
 class Damping:
-    """State.
+    """State."""
 
-    Attributes
-    ----------
-    damping : float
-        In the units of ``damping_unit``.
-    factor : float
-        What the next rejection multiplies it by.
-    lowest : float
-        Lowest value of f accepted.
-    previous : array, shape (n,), or None
-        The last step that was taken; kept only where momentum may use it.
-    """
-
-    damping: float
-    factor: float = 2.0
-    lowest: float = field(default=math.inf, metadata={"value": True})
+    damping: float  #: in the units of ``damping_unit``
+    factor: float = 2.0  #: what the next rejection multiplies it by
+    lowest: float = field(default=math.inf, metadata={"value": True})  #: lowest value of f accepted
+    #: shape (n,): the last step that was taken; kept only where momentum may use it
     previous: Array | None = None
 
 

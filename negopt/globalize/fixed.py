@@ -30,18 +30,9 @@ def take_step(
 ) -> None:
     """Go to ``x + s``, up or down, unless f or g is not finite there; completes `out`.
 
-    Parameters
-    ----------
-    out : Outcome
-    objective : Oracle
-    iterate : Iterate
-    s : array, shape (n,)
-    length : float
-        Euclidean length of `s`.
-    lowest : float, default inf
-        Lowest value accepted so far; with inf no finite value counts as divergence.
-    blame : str, default "a full step"
-        What the reason names when the step fails: an option with its value, and the fix.
+    `length` is the Euclidean one of `s`, `lowest` the lowest value accepted so far (with inf no
+    finite value counts as divergence).  When the step fails the reason names `blame`: an option
+    with its value, and the fix.
     """
     x = iterate.x + s
     s = x - iterate.x  # the displacement as it was rounded

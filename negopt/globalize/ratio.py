@@ -37,18 +37,13 @@ def tried(out: Outcome, objective: Oracle, x: Array, s: Array, bar: float) -> It
 def reduction_ratio(
     iterate: Iterate, trial: Iterate, step: Step, lowest: float = math.inf
 ) -> float:
-    """Return actual over predicted decrease.
+    """Return actual over predicted decrease; nan when the model predicts none.
 
     Where the difference of two function values is mostly rounding, the actual
     decrease is taken from the gradients at both ends, ``-(g's + g_+'s)/2``, which
     keeps its digits; the two agree to third order in the step.  That holds only
     while f stays within rounding of `lowest`, the lowest value accepted so far: on the
     word of a wrong gradient alone f would creep up step by step.
-
-    Returns
-    -------
-    float
-        nan when the model predicts no decrease.
 
     References
     ----------

@@ -19,23 +19,13 @@ from negopt.globalize.ratio import moves, reduction_ratio, rounding_of, tried
 @saved
 @dataclass(slots=True)
 class Radius:
-    """State of the trust region.
-
-    Attributes
-    ----------
-    radius : float
-    free : bool
-        No step has failed yet: the radius is still looking for the scale of the problem.
-    started : bool
-        A step has been accepted.
-    lowest : float
-        Lowest value of f accepted.
-    """
+    """State of the trust region."""
 
     radius: float
+    #: no step has failed yet: the radius is still looking for the scale of the problem
     free: bool = True
-    started: bool = False
-    lowest: float = field(default=math.inf, metadata={"value": True})
+    started: bool = False  #: a step has been accepted
+    lowest: float = field(default=math.inf, metadata={"value": True})  #: lowest value of f accepted
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,9 @@ from negopt.core.options import (
     collect,
     warn_unknown,
 )
+from negopt.core.randomness import Seed
 from negopt.core.types import Iterate, Status
-from negopt.diagnostics.derivatives import ObjectiveLike, Seed
+from negopt.diagnostics.derivatives import ObjectiveLike
 from negopt.entry.minimize import own_method
 from negopt.functions.objective import Objective
 from negopt.methods import METHODS, Method, choose

@@ -23,10 +23,7 @@ def switch_batch(
     `evaluate` f and g too are those of the batch before; the next trial is then the first point
     that is evaluated on the new batch.
 
-    Raises
-    ------
-    BudgetExhausted
-        When a budget does not allow the evaluation; the state is then as it was.
+    Where a budget does not allow the evaluation, BudgetExhausted leaves the state as it was.
     """
     objective = solver.objective
     objective.rebind(fun)

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from negopt.diagnostics.derivatives import FloatArray
+from negopt.core.arrays import FloatArray
 from negopt.neural._text import PathLike, bad_line, content_lines, finite_number
 
 __all__ = ["Dataset", "load_ionosphere", "read_csv", "read_libsvm", "read_table"]

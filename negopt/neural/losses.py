@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 
 from negopt.core.arrays import (
     Array,
+    FloatArray,
     device_of,
     from_host,
     is_array,
@@ -21,7 +22,6 @@ from negopt.core.arrays import (
     namespace_of,
     to_host,
 )
-from negopt.diagnostics.derivatives import FloatArray
 from negopt.neural.activations import log_sum_exp, sigmoid, softplus
 
 __all__ = ["LOSSES", "Logistic", "Loss", "LossAt", "SoftmaxCrossEntropy", "Squared"]

@@ -13,7 +13,7 @@ from typing import NotRequired, TypedDict
 import numpy as np
 
 from negopt.core.arrays import Array, device_of, namespace_of
-from negopt.diagnostics.derivatives import Seed
+from negopt.core.randomness import Seed
 from negopt.neural.activations import ACTIVATIONS
 from negopt.neural.flat import Layout, layout_of_shapes
 

@@ -21,7 +21,7 @@ from negopt.core.arrays import (
     namespace_of,
     to_host,
 )
-from negopt.diagnostics.derivatives import Seed
+from negopt.core.randomness import Seed
 from negopt.neural._cache import Indices, LastPoint, take_rows
 from negopt.neural.losses import LOSSES, Loss, LossAt
 from negopt.neural.mlp import MLP, Adjoint, Trace

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from negopt.core.arrays import Array, namespace_of
-from negopt.diagnostics.derivatives import FloatArray
+from negopt.core.arrays import Array, FloatArray, namespace_of
 
 __all__ = ["binary_labels", "class_labels", "standardize"]
 

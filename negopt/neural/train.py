@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from negopt.core.arrays import Array, as_vector
 from negopt.core.options import check_integer
-from negopt.core.randomness import generator
-from negopt.diagnostics.derivatives import ObjectiveLike, Seed
+from negopt.core.randomness import Seed, generator
+from negopt.diagnostics.derivatives import ObjectiveLike
 from negopt.methods import Method
 from negopt.neural import _fit_setup as setup
 from negopt.neural import _fit_state

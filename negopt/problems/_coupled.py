@@ -19,14 +19,8 @@ from negopt.problems._models import Operator, Phi
 class Mixed:
     """The sum of squares of r = a(x) + K c(x), with a and c acting entry by entry.
 
-    Parameters
-    ----------
-    a, c : callable
-        Element functions of one input and the constants.
-    coupling : Map
-        The square linear map K.
-    constants : sequence of array_like, each of shape (n,)
-        Further arguments of `a` and `c`.
+    They are element functions of one input and the constants, each of shape (n,); `coupling` is
+    the square linear map K.
     """
 
     def __init__(
@@ -84,11 +78,6 @@ class Chebyshev:
 
     Residual i is the mean of T_i(2 x_j - 1) minus the integral of T_i over (0, 1),
     i = 1, ..., m; cost O(m n).
-
-    Parameters
-    ----------
-    m : int
-        Number of residuals.
     """
 
     def __init__(self, m: int) -> None:
@@ -137,15 +126,8 @@ class Chebyshev:
 class Factorisation:
     """Half the squared error of a low-rank product, |U V' - M|^2 / 2.
 
-    The variables are the rows of U, shape (p, k), then those of V, shape (q, k);
-    cost O(p q k).
-
-    Parameters
-    ----------
-    target : array_like, shape (p, q)
-        The matrix M.
-    rank : int
-        The number of columns k.
+    `target` is M; the variables are the rows of U, shape (p, k), then those of V, shape (q, k),
+    with k = `rank`; cost O(p q k).
     """
 
     def __init__(self, target: npt.ArrayLike, rank: int) -> None:

@@ -38,16 +38,9 @@ def _outer(a: Array, b: Array) -> Array:
 class Jet:
     """A value with its first and second derivatives in k inputs.
 
-    Parameters
-    ----------
-    value : array, shape (m,)
-        One entry per element; length one is broadcast.
-    first : array, shape (k, m) or (k, 1), or None
-        Gradient; None for a constant.
-    second : array, shape (k, k, m), or None
-        Hessian; None where it is zero or not asked for.
-    order : int
-        2 when second derivatives are carried, 1 when they are not, 0 for a constant.
+    `value` has shape (m,), one entry per element (length one is broadcast); `first`, (k, m) or
+    (k, 1), is None for a constant; `second`, (k, k, m), is None where it is zero or not asked for.
+    `order` is 2 when second derivatives are carried, 1 when they are not, 0 for a constant.
     """
 
     __slots__ = ("first", "order", "second", "value")

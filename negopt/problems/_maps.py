@@ -26,13 +26,7 @@ class Map(Protocol):
 
 
 class Constant:
-    """Host data that is copied to each library, device and type once.
-
-    Parameters
-    ----------
-    values : array_like
-        The data; kept read-only in float64.
-    """
+    """Host data, read-only in float64, that is copied to each library, device and type once."""
 
     __slots__ = ("_copies", "values")
 
@@ -104,12 +98,7 @@ class Shift:
 
 
 class Functional:
-    """A single input, the weighted sum w'x.
-
-    Parameters
-    ----------
-    weights : array_like, shape (n,)
-    """
+    """A single input, the weighted sum w'x."""
 
     def __init__(self, weights: npt.ArrayLike) -> None:
         self.weights = Constant(weights)
@@ -124,12 +113,7 @@ class Functional:
 
 
 class Dense:
-    """Multiplication by a given matrix.
-
-    Parameters
-    ----------
-    matrix : array_like, shape (m, n)
-    """
+    """Multiplication by a given matrix, shape (m, n)."""
 
     def __init__(self, matrix: npt.ArrayLike) -> None:
         self.matrix = Constant(matrix)

@@ -17,28 +17,15 @@ _RESIDUAL = re.compile(r"^Residual Sum of Squares:\s*(\S+)", re.MULTILINE)
 
 @dataclass(frozen=True, eq=False)
 class Regression:
-    """One data set.
+    """One data set."""
 
-    Parameters
-    ----------
-    y : numpy.ndarray, shape (m,)
-        Response.
-    x : tuple of numpy.ndarray, each of shape (m,)
-        Predictors.
-    starts : tuple of numpy.ndarray, each of shape (k,)
-        The two starting points, the first farther away.
-    parameters, deviations : numpy.ndarray, shape (k,)
-        Certified parameters and their standard deviations, 11 digits.
-    residual_sum : float
-        Certified residual sum of squares.
-    """
-
-    y: Vector
-    x: tuple[Vector, ...]
-    starts: tuple[Vector, Vector]
+    y: Vector  #: shape (m,): response
+    x: tuple[Vector, ...]  #: shape (m,): predictors
+    starts: tuple[Vector, Vector]  #: shape (k,): the two starting points, the first farther away
+    #: shape (k,): certified parameters and their standard deviations, 11 digits
     parameters: Vector
     deviations: Vector
-    residual_sum: float
+    residual_sum: float  #: certified residual sum of squares
 
 
 @cache

@@ -89,27 +89,9 @@ def problem(
 ) -> Callable[[Builder], Builder]:
     """Declare a problem; decorates its builder ``(n, **params) -> Setup``.
 
-    Parameters
-    ----------
-    name : str
-        Name in the collection.
-    n : int
-        Default (or fixed) dimension.
-    tags : str
-        Families, separated by blanks; ``"fixed"`` or ``"variable"`` is added.
-    reference : str
-        Source with DOI.
-    fixed : bool, default False
-        Whether `n` is the only dimension.
-    least, multiple : int, default 1
-        Admissible dimensions otherwise.
-    most : int, default None
-        The largest dimension; None is no limit.
-
-    Returns
-    -------
-    callable
-        The decorator.
+    `n` is the default dimension, or with `fixed` the only one; `least`, `most` and `multiple` say
+    which others there are.  `tags` are families, separated by blanks, to which ``"fixed"`` or
+    ``"variable"`` is added; `reference` is the source with DOI.
     """
     families = frozenset([*tags.split(), "fixed" if fixed else "variable"])
 

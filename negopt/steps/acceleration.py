@@ -51,19 +51,11 @@ def sums_needed(accelerator: str, order: int) -> int:
 def accelerate(sums: Sequence[Array], accelerator: str, *, first: int = 0) -> Array:
     """Return the limit of `sums` as one of the accelerators estimates it.
 
-    Parameters
-    ----------
-    sums : sequence of arrays, shape (n,)
-        The last partial sums, oldest first; their number gives the order
-        (`sums_needed`).
-    accelerator : {"wynn", "sablonniere", "shanks", "levin-t", "pade"}
-        The transformation: `wynn_epsilon` with or without Sablonnière's factor,
-        `topological_shanks`, `levin_t`, `hybrid_pade`.
-    first : int, default 0
-        Index of the oldest sum in its series, for ``"levin-t"``.
+    These are the last partial sums, oldest first, whose number gives the order (`sums_needed`).
+    The transformations are `wynn_epsilon` with or without Sablonnière's factor,
+    `topological_shanks`, `hybrid_pade`, and `levin_t`, for which `first` is the index of the
+    oldest sum in its series.
 
-    Notes
-    -----
     **Guarantee** (``tests/steps/test_acceleration.py``): ``"wynn"``, ``"shanks"`` and
     ``"pade"`` are exact for ``s_k = S + sum_{i <= N} a_i r_i^k``, ``"levin-t"`` at N = 1,
     ``"sablonniere"`` at N = 1 for ``S + a / (k + b)``.  All commute with shifts, scalings
@@ -79,15 +71,11 @@ def accelerate(sums: Sequence[Array], accelerator: str, *, first: int = 0) -> Ar
 
 @_scale_free
 def wynn_epsilon(sums: Sequence[Array], *, sablonniere: bool = False) -> Array:
-    """Return the vector epsilon-algorithm's estimate of the limit.
+    """Return the vector epsilon-algorithm's estimate of the limit, from 2N + 1 sums.
 
-    Parameters
-    ----------
-    sums : sequence of 2N + 1 arrays
-    sablonniere : bool, default False
-        Multiply column c by ``floor(c/2) + 1``, which is meant for logarithmic convergence: at
-        N = 1 it is exact for ``S + a / (k + b)``, where the plain algorithm halves the error.  A
-        geometric sequence it overshoots by as much as the middle sum falls short.
+    `sablonniere` multiplies column c by ``floor(c/2) + 1``, which is meant for logarithmic
+    convergence: at N = 1 it is exact for ``S + a / (k + b)``, where the plain algorithm halves the
+    error.  A geometric sequence it overshoots by as much as the middle sum falls short.
 
     Notes
     -----

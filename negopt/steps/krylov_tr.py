@@ -268,17 +268,6 @@ def _conjugate(
 class _Solution:
     """Solution of the subproblem in a subspace, in weights of its rows."""
 
-    __slots__ = (
-        "added",
-        "boundary",
-        "decrease",
-        "quadratic",
-        "radius",
-        "shift",
-        "space",
-        "weights",
-    )
-
     def __init__(self, space: Subspace, bound: Radius | CubicWeight, absolute: bool) -> None:
         self.space = space
         #: What the positive eigenvalues, and the shift, add to ``H s``, in the space.

@@ -27,14 +27,8 @@ SOURCE_SCALE = 100.0
 def series_coefficients(count: int, d: float) -> FloatArray:
     """Return c_0 ... c_{count-1} of ``1 / (d + sqrt(1 - z)) = sum c_k z^k``.
 
-    Parameters
-    ----------
-    count : int
-    d : float
-        Relative damping, ``d >= 0``.
+    d is the relative damping, ``d >= 0``.
 
-    Notes
-    -----
     ``(1 - d^2) c_k = c_{k-1} + b_k`` with b_k the coefficients of ``sqrt(1 - z)``.
     Run forwards, an error grows as ``|1 - d^2|^-k`` (in single precision c_9 has no digit
     left at d = 0.9, and d = 1 divides by zero); where that would cost more than two digits

@@ -15,18 +15,10 @@ from negopt.core.types import Iterate, Step
 
 
 class EllipsoidalOperator(Protocol):
-    """Products, a norm, and a place to keep the path in.
+    """Products, a norm, and a place to keep the path in."""
 
-    Attributes
-    ----------
-    basis : object
-        The path; a rejected step goes along it again.
-    first_gnorm : float
-        Largest gradient norm at the points before.
-    """
-
-    basis: object
-    first_gnorm: float
+    basis: object  #: the path; a rejected step goes along it again
+    first_gnorm: float  #: largest gradient norm at the points before
 
     @property
     def learnt(self) -> object:

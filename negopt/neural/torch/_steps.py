@@ -82,19 +82,9 @@ def advance(
 ) -> tuple[State, BaseException | None]:
     """Continue from `state`, that of the step before, with the closure's function at `x`.
 
-    Parameters
-    ----------
-    run : RunOptions
-        Its budgets are those of this call.
-    change : float
-        Stop when a step, or the change of f, is no larger.
-
-    Returns
-    -------
-    state : State
-        Changed in place; its ``iterate`` is where the parameters belong.
-    error : exception or None
-        What the closure has raised; the state is that before the iteration.
+    The budgets of `run` are those of this call, which also stops when a step, or the change of f,
+    is no larger than `change`.  Returns the state, changed in place, whose ``iterate`` is where
+    the parameters belong; and what the closure has raised, with the state before the iteration.
     """
     objective = Objective(
         closure,  # value and gradient together: every gradient, of a difference too, counts
