@@ -39,7 +39,7 @@ class Optimizer(torch.optim.Optimizer):  # type: ignore[misc]
         All in one group, of one type (float32 or float64) and on one device.  Names need
         torch 2.6.
     method : str or Method, optional
-        One of ``negopt.METHODS``.  By default ``"lqn-tr"``, below 121 parameters (frozen ones
+        One of ``negopt.METHODS``.  By default ``"lqn-tr"``, up to 300 parameters (frozen ones
         included) ``"dqn-wolfe-pm"``, as in `negopt.minimize`.  With `history_size` always
         ``"lqn-tr"``.
     lr : float, optional
