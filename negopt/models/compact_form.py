@@ -80,6 +80,7 @@ class CompactForm:
         gram = memory.gram
         self._ss, self._sy, self._yy = gram[:m, :m], gram[:m, m:], gram[m:, m:]
         self.convex = memory.concave == 0
+        self.single = memory.concave == min(memory.count, m) > 0  # every pair enters by SR1
         self._dropped = 0  # oldest pairs that are left out
         self._parts: tuple[HostArray, HostArray, HostArray] | None = None
         self._root: HostArray | None = None
@@ -131,11 +132,22 @@ class CompactForm:
         return np.asarray(np.flatnonzero(kept))
 
     def _reduced(self, full: HostArray) -> HostArray:
-        """Combine the columns of a matrix in place; what is left out becomes part of I.
+        """Combine the columns of a matrix, which is overwritten; what is left out is part of I.
 
         The identity's eigenvalues are positive, and count nowhere.
         """
         s, y, gone = self._reduction()
+        if self.single:  # the columns of y are left out
+            m = self.m
+            cross = full[:m, m:]
+            half = full[:m, :m] + full[m:, m:]
+            half -= cross
+            half -= cross.T
+            gone = gone[gone < m]
+            half[gone] = 0.0
+            half[:, gone] = 0.0
+            half[gone, gone] = 1.0
+            return half
         full[s] -= full[y]
         full[:, s] -= full[:, y]
         for index in (y, gone):
@@ -153,7 +165,7 @@ class CompactForm:
         cross = theta * lower
         cross -= upper
         k[:m, m:] = cross
-        if not self.convex:  # else one triangle is read
+        if not (self.convex or self.single):  # else one triangle is read
             k[m:, :m] = cross.T
         corner = k[m:, m:]
         np.multiply(d, -1.0 - theta, corner)
@@ -308,6 +320,12 @@ class Factor:
             solved, _ = dsytrs(self.ldl, self.pivots, right, lower=1)
             return solved  # type: ignore[no-any-return]
         s, y, gone = self.reduction
+        half = self.pivots.shape[0]
+        if 2 * half == right.shape[0]:  # every pair enters by SR1
+            reduced = right[:half] - right[half:]
+            reduced[gone[gone < half]] = 0.0
+            solved, _ = dsytrs(self.ldl, self.pivots, reduced, lower=1)
+            return np.concatenate([solved, -solved])
         reduced = right.copy()
         reduced[s] -= reduced[y]
         reduced[y] = reduced[gone] = 0.0

@@ -10,7 +10,7 @@ import numpy as np
 
 from negopt.core.arrays import Array, device_of, dot, namespace_of, scalars
 from negopt.core.types import Iterate, Outcome, saved
-from negopt.vectors.primitives import HostArray, pair_products, products
+from negopt.vectors.primitives import HostArray, pair_products, products, put
 
 #: How a pair enters the model.
 EMPTY, BFGS, SR1 = 0, 1, 2
@@ -195,8 +195,8 @@ def store_pair(
     slot = memory.count % m
     factor = math.ldexp(1.0, -math.frexp(max(sy if convex else size, 1e-30 * ss))[1] // 2)
     square = factor * factor
-    rows[slot, :] = factor * s
-    rows[m + slot, :] = factor * y
+    put(rows, slot, factor, s)
+    put(rows, m + slot, factor, y)
     of_s *= factor
     of_y *= factor
     of_s[slot] = square * ss

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.linalg.blas import ddot, idamax
+from scipy.linalg.blas import daxpy, ddot, idamax
 
 from negopt.core.arrays import (
     Array,
@@ -66,10 +66,18 @@ def combine(weights: HostArray, rows: Array, scale: float, v: Array) -> Array:
     if is_plain(v):
         out = weights.dot(rows)
         if scale != 0.0:
-            out += scale * v
+            daxpy(v, out, out.shape[0], scale)  # in place: no temporary
         return out
     scale = float(scale)  # N.B. NumPy's would make float32 double
     out = namespace_of(v).matmul(from_host(weights, v), rows)
     if scale != 0.0:
         out += scale * v
     return out
+
+
+def put(rows: Array, i: int, scale: float, v: Array) -> None:
+    """Write ``scale v`` to a stored row."""
+    if is_plain(v):
+        np.multiply(v, scale, rows[i])
+    else:
+        rows[i, :] = scale * v
