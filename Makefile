@@ -43,8 +43,8 @@ demo: $(VENV)/.stamp-core ## solve classical problems and train a network, besid
 	@echo; echo "== Classical problems: negopt beside SciPy"
 	$(BIN)/python -m negopt compare --problem rosenbrock,wood,strict_saddle,coupled_double_wells --methods lqn-tr,sr1-wolfe-pm,newton-krylov,L-BFGS-B,trust-krylov
 	@echo; echo "== A small network on real data (ionosphere, 351 radar returns, shipped with the package)"
-	$(BIN)/python -m negopt compare --data ionosphere --hidden 8 --loss logistic --methods lqn-tr,lsr1-wolfe-pm,newton-krylov,L-BFGS-B
-	$(BIN)/python -m negopt train --data ionosphere --hidden 8 --loss logistic --method lqn-tr --iterations 200
+	$(BIN)/python -m negopt compare --data ionosphere --hidden 8 --loss logistic --methods dqn-wolfe-pm,newton-krylov,L-BFGS-B
+	$(BIN)/python -m negopt train --data ionosphere --hidden 8 --loss logistic --method dqn-wolfe-pm --iterations 200
 
 test: $(VENV)/.stamp-test ## run the tests; the last line is the test runner's summary
 	$(BIN)/python -m pytest -n $(JOBS)
