@@ -93,7 +93,7 @@ def _setting(
     functions = objective.functions()
     if run.compiled is False or run.xrtol > 0.0 or run.norm not in (2, np.inf):
         return None
-    if functions is None or functions[2] == "cs" or not _is_jitted(*functions[:2]):
+    if functions is None or not _is_jitted(*functions):
         return None
     from negopt.compiled.memory import adapter_for
 

@@ -68,18 +68,10 @@ class Compiled(Protocol):
 class Kernel:
     """A function that is compiled for one signature, when it is first wanted, and kept on disk.
 
-    Parameters
-    ----------
-    function : callable
-    title : str
-        Completes "compiling ...", for the log.
-    example : callable
-        Returns arguments, whose types are the signature.
+    The signature is that of the arguments `example`; the log names it by `title`.
     """
 
-    def __init__(
-        self, function: Callable[..., object], title: str, example: Callable[[], tuple[object, ...]]
-    ) -> None:
+    def __init__(self, function: Callable[..., object], title: str, *example: object) -> None:
         self.function, self.title, self._example = function, title, example
         self._compiled: Compiled | None = None
 
@@ -110,7 +102,7 @@ class Kernel:
         if self._compiled is None:
             if not self.is_ready:
                 logger.info("compiling %s: some seconds, once on this machine", self.title)
-            self._dispatcher.compile(tuple(map(numba.typeof, self._example())))
+            self._dispatcher.compile(tuple(map(numba.typeof, self._example)))
             self._dispatcher.disable_compile()
             self._compiled = self._dispatcher
         return self._compiled

@@ -4,10 +4,9 @@ The functions here are built around a user's dispatchers, so Numba compiles them
 objective and process; what receives dispatchers cannot be kept on disk.  The kernel, which gets
 an address, is compiled once for all.
 
-Data travel by address.  `head` is an array of int64: the names below, then 2n words of scratch,
-the first n of them for the copy of x that the user's function gets.  The arguments lie at
-``head[ARGS]`` as Numba lays out a tuple, their arrays by address: values may change without
-a new compilation.
+Data travel by address.  `head` is an array of int64: the names below, then n words for the copy
+of x that the user's function gets.  The arguments lie at ``head[ARGS]`` as Numba lays out a
+tuple, their arrays by address: values may change without a new compilation.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ F = TypeVar("F", bound=Callable[..., object])
 
 logger = logging.getLogger("negopt")
 
-# Names in `head`; x for the user's function is behind them.
+# Names in `head`.
 N, STATUS, ROW, ARGS, VALUES, GRADIENTS, HALT, GRADIENT_ONLY = range(8)
 HEAD = 8
 
@@ -57,9 +56,6 @@ OK, RAISED, SHAPE = 0, 1, 2
 
 #: The type of no arguments at all.
 NO_ARGUMENTS = numba.typeof(((), ()))
-
-#: How many times f is evaluated per variable, and the power of eps in the step.
-_DIFFERENCES = {"2-point": (1, 1.0 / 2.0), "3-point": (2, 1.0 / 3.0)}
 
 
 class Target:
@@ -79,7 +75,7 @@ class Target:
         self._alive = function, args, place  # what the addresses point to
         self.address = function[0]
         self.parallel = False
-        self.head = np.zeros(HEAD + 2 * n, dtype=np.int64)
+        self.head = np.zeros(HEAD + n, dtype=np.int64)
         self.head[N] = n
         self.head[ARGS] = place.ctypes.data
 
@@ -93,7 +89,6 @@ class Target:
 def target(
     value: UserFunction,
     gradient: UserFunction | None,
-    scheme: str,
     args: tuple[object, ...],
     n: int,
     each: tuple[object, ...] = (),
@@ -102,7 +97,7 @@ def target(
 
     Parameters
     ----------
-    value, gradient, scheme : object
+    value, gradient : callable
         As `negopt.functions.objective.Objective.functions` gives them.
     args : tuple
         Numbers, NumPy arrays, jitted functions, and tuples of these.
@@ -121,7 +116,7 @@ def target(
             return None
         if not _is_plain(ty):
             return None
-    function = _build(value, gradient, scheme, None if ty is NO_ARGUMENTS else ty)
+    function = _build(value, gradient, None if ty is NO_ARGUMENTS else ty)
     if function is None:
         return None
     made = Target(function, given, ty, n)
@@ -252,7 +247,7 @@ def _entries_of(arrays: types.BaseTuple, i: types.Type) -> Callable[..., tuple[A
 
 @functools.lru_cache(maxsize=64)
 def _build(
-    fun: UserFunction, jac: UserFunction | None, scheme: str, ty: types.Type | None
+    fun: UserFunction, jac: UserFunction | None, ty: types.Type | None
 ) -> tuple[int, object] | None:
     """Return an objective as a C function, its address first; None when Numba cannot.
 
@@ -263,7 +258,7 @@ def _build(
     logger.info("compiling %r for negopt's loop: once in this process", fun.__name__)
     pointer = types.CPointer(types.float64)
     signature = types.float64(pointer, pointer, types.CPointer(types.int64))
-    inner = _with_differences(fun, scheme, ty) if scheme else _with_gradient(fun, jac, ty)
+    inner = _with_gradient(fun, jac, ty)
 
     def guarded(x_address: Address, g_address: Address, head_address: Address) -> float:
         n = head_address[N]
@@ -340,37 +335,3 @@ def _with_gradient(
         return f if _spread(call_at(jac, x, head), g, head) else math.nan
 
     return one_by_one
-
-
-def _with_differences(fun: UserFunction, scheme: str, ty: types.Type) -> Callable[..., Array]:
-    """Return what `negopt.functions.differences.difference_gradient` does by default."""
-    points, power = _DIFFERENCES[scheme]
-    relative = 2.220446049250313e-16**power
-    call_at = _caller(ty)
-
-    @_jit
-    def differences(x: FloatArray, g: FloatArray, head: Head) -> float:
-        head[VALUES] += 1
-        f = float(call_at(fun, x, head))
-        if not math.isfinite(f):
-            g[:] = math.nan
-            return f
-        head[GRADIENTS] += 1
-        head[VALUES] += points * x.shape[0]
-        z = numba.carray(_doubles(head.ctypes.data + 8 * (HEAD + x.shape[0])), x.shape)
-        for i in range(x.shape[0]):
-            z[i] = x[i]
-        for i in range(x.shape[0]):
-            step = relative * max(1.0, abs(x[i]))
-            z[i] = x[i] + step if x[i] >= 0.0 else x[i] - step
-            h = z[i] - x[i]  # the step that x can represent
-            ahead = float(call_at(fun, z, head))
-            if points == 1:
-                g[i] = (ahead - f) / h
-            else:
-                z[i] = x[i] - h
-                g[i] = (ahead - float(call_at(fun, z, head))) / (2.0 * h)
-            z[i] = x[i]
-        return f
-
-    return differences

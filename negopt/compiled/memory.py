@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from negopt.compiled import kernel as k
+from negopt.compiled import layout as k
 from negopt.core.method import Method
 from negopt.curvature.dqn import HybridInverse, HybridMemory
 from negopt.curvature.inverse import symmetric

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from negopt.compiled import kernel as k
+from negopt.compiled import layout as k
 from negopt.compiled.jitted import HALT, Target
+from negopt.compiled.kernel import KERNEL
 from negopt.compiled.run import ENDLESS, Setting
 from negopt.core.arrays import FloatArray, eps_of
 from negopt.core.types import Iterate, Status
@@ -24,7 +25,7 @@ class Worker:
     def solve(self, first: int, last: int) -> None:
         """Solve problems `first` to `last` - 1."""
         address, head = self.target.address, self.target.head
-        k.KERNEL.compile()(first, last, address, head, self.work, self.batch, ENDLESS)
+        KERNEL.compile()(first, last, address, head, self.work, self.batch, ENDLESS)
 
     def halt(self) -> None:
         """Have the thread stop before its next evaluation."""

@@ -8,8 +8,9 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from negopt.compiled import kernel as k
+from negopt.compiled import layout as k
 from negopt.compiled.jitted import GRADIENTS, OK, STATUS, VALUES, Target
+from negopt.compiled.kernel import KERNEL
 from negopt.compiled.linear import EPS
 from negopt.compiled.memory import Adapter
 from negopt.core.arrays import FloatArray
@@ -127,11 +128,11 @@ class Run:
 
     def _drive(self) -> int:
         """Evaluate until the loop has something to say, a slice of time after another."""
-        solve, objective, head = k.KERNEL.compile(), self.solver.objective, self.target.head
+        solve, objective, head = KERNEL.compile(), self.solver.objective, self.target.head
         task = k.SPENT
         while task == k.SPENT:
             begun, values, gradients = time.perf_counter(), int(head[VALUES]), int(head[GRADIENTS])
-            calls = min(self._slice * objective.evaluation_cost, objective.allowance())
+            calls = min(self._slice, objective.allowance())
             limit = values + calls
             task = int(solve(0, 1, self.target.address, head, self._work, k.NO_BATCH, limit))
             objective.spend(int(head[VALUES]) - values, int(head[GRADIENTS]) - gradients)
@@ -200,7 +201,8 @@ class Run:
         xnorm = point.xnorm
         if not math.isfinite(xnorm):
             xnorm = float(np.linalg.norm(point.x))
-        w.figures[place] = point.f, point.gnorm, point.gmax, xnorm, 0.0
+        size = point.gnorm if w.ints[k.EUCLIDEAN] else point.gmax
+        w.figures[place] = point.f, point.gnorm, point.gmax, xnorm, size, 0.0
 
     def _get(self, place: int) -> Iterate:
         w = self._work

@@ -1,0 +1,171 @@
+"""The models of the two methods, stored pairs and dense matrices, and the directions they give."""
+
+from __future__ import annotations
+
+import math
+
+from negopt.compiled import layout as k
+from negopt.compiled import linear
+from negopt.compiled._build import plain
+from negopt.decisions import endings as e
+from negopt.decisions import pairs as p
+
+
+@plain
+def learn_rows(w: k.Work, here: int, new: int) -> bool:
+    """Store the pair of two points in place of the oldest; tell whether it was usable."""
+    ints, v = w.ints, w.vectors
+    x_new, x, g_new, g = v[2 * new], v[2 * here], v[2 * new + 1], v[2 * here + 1]
+    ss, yy, sy = linear.pair_sums(x_new, x, g_new, g)
+    if not (p.is_storable(ss, yy, sy) and p.is_positive(ss, yy, sy, w.reals[k.SKIP])):
+        return False
+    m = ints[k.PAIRS]
+    slot = ints[k.STORED] % m
+    factor = p.balance(sy)
+    linear.subtract(x_new, x, factor, w.store[slot])
+    linear.subtract(g_new, g, factor, w.store[m + slot])
+    ints[k.STORED] += 1
+    ints[k.NEWEST] = slot
+    return True
+
+
+@plain
+def multiply(w: k.Work) -> None:
+    """Form the products of the stored rows with the newest pair and the gradient at the iterate."""
+    ints, gram = w.ints, w.gram
+    m, slot = ints[k.PAIRS], ints[k.NEWEST]
+    last, at = 2 * m, max(slot, 0)
+    g = w.vectors[2 * ints[k.ITERATE] + 1]
+    linear.multiply_rows(w.store, min(ints[k.STORED], m), at, g, gram)
+    if slot >= 0:
+        for r in range(last):
+            gram[r, slot] = gram[last + k.WITH_S, r]
+            gram[slot, r] = gram[last + k.WITH_S, r]
+            gram[r, m + slot] = gram[last + k.WITH_Y, r]
+            gram[m + slot, r] = gram[last + k.WITH_Y, r]
+    ints[k.NEWEST] = -1
+
+
+@plain
+def aim_rows(w: k.Work) -> None:
+    """Write the direction of L-BFGS."""
+    ints, m = w.ints, w.ints[k.PAIRS]
+    here = ints[k.ITERATE]
+    g, d = w.vectors[2 * here + 1], w.vectors[k.D]
+    count = min(ints[k.STORED], m)
+    if count == 0:
+        linear.scale_to(-p.unit_scale(w.figures[here, k.GNORM]), g, d)
+        return
+    gram, newest = w.gram, (ints[k.STORED] - 1) % m
+    scale = p.bfgs_scale(gram[m + newest, m + newest], gram[newest, m + newest])
+    products, weights = gram[2 * m + k.WITH_G], gram[2 * m + k.WEIGHTS]
+    for r in range(2 * m):
+        products[r] = -products[r]
+    linear.two_loops(gram, newest, count, scale, products, weights)
+    linear.combine_rows(w.store, count, weights, -scale, g, d)
+
+
+@plain
+def learn_dense(w: k.Work, here: int, new: int) -> bool:
+    """Update both models by the pair of two points; tell whether one changed."""
+    ints, reals, v = w.ints, w.reals, w.vectors
+    n, step, y, r, units = v.shape[1], v[k.S], v[k.Y], v[k.A], v[k.U]
+    one = 1.0
+    linear.subtract(v[2 * new], v[2 * here], one, step)
+    linear.subtract(v[2 * new + 1], v[2 * here + 1], one, y)
+    in_units = ints[k.UNITS] == 1
+    sy, ss, inside_ss = linear.direction_sums(y, step, units, in_units)
+    yy = linear.dot(y, y)
+    inside_yy = linear.square_in(y, units) if in_units else yy
+    if not (p.is_usable(ss, yy, sy) and p.is_usable(inside_ss, inside_yy, sy)):
+        return False
+    kept = False
+    if p.is_positive(ss, yy, sy, reals[k.SKIP_BFGS]):
+        for i in range(2):
+            if ints[k.HAS_BFGS] == 0:
+                linear.set_diagonal(w.store, i * n, float(i), units, in_units)
+            linear.bfgs_update(w.store, i * n, step, y, sy, 1.0 - i, r)
+        ints[k.HAS_BFGS] = 1
+        reals[k.GAMMA] = p.bfgs_scale(inside_yy, sy)
+        kept = True
+    if ints[k.HAS_SR1] == 0:
+        linear.set_diagonal(
+            w.store, k.SR1 * n, p.sr1_scale(inside_ss, inside_yy, sy), units, in_units
+        )
+        ints[k.HAS_SR1] = 1
+    linear.image(w.store, k.SR1 * n, y, r)
+    linear.subtract(step, r, one, r)
+    rr, ry = linear.dot(r, r), linear.dot(r, y)
+    if not p.takes_sr1(rr, ry, yy, reals[k.SKIP], p.RESIDUAL * math.sqrt(ss)):
+        return kept
+    # One factor first: r r' / r'y would not be symmetric to the last bit.
+    linear.scale_to(1.0 / math.sqrt(abs(ry)), r, r)
+    linear.add_square(w.store, k.SR1 * n, r, 1.0 if ry > 0.0 else -1.0)
+    return True
+
+
+@plain
+def aim_dense(w: k.Work) -> None:
+    """Write the direction of the model that suits the gradient at the iterate."""
+    ints, reals, v = w.ints, w.reals, w.vectors
+    here, n, units = ints[k.ITERATE], v.shape[1], v[k.U]
+    x, g, d = v[2 * here], v[2 * here + 1], v[k.D]
+    if ints[k.HAS_SR1] == 0:
+        in_units = False
+        if ints[k.AUTO_UNITS] == 1:
+            of_x, of_g, of_both = linear.log_variances(x, g)
+            in_units = e.units_differ(of_x, of_g, of_both)
+        ints[k.UNITS] = 1 if in_units else 0
+        if in_units:
+            for i in range(n):
+                units[i] = abs(x[i])
+            first = p.unit_scale(math.sqrt(linear.square_in(g, units)))
+            for i in range(n):
+                d[i] = -first * ((units[i] * units[i]) * g[i])
+        else:
+            linear.scale_to(-p.unit_scale(w.figures[here, k.GNORM]), g, d)
+        return
+    free = v[k.A]
+    linear.image(w.store, k.SR1 * n, g, free)
+    if ints[k.HAS_BFGS] == 1:
+        positive = v[k.B]
+        linear.image(w.store, k.BFGS * n, g, positive)
+        linear.image(w.store, k.REST * n, g, d)
+        linear.add_to(positive, reals[k.GAMMA], d, positive)
+        in_units = ints[k.UNITS] == 1
+        ge, _, ee = linear.direction_sums(g, free, units, in_units)
+        gd, _, dd = linear.direction_sums(g, positive, units, in_units)
+        if not p.takes_free(ge, ee, gd, dd, ints[k.DESCENT] == 1):
+            linear.scale_to(-1.0, positive, d)
+            return
+    linear.scale_to(-1.0, free, d)
+
+
+@plain
+def settle(w: k.Work) -> None:
+    """Measure the direction; replace one that is none by -g, tilt one that is orthogonal to g.
+
+    As `negopt.steps.signed.Signed.propose`.
+    """
+    ints, reals, units = w.ints, w.reals, w.vectors[k.D if w.ints[k.PAIRS] > 0 else k.U]
+    here, in_units = ints[k.ITERATE], ints[k.UNITS] == 1
+    g, d = w.vectors[2 * here + 1], w.vectors[k.D]
+    gnorm, angle = w.figures[here, k.GNORM], reals[k.ANGLE]
+    slope, square, inside = linear.direction_sums(g, d, units, in_units)
+    if not p.is_direction(slope, square, inside):
+        linear.scale_to(-1.0, g, d)
+        slope, square, inside = linear.direction_sums(g, d, units, in_units)
+        if not p.is_direction(slope, square, inside):
+            slope, square, inside = -gnorm * gnorm, gnorm * gnorm, gnorm * gnorm
+    elif p.is_orthogonal(slope, gnorm, math.sqrt(square), angle):
+        if slope > 0.0:
+            linear.scale_to(-1.0, d, d)
+        tilt = p.tilt(gnorm, math.sqrt(square), angle)
+        linear.add_to(d, -tilt, g, d)
+        tilted = linear.direction_sums(g, d, units, in_units)
+        if p.is_direction(tilted[0], tilted[1], tilted[2]):
+            slope, square, inside = tilted
+        else:
+            linear.add_to(d, tilt, g, d)
+            slope = -abs(slope)
+    reals[k.SLOPE], reals[k.NORM], reals[k.LENGTH] = slope, math.sqrt(inside), math.sqrt(square)

@@ -1,0 +1,140 @@
+"""The search of the compiled loop: its trials, and the figures of points."""
+
+from __future__ import annotations
+
+import math
+
+from negopt.compiled import layout as k
+from negopt.compiled import linear
+from negopt.compiled._build import plain
+from negopt.decisions import pairs as p
+from negopt.decisions import search as s
+
+
+@plain
+def free_point(w: k.Work) -> int:
+    """Return a point that nothing refers to."""
+    ints = w.ints
+    for i in range(k.POINTS):
+        if i != ints[k.ITERATE] and i != ints[k.BEST] and i != ints[k.KEPT]:
+            return i
+    return -1
+
+
+@plain
+def weigh(w: k.Work, point: int, f: float) -> float:
+    """Write the figures of a point that was evaluated; return the slope along the direction.
+
+    It is kept as the best one if it is the lowest so far.
+    """
+    figures, ints = w.figures, w.ints
+    x, g = w.vectors[2 * point], w.vectors[2 * point + 1]
+    gg, slope, xx = linear.sums(x, g, w.vectors[k.D])
+    gmax = math.nan if math.isnan(gg) else linear.largest(g)
+    gnorm = math.sqrt(gg)
+    if not 1e-280 < gg < math.inf:
+        gnorm = linear.scaled_norm(g, gmax) if 0.0 < gmax < math.inf else gmax
+    figures[point, k.F] = f
+    figures[point, k.GNORM] = gnorm
+    figures[point, k.GMAX] = gmax
+    figures[point, k.XNORM] = math.sqrt(xx)
+    figures[point, k.SIZE] = gnorm if ints[k.EUCLIDEAN] == 1 else gmax
+    ints[k.FINITE] = 0
+    if not (math.isfinite(f) and math.isfinite(gmax)):
+        ints[k.NONFINITE] += 1
+        return math.nan
+    ints[k.FINITE] = 1
+    best = ints[k.BEST]
+    if f < figures[best, k.F] or (f == figures[best, k.F] and gmax < figures[best, k.GMAX]):
+        ints[k.BEST] = point
+    return slope
+
+
+@plain
+def begin_search(w: k.Work) -> None:
+    """Start a search along the direction."""
+    ints, reals, figures = w.ints, w.reals, w.figures
+    f, slope = figures[ints[k.ITERATE], k.F], reals[k.SLOPE]
+    lowest = min(reals[k.LOWEST], f)
+    ints[k.NEGATED] = 1 if slope > 0.0 else 0
+    s.search_start(
+        reals,
+        f,
+        -abs(slope),
+        p.first_trial(reals[k.NORM], reals[k.LAST_LENGTH], reals[k.EXPAND]),
+        reals[k.C1],
+        reals[k.C2],
+        ints[k.STRONG] == 1,
+        p.search_noise(f, lowest, linear.EPS),
+        ints[k.MAXLS],
+        1e20,
+    )
+    ints[k.TRIALS] = 0
+    ints[k.KEPT] = -1
+    ints[k.FINITE] = 1
+    reals[k.BEST_BEFORE] = figures[ints[k.BEST], k.F]
+
+
+@plain
+def form_trial(w: k.Work) -> int:
+    """Form the trial that the search asks for; ``EVALUATE``, or how the search has ended.
+
+    A step that x cannot resolve from an end of the bracket has the value of that one.
+    """
+    ints, reals, v = w.ints, w.reals, w.vectors
+    here = ints[k.ITERATE]
+    x, d, xnorm = v[2 * here], v[k.D], w.figures[here, k.XNORM]
+    sign = -1.0 if ints[k.NEGATED] == 1 else 1.0
+    while True:
+        alpha = reals[s.ALPHA]
+        trial = free_point(w)
+        z = v[2 * trial]
+        linear.add_to(x, sign * alpha, d, z)
+        twin = -1
+        for end in range(s.LO, s.HI + 1, s.HI - s.LO):
+            near = p.is_unresolved(abs(reals[end] - alpha) * reals[k.LENGTH], xnorm)
+            if near and linear.is_at(x, sign * reals[end], d, z):
+                twin = end
+        if twin < 0:
+            ints[k.TRIAL] = trial
+            w.figures[trial, k.STEP_OF] = alpha
+            return s.EVALUATE
+        value, slope = reals[twin + 1], reals[twin + 2]
+        if reals[twin] == 0.0:  # x itself is no trial
+            value, slope = math.inf, math.nan
+        task = s.search_step(reals, value, slope)
+        if task != s.EVALUATE:
+            return task
+
+
+@plain
+def judge_trial(w: k.Work, slope: float) -> int:
+    """Hand the trial's value and slope to the search; what it says."""
+    ints, figures = w.ints, w.figures
+    trial, alpha = ints[k.TRIAL], w.reals[s.ALPHA]
+    ints[k.TRIALS] += 1
+    value = math.inf
+    if ints[k.FINITE] == 1:
+        value = figures[trial, k.F]
+        slope = -slope if ints[k.NEGATED] == 1 else slope
+    else:
+        slope = math.nan
+    task = s.search_step(w.reals, value, slope)
+    if ints[k.FINITE] == 1 and task == s.EVALUATE and w.reals[s.BEST] == alpha:
+        ints[k.KEPT] = trial
+    return task
+
+
+@plain
+def found_point(w: k.Work, task: int, alpha: float) -> int:
+    """Return the point that a search has ended at, -1 for none."""
+    ints, v = w.ints, w.vectors
+    x = v[2 * ints[k.ITERATE]]
+    sign = -1.0 if ints[k.NEGATED] == 1 else 1.0
+    for which in range(k.TRIAL, k.KEPT + 1):
+        i = ints[which]
+        if task != s.FAILED and i >= 0:  # it may have been tried as a step that x cannot resolve
+            same = w.figures[i, k.STEP_OF] == alpha
+            if same or linear.is_at(x, sign * alpha, v[k.D], v[2 * i]):
+                return int(i)
+    return -1
