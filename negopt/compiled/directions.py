@@ -70,9 +70,8 @@ def learn_dense(w: k.Work, here: int, new: int) -> bool:
     """Update both models by the pair of two points; tell whether one changed."""
     ints, reals, v = w.ints, w.reals, w.vectors
     n, step, y, r, units = v.shape[1], v[k.S], v[k.Y], v[k.A], v[k.U]
-    one = 1.0
-    linear.subtract(v[2 * new], v[2 * here], one, step)
-    linear.subtract(v[2 * new + 1], v[2 * here + 1], one, y)
+    linear.subtract(v[2 * new], v[2 * here], 1.0, step)
+    linear.subtract(v[2 * new + 1], v[2 * here + 1], 1.0, y)
     in_units = ints[k.UNITS] == 1
     sy, ss, inside_ss = linear.direction_sums(y, step, units, in_units)
     yy = linear.dot(y, y)
@@ -89,12 +88,11 @@ def learn_dense(w: k.Work, here: int, new: int) -> bool:
         reals[k.GAMMA] = p.bfgs_scale(inside_yy, sy)
         kept = True
     if ints[k.HAS_SR1] == 0:
-        linear.set_diagonal(
-            w.store, k.SR1 * n, p.sr1_scale(inside_ss, inside_yy, sy), units, in_units
-        )
+        scale = p.sr1_scale(inside_ss, inside_yy, sy)
+        linear.set_diagonal(w.store, k.SR1 * n, scale, units, in_units)
         ints[k.HAS_SR1] = 1
     linear.image(w.store, k.SR1 * n, y, r)
-    linear.subtract(step, r, one, r)
+    linear.subtract(step, r, 1.0, r)
     rr, ry = linear.dot(r, r), linear.dot(r, y)
     if not p.takes_sr1(rr, ry, yy, reals[k.SKIP], p.RESIDUAL * math.sqrt(ss)):
         return kept
@@ -139,33 +137,3 @@ def aim_dense(w: k.Work) -> None:
             linear.scale_to(-1.0, positive, d)
             return
     linear.scale_to(-1.0, free, d)
-
-
-@plain
-def settle(w: k.Work) -> None:
-    """Measure the direction; replace one that is none by -g, tilt one that is orthogonal to g.
-
-    As `negopt.steps.signed.Signed.propose`.
-    """
-    ints, reals, units = w.ints, w.reals, w.vectors[k.D if w.ints[k.PAIRS] > 0 else k.U]
-    here, in_units = ints[k.ITERATE], ints[k.UNITS] == 1
-    g, d = w.vectors[2 * here + 1], w.vectors[k.D]
-    gnorm, angle = w.figures[here, k.GNORM], reals[k.ANGLE]
-    slope, square, inside = linear.direction_sums(g, d, units, in_units)
-    if not p.is_direction(slope, square, inside):
-        linear.scale_to(-1.0, g, d)
-        slope, square, inside = linear.direction_sums(g, d, units, in_units)
-        if not p.is_direction(slope, square, inside):
-            slope, square, inside = -gnorm * gnorm, gnorm * gnorm, gnorm * gnorm
-    elif p.is_orthogonal(slope, gnorm, math.sqrt(square), angle):
-        if slope > 0.0:
-            linear.scale_to(-1.0, d, d)
-        tilt = p.tilt(gnorm, math.sqrt(square), angle)
-        linear.add_to(d, -tilt, g, d)
-        tilted = linear.direction_sums(g, d, units, in_units)
-        if p.is_direction(tilted[0], tilted[1], tilted[2]):
-            slope, square, inside = tilted
-        else:
-            linear.add_to(d, tilt, g, d)
-            slope = -abs(slope)
-    reals[k.SLOPE], reals[k.NORM], reals[k.LENGTH] = slope, math.sqrt(inside), math.sqrt(square)

@@ -16,14 +16,13 @@ import functools
 import logging
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.dispatcher import Dispatcher
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, overload
 
@@ -41,8 +40,6 @@ if TYPE_CHECKING:
     Values = list[Value]
     #: Of an intrinsic: its signature, and what writes its code.
     Code = tuple[Signature, Callable[[Context, Builder, Signature, Values], Value]]
-
-F = TypeVar("F", bound=Callable[..., object])
 
 logger = logging.getLogger("negopt")
 
@@ -95,19 +92,9 @@ def target(
 ) -> Target | None:
     """Return an objective for the kernel, or None where it has to be called from Python.
 
-    Parameters
-    ----------
-    value, gradient : callable
-        As `negopt.functions.objective.Objective.functions` gives them.
-    args : tuple
-        Numbers, NumPy arrays, jitted functions, and tuples of these.
-    n : int
-    each : tuple of arrays
-        In front of `args` goes the ``head[ROW]``-th entry of each.
+    `value` and `gradient` are those of `negopt.functions.objective.Objective.functions`; of each
+    array in `each` the ``head[ROW]``-th entry goes in front of `args`.
     """
-    functions = [f for f in (value, gradient) if f is not None]
-    if not all(isinstance(f, Dispatcher) for f in functions):
-        return None
     given, ty = (tuple(each), tuple(args)), NO_ARGUMENTS
     if given != ((), ()):  # looking at types is slow, and this is the usual case
         try:
@@ -116,11 +103,12 @@ def target(
             return None
         if not _is_plain(ty):
             return None
-    function = _build(value, gradient, None if ty is NO_ARGUMENTS else ty)
-    if function is None:
+    built = _build(value, gradient, None if ty is NO_ARGUMENTS else ty)
+    if built is None:
         return None
-    made = Target(function, given, ty, n)
-    made.parallel = any(bool(getattr(f, "targetoptions", {}).get("parallel")) for f in functions)
+    made = Target(built, given, ty, n)
+    for function in (value, gradient):
+        made.parallel |= bool(getattr(function, "targetoptions", {}).get("parallel"))
     return made
 
 
@@ -133,21 +121,8 @@ def _is_plain(ty: types.Type) -> bool:
     return isinstance(ty, (types.Number, types.Boolean, types.NoneType, types.Dispatcher))
 
 
-def _jit(function: F) -> F:
-    made: F = numba.njit(function)
-    return made
-
-
-def _intrinsic(function: Callable[..., object]) -> Callable[..., Array]:
-    made: Callable[..., Array] = intrinsic(function)
-    return made
-
-
-# --- what Numba's language lacks -----------------------------------------------------------------
-
-
-def _place_of(context: Context, builder: Builder, ty: types.Type, address: Value) -> Value:
-    return builder.inttoptr(address, context.get_data_type(ty).as_pointer())
+_jit: Callable[..., Callable[..., Array]] = numba.njit
+_intrinsic: Callable[..., Callable[..., Array]] = intrinsic
 
 
 def _without_owner(context: Context, builder: Builder, ty: types.Type, value: Value) -> Value:
@@ -171,7 +146,8 @@ def _write(_: object, args: types.Type, address: types.Type) -> Code:
     def code(context: Context, builder: Builder, signature: Signature, values: Values) -> Value:
         ty = signature.args[0]
         value = _without_owner(context, builder, ty, values[0])
-        context.pack_value(builder, ty, value, _place_of(context, builder, ty, values[1]))
+        place = builder.inttoptr(values[1], context.get_data_type(ty).as_pointer())
+        context.pack_value(builder, ty, value, place)
         return context.get_dummy_value()
 
     return types.void(args, types.intp), code
@@ -183,7 +159,8 @@ def _reader(ty: types.Type) -> Callable[..., Array]:
     @_intrinsic
     def read(_: object, address: types.Type) -> Code:
         def code(context: Context, builder: Builder, signature: Signature, values: Values) -> Value:
-            return context.unpack_value(builder, ty, _place_of(context, builder, ty, values[0]))
+            place = builder.inttoptr(values[0], context.get_data_type(ty).as_pointer())
+            return context.unpack_value(builder, ty, place)
 
         return ty(types.intp), code
 
@@ -213,9 +190,6 @@ def call(_: object, address: types.Type, x: types.Type, g: types.Type, head: typ
         return builder.call(builder.inttoptr(values[0], kind.as_pointer()), data)
 
     return types.float64(types.intp, x, g, head), code
-
-
-# --- the C function ------------------------------------------------------------------------------
 
 
 @functools.lru_cache(maxsize=64)
@@ -251,23 +225,20 @@ def _build(
 ) -> tuple[int, object] | None:
     """Return an objective as a C function, its address first; None when Numba cannot.
 
-    `ty` is the type of the pair (arrays whose ``head[ROW]``-th entries are the first arguments,
-    tuple of the other arguments), None where both are empty.
+    `ty` is the type of the arguments as `target` stores them, None where there are none.
     """
     ty = NO_ARGUMENTS if ty is None else ty
     logger.info("compiling %r for negopt's loop: once in this process", fun.__name__)
     pointer = types.CPointer(types.float64)
     signature = types.float64(pointer, pointer, types.CPointer(types.int64))
-    inner = _with_gradient(fun, jac, ty)
+    inner = _evaluation(fun, jac, ty)
 
     def guarded(x_address: Address, g_address: Address, head_address: Address) -> float:
         n = head_address[N]
         head = numba.carray(head_address, (HEAD,))
         x = numba.carray(x_address, (n,))
         g = numba.carray(g_address, (n,))
-        # N.B. nothing may leave a C function but a number: what was raised would be printed
-        # and forgotten.
-        try:
+        try:  # N.B. what leaves a C function is printed and forgotten
             f: float = inner(x, g, head)
         except Exception:  # noqa: BLE001
             head[STATUS] = RAISED
@@ -281,21 +252,6 @@ def _build(
     return int(made.address or 0), made  # the address is that of what has to be kept alive
 
 
-def _caller(ty: types.Type) -> Callable[..., Array]:
-    """Return ``call(function, x, head)``: `function` at a copy of x, with its arguments."""
-    read = _reader(ty)
-
-    @_jit
-    def call_at(function: UserFunction, x: FloatArray, head: Head) -> object:
-        own = numba.carray(_doubles(head.ctypes.data + 8 * HEAD), x.shape)
-        for i in range(x.shape[0]):
-            own[i] = x[i]
-        arrays, others = read(head[ARGS])
-        return function(own, *(_entries(arrays, head[ROW]) + others))
-
-    return call_at
-
-
 @_jit
 def _spread(g: Array, out: FloatArray, head: Head) -> bool:
     """Copy a gradient to its place; False for one of a wrong length."""
@@ -307,20 +263,26 @@ def _spread(g: Array, out: FloatArray, head: Head) -> bool:
     return True
 
 
-def _with_gradient(
+def _evaluation(
     fun: UserFunction, jac: UserFunction | None, ty: types.Type
 ) -> Callable[..., Array]:
-    call_at = _caller(ty)
-    if jac is None:
+    """Return ``evaluate(x, g, head) -> f``, which writes g."""
+    read = _reader(ty)
 
-        @_jit
-        def both(x: FloatArray, g: FloatArray, head: Head) -> float:
-            head[VALUES] += 1
-            head[GRADIENTS] += 1
-            f, given = call_at(fun, x, head)
-            return float(f) if _spread(given, g, head) else math.nan
+    @_jit
+    def call_at(function: UserFunction, x: FloatArray, head: Head) -> object:
+        own = numba.carray(_doubles(head.ctypes.data + 8 * HEAD), x.shape)
+        for i in range(x.shape[0]):
+            own[i] = x[i]
+        arrays, others = read(head[ARGS])
+        return function(own, *(_entries(arrays, head[ROW]) + others))
 
-        return both
+    @_jit
+    def both(x: FloatArray, g: FloatArray, head: Head) -> float:
+        head[VALUES] += 1
+        head[GRADIENTS] += 1
+        f, given = call_at(fun, x, head)
+        return float(f) if _spread(given, g, head) else math.nan
 
     @_jit
     def one_by_one(x: FloatArray, g: FloatArray, head: Head) -> float:
@@ -334,4 +296,4 @@ def _with_gradient(
         head[GRADIENTS] += 1
         return f if _spread(call_at(jac, x, head), g, head) else math.nan
 
-    return one_by_one
+    return both if jac is None else one_by_one

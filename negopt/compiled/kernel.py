@@ -12,28 +12,27 @@ import numpy as np
 from negopt.compiled import layout as k
 from negopt.compiled import linear
 from negopt.compiled._build import Kernel, part, plain
-from negopt.compiled.directions import (
-    aim_dense,
-    aim_rows,
-    learn_dense,
-    learn_rows,
-    multiply,
-    settle,
-)
+from negopt.compiled.directions import aim_dense, aim_rows, learn_dense, learn_rows, multiply
 from negopt.compiled.jitted import GRADIENTS, HALT, HEAD, OK, ROW, STATUS, VALUES, call
 from negopt.compiled.second_order import check
-from negopt.compiled.trials import begin_search, form_trial, found_point, judge_trial, weigh
+from negopt.compiled.trials import begin_search, form_trial, judge_trial, weigh
 from negopt.decisions import endings as e
 from negopt.decisions import search as s
 
 
-@part
+@plain
 def arrive(w: k.Work, task: int) -> int:
     """Move to the point that the search has found; GO, or why that cannot be."""
-    ints, reals = w.ints, w.reals
-    here = ints[k.ITERATE]
+    ints, reals, v, here = w.ints, w.reals, w.vectors, w.ints[k.ITERATE]
     alpha = reals[s.ALPHA] if task == s.WOLFE else reals[s.BEST]
-    new = found_point(w, task, alpha)
+    step = -alpha if ints[k.NEGATED] == 1 else alpha
+    new = -1
+    for which in range(k.TRIAL, k.KEPT + 1):
+        i = ints[which]
+        if task != s.FAILED and new < 0 <= i:  # it may be a step that x cannot resolve
+            same = w.figures[i, k.STEP_OF] == alpha
+            if same or linear.is_at(v[2 * here], step, v[k.D], v[2 * i]):
+                new = i
     ints[k.K] += 1
     ints[k.REJECTED] += ints[k.TRIALS]
     ints[k.ACCEPTED] = 0
@@ -41,13 +40,13 @@ def arrive(w: k.Work, task: int) -> int:
     if new < 0:
         return k.SEARCH_FAILED
     ints[k.FINITE] = 1
-    reals[k.STEP_SIZE] = -alpha if ints[k.NEGATED] == 1 else alpha
+    reals[k.STEP_SIZE] = step
     reals[k.LAST_LENGTH] = alpha * reals[k.NORM]
     reals[k.STEP_NORM] = alpha * reals[k.LENGTH]
     learnt = learn_rows(w, here, new) if ints[k.PAIRS] > 0 else learn_dense(w, here, new)
     if not learnt:
         ints[k.SKIPPED] += 1
-    if linear.is_at(w.vectors[2 * here], 0.0, w.vectors[2 * here], w.vectors[2 * new]):
+    if linear.is_at(v[2 * here], 0.0, v[2 * here], v[2 * new]):
         return k.NOT_MOVED
     ints[k.ACCEPTED] = 1
     ints[k.REJECTED] -= 1
@@ -61,17 +60,9 @@ def arrive(w: k.Work, task: int) -> int:
 @plain
 def over(w: k.Work) -> int:
     """Tell whether the run ends at the iterate: see `negopt.decisions.endings.why_over`."""
-    ints, reals = w.ints, w.reals
-    here = ints[k.ITERATE]
-    return e.why_over(
-        w.figures[here, k.F],
-        w.figures[here, k.SIZE],
-        ints[k.K],
-        reals[k.GTOL],
-        reals[k.FTARGET],
-        reals[k.BOTTOM],
-        ints[k.MAXITER],
-    )
+    reals, count, most = w.reals, w.ints[k.K], w.ints[k.MAXITER]
+    f, size = w.figures[w.ints[k.ITERATE], k.F], w.figures[w.ints[k.ITERATE], k.SIZE]
+    return e.why_over(f, size, count, reals[k.GTOL], reals[k.FTARGET], reals[k.BOTTOM], most)
 
 
 @plain
@@ -94,23 +85,16 @@ def judge(w: k.Work) -> int:
 
 
 @part
-def begin_run(w: k.Work) -> int:
-    """Measure a start that has been evaluated; GO where a run begins at it."""
-    ints, reals, here = w.ints, w.reals, w.ints[k.ITERATE]
-    f = w.figures[here, k.F]
-    weigh(w, here, f)
-    reals[k.GTOL] = max(reals[k.GTOL], reals[k.GRTOL] * w.figures[here, k.SIZE])
-    return k.GO if ints[k.FINITE] == 1 and over(w) == e.GOES_ON else k.STOP
-
-
-@part
 def go_on(w: k.Work, address: int, head: k.Ints, limit: int) -> int:
     """Make iterations until there is something to say; see `solve`."""
     ints = w.ints
     while True:
         if ints[k.PHASE] == k.START:
             ints[k.PHASE] = k.ARRIVED
-            if begin_run(w) != k.GO:
+            here, reals = ints[k.ITERATE], w.reals
+            weigh(w, here, w.figures[here, k.F])
+            reals[k.GTOL] = max(reals[k.GTOL], reals[k.GRTOL] * w.figures[here, k.SIZE])
+            if ints[k.FINITE] == 0 or over(w) != e.GOES_ON:
                 return k.STOP
         if ints[k.PHASE] == k.ARRIVED:
             if ints[k.STORED] > 0:
@@ -132,7 +116,6 @@ def go_on(w: k.Work, address: int, head: k.Ints, limit: int) -> int:
                 aim_rows(w)
             else:
                 aim_dense(w)
-            settle(w)
             begin_search(w)
             ints[k.PHASE] = k.SEARCHING
         else:
@@ -154,49 +137,40 @@ def go_on(w: k.Work, address: int, head: k.Ints, limit: int) -> int:
 
 
 @plain
-def begin_row(w: k.Work, b: k.Batch, i: int, address: int, head: k.Ints) -> bool:
-    """Evaluate the start of problem i; False where it raises."""
-    for j in range(b.fresh.shape[0]):
-        w.reals[j] = b.fresh[j]
-    for j in range(b.fresh_ints.shape[0]):
-        w.ints[j] = b.fresh_ints[j]
+def begin_row(w: k.Work, b: k.Batch, i: int, address: int, head: k.Ints) -> None:
+    """Evaluate the start of problem i."""
+    for j in range(k.REALS):
+        w.reals[j] = b.reals[j]
+    for j in range(k.INTS):
+        w.ints[j] = b.ints[j]
     head[ROW] = i
     head[STATUS] = OK
     head[VALUES] = head[GRADIENTS] = 0
     linear.scale_to(1.0, b.x[i], w.vectors[0])
     f = call(address, w.vectors[0], w.vectors[1], head)
-    w.figures[0, k.F] = f
-    b.begun[i, 0] = f
+    w.figures[0, k.F] = b.figures[i, k.AT_START] = f
     w.reals[k.BOTTOM] *= max(1.0, abs(f))
-    return bool(head[STATUS] == OK)
 
 
 @plain
-def end_row(w: k.Work, b: k.Batch, i: int, head: k.Ints, task: int) -> None:
-    """Write down how problem i has ended; leave it for `minimize` where that is rare."""
-    ints, reals, figures = w.ints, w.reals, w.figures
-    if not (task == k.CERTAIN or (task == k.STOP and ints[k.K] > 0)):
-        b.status[i] = e.GOES_ON
-        return
-    here, point = ints[k.ITERATE], ints[k.BEST]
-    ended = over(w)
-    b.status[i] = ended
-    if ended == e.CONVERGED:
-        if not e.is_better_end(
-            figures[point, k.F], w.figures[point, k.SIZE], figures[here, k.F], reals[k.GTOL]
-        ):
-            point = here
+def end_row(w: k.Work, b: k.Batch, i: int, head: k.Ints, certain: bool) -> None:
+    """Write down how problem i has ended."""
+    figures, gtol = w.figures, w.reals[k.GTOL]
+    here, point, ended = w.ints[k.ITERATE], w.ints[k.BEST], over(w)
+    f, size = figures[point, k.F], figures[point, k.SIZE]
+    if ended == e.CONVERGED and not e.is_better_end(f, size, figures[here, k.F], gtol):
+        point = here
     linear.scale_to(1.0, w.vectors[2 * point], b.x[i])
     linear.scale_to(1.0, w.vectors[2 * point + 1], b.g[i])
-    b.f[i] = figures[point, k.F]
-    b.begun[i, 1] = reals[k.GTOL]
-    b.counts[i, k.NIT] = ints[k.K]
+    b.figures[i, k.VALUE] = figures[point, k.F]
+    b.figures[i, k.BOUND] = gtol
+    b.counts[i, k.ENDED] = ended
+    b.counts[i, k.NIT] = w.ints[k.K]
     b.counts[i, k.NFEV] = head[VALUES]
     b.counts[i, k.NJEV] = head[GRADIENTS]
-    b.counts[i, k.KIND] = 0
-    if task == k.CERTAIN:
+    if certain:
         b.counts[i, k.KIND] = e.POSITIVE
-        b.lowest[i] = reals[k.SMALLEST]
+        b.figures[i, k.CURVATURE] = w.reals[k.SMALLEST]
 
 
 def solve(
@@ -204,23 +178,23 @@ def solve(
 ) -> int:
     """Go on with a run, and say what it has come to; or solve problems of a batch.
 
-    These are `first` to `last` - 1, each with a status in the end, and `w` that of a thread.  For
-    a run, 0 and 1, `b` is of no problems and `w` as it was loaded or left.  The objective is
-    that of `negopt.compiled.jitted`.  No evaluation is begun when ``head[VALUES]`` has come
-    to `limit`.
+    These are `first` to `last` - 1, and `w` is that of a thread; what is rare has no end and is
+    left for `minimize`.  For a run, 0 and 1, `b` is of no problems and `w` as it was loaded or
+    left.  The objective is that of `negopt.compiled.jitted`.  No evaluation is begun when
+    ``head[VALUES]`` has come to `limit`.
     """
-    many = b.status.shape[0] > 0
+    many = b.counts.shape[0] > 0
     task = k.GO
     for i in range(first, last):
         if many:
             if head[HALT] != 0:
                 break
-            if not begin_row(w, b, i, address, head):
-                b.status[i] = e.GOES_ON
+            begin_row(w, b, i, address, head)
+            if head[STATUS] != OK:
                 continue
         task = go_on(w, address, head, limit)
-        if many:
-            end_row(w, b, i, head, task)
+        if many and (task == k.CERTAIN or (task == k.STOP and w.ints[k.K] > 0)):
+            end_row(w, b, i, head, task == k.CERTAIN)
     return task
 
 
@@ -228,5 +202,5 @@ def solve(
 KERNEL = Kernel(
     solve,
     "the loop for jitted objectives",
-    *(0, 1, 0, np.zeros(HEAD + 1, dtype=np.int64), k.new_work(1), k.NO_BATCH, 0),
+    *(0, 1, 0, np.zeros(HEAD + 1, dtype=np.int64), k.IDLE, k.NO_BATCH, 0),
 )

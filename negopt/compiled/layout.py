@@ -42,34 +42,17 @@ class Work(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Problems of a batch, one a row.
+    """Problems of a batch: what `reals` and `ints` of each begin with, and a row for each.
 
-    Attributes
-    ----------
-    fresh, fresh_ints : array
-        What `reals` and `ints` of each begin with.
-    x : array, shape (k, n)
-        Starts, and ends.
-    f, g : array, shape (k,), (k, n)
-    begun : array, shape (k, 2)
-        Values at the start, and the bounds on the gradient.
-    status : array, shape (k,)
-        Why it is over, as in `negopt.decisions.endings`; 0 is left for `minimize`.
-    counts : array, shape (k, 4)
-        Iterations, evaluations of f and of g, kind of the curvature.
-    lowest : array, shape (k,)
-        Smallest curvature.
+    x is its start, and then its end; what is left for `minimize` has counts of zero.
     """
 
-    fresh: Floats
-    fresh_ints: Ints
+    reals: Floats
+    ints: Ints
     x: Floats
-    f: Floats
     g: Floats
-    begun: Floats
-    status: Ints
+    figures: Floats
     counts: Ints
-    lowest: Floats
 
 
 # fmt: off
@@ -98,9 +81,9 @@ INTS = 33
 # (SKIP is that of L-BFGS or SR1; DIFFERENCE the step and NOISE the error of a Hessian product); the
 # iteration (LENGTH of the direction is Euclidean, NORM in its own norm); curvatures.
 (GTOL, GRTOL, FTARGET, BOTTOM, C1, C2, EXPAND, ANGLE, SKIP, SKIP_BFGS, DIFFERENCE, NOISE, GAMMA,
- LAST_LENGTH, LOWEST, STALLED_GMAX, BEST_BEFORE, SLOPE, LENGTH, NORM, STEP_SIZE, STEP_NORM,
- SMALLEST, GREATEST) = range(s.SEARCH_WORK, s.SEARCH_WORK + 24)
-REALS = s.SEARCH_WORK + 24
+ LAST_LENGTH, LOWEST, STALLED_GMAX, BEST_BEFORE, LENGTH, NORM, STEP_SIZE, STEP_NORM,
+ SMALLEST, GREATEST) = range(s.SEARCH_WORK, s.SEARCH_WORK + 23)
+REALS = s.SEARCH_WORK + 23
 
 # Phases: the iterate's figures are to be formed; its products with the rows; a direction is
 # wanted; the trial waits for its values; a column of the Hessian does.
@@ -112,8 +95,11 @@ START, ARRIVED, READY, SEARCHING, CHECKING = range(5)
 (GO, PAUSE, SPENT, RAISED, STOP, CHECK_IT, CERTAIN, UNCERTAIN, GAVE_UP, SEARCH_FAILED,
  NOT_MOVED) = range(11)
 
-# Columns of the counts.
-NIT, NFEV, NJEV, KIND = range(4)
+# Columns of a batch.  Figures: f at the end and at the start, the bound on the gradient, the
+# smallest curvature.  Counts: iterations, evaluations of f and of g; KIND of the curvature and why
+# it ENDED, as in `negopt.decisions.endings`.
+VALUE, AT_START, BOUND, CURVATURE = range(4)
+NIT, NFEV, NJEV, KIND, ENDED = range(5)
 # fmt: on
 
 
@@ -134,19 +120,11 @@ def new_work(n: int, *, pairs: int = 0, check: int = 0) -> Work:
 
 def new_batch(starts: Floats, w: Work) -> Batch:
     """Return the table of a batch whose problems begin with the figures of `w`."""
-    k = int(starts.shape[0])
-    return Batch(
-        w.reals.copy(),
-        w.ints.copy(),
-        starts.copy(),
-        np.full(k, math.nan),
-        np.full(starts.shape, math.nan),
-        np.full((k, 2), math.nan),
-        np.zeros(k, dtype=np.int64),
-        np.zeros((k, 4), dtype=np.int64),
-        np.full(k, math.nan),
-    )
+    k, empty = len(starts), np.full(starts.shape, math.nan)
+    figures, counts = np.full((k, 4), math.nan), np.zeros((k, 5), dtype=np.int64)
+    return Batch(w.reals.copy(), w.ints.copy(), starts.copy(), empty, figures, counts)
 
 
-#: What a run hands over in place of a batch.
-NO_BATCH = new_batch(np.zeros((0, 1)), new_work(1))
+#: The workspace of no run, and what a run hands over in place of a batch.
+IDLE = new_work(1)
+NO_BATCH = new_batch(np.zeros((0, 1)), IDLE)

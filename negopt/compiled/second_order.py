@@ -56,8 +56,8 @@ def conclude(w: k.Work) -> bool:
         value = v[h + n + i, i]
         reals[k.SMALLEST] = min(reals[k.SMALLEST], value)
         reals[k.GREATEST] = max(reals[k.GREATEST], abs(value))
-    kind = e.kind_of_curvature(reals[k.SMALLEST], reals[k.GREATEST], reals[k.NOISE])
-    if kind != e.POSITIVE:
+    lowest, largest = reals[k.SMALLEST], reals[k.GREATEST]
+    if e.kind_of_curvature(lowest, largest, reals[k.NOISE]) != e.POSITIVE:
         return False
     ints[k.KEPT] = -1
     ints[k.TRIAL] = free_point(w)
@@ -91,8 +91,7 @@ def check(w: k.Work, address: int, head: k.Ints, limit: int) -> int:
     if head[STATUS] != OK:
         return k.UNCERTAIN
     weigh(w, trial, f)
-    if e.improves(
-        f, w.figures[trial, k.SIZE], figures[here, k.F], w.figures[here, k.SIZE], linear.EPS
-    ):
+    before, size = figures[here, k.F], figures[here, k.SIZE]
+    if e.improves(f, figures[trial, k.SIZE], before, size, linear.EPS):
         ints[k.ITERATE] = trial
     return k.CERTAIN

@@ -52,27 +52,42 @@ def weigh(w: k.Work, point: int, f: float) -> float:
 
 @plain
 def begin_search(w: k.Work) -> None:
-    """Start a search along the direction."""
-    ints, reals, figures = w.ints, w.reals, w.figures
-    f, slope = figures[ints[k.ITERATE], k.F], reals[k.SLOPE]
-    lowest = min(reals[k.LOWEST], f)
+    """Start a search along the direction, or along -g where it is none.
+
+    One that is orthogonal to g is tilted, as `negopt.steps.signed.Signed.propose` does.
+    """
+    ints, reals, units = w.ints, w.reals, w.vectors[k.D if w.ints[k.PAIRS] > 0 else k.U]
+    here, in_units = ints[k.ITERATE], ints[k.UNITS] == 1
+    g, d = w.vectors[2 * here + 1], w.vectors[k.D]
+    gnorm, angle = w.figures[here, k.GNORM], reals[k.ANGLE]
+    slope, square, inside = linear.direction_sums(g, d, units, in_units)
+    if not p.is_direction(slope, square, inside):
+        linear.scale_to(-1.0, g, d)
+        slope, square, inside = linear.direction_sums(g, d, units, in_units)
+        if not p.is_direction(slope, square, inside):
+            slope, square, inside = -gnorm * gnorm, gnorm * gnorm, gnorm * gnorm
+    elif p.is_orthogonal(slope, gnorm, math.sqrt(square), angle):
+        if slope > 0.0:
+            linear.scale_to(-1.0, d, d)
+        tilt = p.tilt(gnorm, math.sqrt(square), angle)
+        linear.add_to(d, -tilt, g, d)
+        tilted = linear.direction_sums(g, d, units, in_units)
+        if p.is_direction(tilted[0], tilted[1], tilted[2]):
+            slope, square, inside = tilted
+        else:
+            linear.add_to(d, tilt, g, d)
+            slope = -abs(slope)
+    reals[k.NORM], reals[k.LENGTH] = math.sqrt(inside), math.sqrt(square)
     ints[k.NEGATED] = 1 if slope > 0.0 else 0
-    s.search_start(
-        reals,
-        f,
-        -abs(slope),
-        p.first_trial(reals[k.NORM], reals[k.LAST_LENGTH], reals[k.EXPAND]),
-        reals[k.C1],
-        reals[k.C2],
-        ints[k.STRONG] == 1,
-        p.search_noise(f, lowest, linear.EPS),
-        ints[k.MAXLS],
-        1e20,
-    )
+    f = w.figures[here, k.F]
+    c1, c2, strong, most = reals[k.C1], reals[k.C2], ints[k.STRONG] == 1, ints[k.MAXLS]
+    first = p.first_trial(reals[k.NORM], reals[k.LAST_LENGTH], reals[k.EXPAND])
+    noise = p.search_noise(f, min(reals[k.LOWEST], f), linear.EPS)
+    s.search_start(reals, f, -abs(slope), first, c1, c2, strong, noise, most, 1e20)
     ints[k.TRIALS] = 0
     ints[k.KEPT] = -1
     ints[k.FINITE] = 1
-    reals[k.BEST_BEFORE] = figures[ints[k.BEST], k.F]
+    reals[k.BEST_BEFORE] = w.figures[ints[k.BEST], k.F]
 
 
 @plain
@@ -123,18 +138,3 @@ def judge_trial(w: k.Work, slope: float) -> int:
     if ints[k.FINITE] == 1 and task == s.EVALUATE and w.reals[s.BEST] == alpha:
         ints[k.KEPT] = trial
     return task
-
-
-@plain
-def found_point(w: k.Work, task: int, alpha: float) -> int:
-    """Return the point that a search has ended at, -1 for none."""
-    ints, v = w.ints, w.vectors
-    x = v[2 * ints[k.ITERATE]]
-    sign = -1.0 if ints[k.NEGATED] == 1 else 1.0
-    for which in range(k.TRIAL, k.KEPT + 1):
-        i = ints[which]
-        if task != s.FAILED and i >= 0:  # it may have been tried as a step that x cannot resolve
-            same = w.figures[i, k.STEP_OF] == alpha
-            if same or linear.is_at(x, sign * alpha, v[k.D], v[2 * i]):
-                return int(i)
-    return -1
