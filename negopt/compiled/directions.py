@@ -39,18 +39,15 @@ def multiply(w: k.Work) -> None:
     linear.multiply_rows(w.store, min(ints[k.STORED], m), at, g, gram)
     if slot >= 0:
         for r in range(last):
-            gram[r, slot] = gram[last + k.WITH_S, r]
-            gram[slot, r] = gram[last + k.WITH_S, r]
-            gram[r, m + slot] = gram[last + k.WITH_Y, r]
-            gram[m + slot, r] = gram[last + k.WITH_Y, r]
+            gram[r, slot] = gram[slot, r] = gram[last + k.WITH_S, r]
+            gram[r, m + slot] = gram[m + slot, r] = gram[last + k.WITH_Y, r]
     ints[k.NEWEST] = -1
 
 
 @plain
 def aim_rows(w: k.Work) -> None:
     """Write the direction of L-BFGS."""
-    ints, m = w.ints, w.ints[k.PAIRS]
-    here = ints[k.ITERATE]
+    ints, m, here = w.ints, w.ints[k.PAIRS], w.ints[k.ITERATE]
     g, d = w.vectors[2 * here + 1], w.vectors[k.D]
     count = min(ints[k.STORED], m)
     if count == 0:

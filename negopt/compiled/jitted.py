@@ -206,12 +206,12 @@ def _store(ty: types.Type) -> tuple[int, Callable[..., None]]:
 
 
 def _entries(arrays: tuple[Array, ...], i: int) -> tuple[Array, ...]:
-    """Return the i-th entry of each."""
     raise NotImplementedError
 
 
 @overload(_entries, strict=False)  # type: ignore[untyped-decorator]
 def _entries_of(arrays: types.BaseTuple, i: types.Type) -> Callable[..., tuple[Array, ...]]:
+    """Return the i-th entry of each."""
     if len(arrays) == 0:
         return lambda arrays, i: ()
     if len(arrays) == 1:
@@ -231,7 +231,7 @@ def _build(
     logger.info("compiling %r for negopt's loop: once in this process", fun.__name__)
     pointer = types.CPointer(types.float64)
     signature = types.float64(pointer, pointer, types.CPointer(types.int64))
-    inner = _evaluation(fun, jac, ty)
+    inner = _fg(fun, jac, ty)
 
     def guarded(x_address: Address, g_address: Address, head_address: Address) -> float:
         n = head_address[N]
@@ -263,10 +263,8 @@ def _spread(g: Array, out: FloatArray, head: Head) -> bool:
     return True
 
 
-def _evaluation(
-    fun: UserFunction, jac: UserFunction | None, ty: types.Type
-) -> Callable[..., Array]:
-    """Return ``evaluate(x, g, head) -> f``, which writes g."""
+def _fg(fun: UserFunction, jac: UserFunction | None, ty: types.Type) -> Callable[..., Array]:
+    """Return ``fg(x, g, head) -> f``, which writes g."""
     read = _reader(ty)
 
     @_jit

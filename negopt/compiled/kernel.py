@@ -20,7 +20,7 @@ from negopt.decisions import endings as e
 from negopt.decisions import search as s
 
 
-@plain
+@part
 def arrive(w: k.Work, task: int) -> int:
     """Move to the point that the search has found; GO, or why that cannot be."""
     ints, reals, v, here = w.ints, w.reals, w.vectors, w.ints[k.ITERATE]
@@ -68,9 +68,7 @@ def over(w: k.Work) -> int:
 @plain
 def judge(w: k.Work) -> int:
     """Tell whether another iteration follows: GO, or why not."""
-    ints, reals = w.ints, w.reals
-    here = ints[k.ITERATE]
-    ended = over(w)
+    ints, reals, here, ended = w.ints, w.reals, w.ints[k.ITERATE], over(w)
     f, gmax = w.figures[here, k.F], w.figures[here, k.GMAX]
     if ints[k.ACCEPTED] == 1 and e.progresses(f, reals[k.BEST_BEFORE], gmax, reals[k.STALLED_GMAX]):
         ints[k.STALLED] = 0

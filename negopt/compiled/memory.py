@@ -77,8 +77,7 @@ class Pairs:
         w.reals[k.SKIP] = self.rule.skip
         if kept is None:
             return w
-        w.gram[: kept.gram.shape[0]] = kept.gram
-        w.ints[k.STORED] = kept.count
+        w.gram[: 2 * pairs], w.ints[k.STORED] = kept.gram, kept.count
         return w._replace(store=kept.rows)
 
     def save(self, memory: object, w: k.Work) -> None:

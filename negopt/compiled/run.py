@@ -124,8 +124,7 @@ class Run:
         task = k.SPENT
         while task == k.SPENT:
             begun, values, gradients = time.perf_counter(), int(head[VALUES]), int(head[GRADIENTS])
-            calls = min(self._slice, objective.allowance())
-            limit = values + calls
+            limit = values + min(self._slice, objective.allowance())
             task = int(solve(0, 1, self.target.address, head, self._work, k.NO_BATCH, limit))
             objective.spend(int(head[VALUES]) - values, int(head[GRADIENTS]) - gradients)
             # From one evaluation to as many as fit, carefully: the first may be a fast one.
@@ -152,15 +151,13 @@ class Run:
             solver.step_norm = float(reals[k.STEP_NORM])
 
     def _checked(self, task: int) -> tuple[Certificate | None, FloatArray | None]:
-        """Return what the second-order check has found, and the Hessian where it formed one."""
-        w = self._work
-        n, h = int(w.vectors.shape[1]), int(w.ints[k.HESSIAN])
+        """Return what the second-order check has found, or the Hessian where it formed one."""
+        w, n, h = self._work, self.setting.check, int(self._work.ints[k.HESSIAN])
         if task == k.CERTAIN:
             low, high = float(w.reals[k.SMALLEST]), float(w.reals[k.GREATEST])
             return Certificate("positive", low, high, n, True), None
-        if task == k.UNCERTAIN and int(w.ints[k.COLUMN]) == n:
-            return None, w.vectors[h : h + n].copy()
-        return None, None
+        formed = task == k.UNCERTAIN and int(w.ints[k.COLUMN]) == n
+        return None, w.vectors[h : h + n].copy() if formed else None
 
     def _load(self, state: State) -> None:
         solver, objective = self.solver, self.solver.objective

@@ -96,8 +96,7 @@ def form_trial(w: k.Work) -> int:
 
     A step that x cannot resolve from an end of the bracket has the value of that one.
     """
-    ints, reals, v = w.ints, w.reals, w.vectors
-    here = ints[k.ITERATE]
+    ints, reals, v, here = w.ints, w.reals, w.vectors, w.ints[k.ITERATE]
     x, d, xnorm = v[2 * here], v[k.D], w.figures[here, k.XNORM]
     sign = -1.0 if ints[k.NEGATED] == 1 else 1.0
     while True:
@@ -125,16 +124,12 @@ def form_trial(w: k.Work) -> int:
 @plain
 def judge_trial(w: k.Work, slope: float) -> int:
     """Hand the trial's value and slope to the search; what it says."""
-    ints, figures = w.ints, w.figures
-    trial, alpha = ints[k.TRIAL], w.reals[s.ALPHA]
+    ints, reals, trial = w.ints, w.reals, w.ints[k.TRIAL]
     ints[k.TRIALS] += 1
-    value = math.inf
-    if ints[k.FINITE] == 1:
-        value = figures[trial, k.F]
-        slope = -slope if ints[k.NEGATED] == 1 else slope
-    else:
-        slope = math.nan
-    task = s.search_step(w.reals, value, slope)
-    if ints[k.FINITE] == 1 and task == s.EVALUATE and w.reals[s.BEST] == alpha:
+    if ints[k.FINITE] == 0:
+        return s.search_step(reals, math.inf, math.nan)
+    alpha = reals[s.ALPHA]
+    task = s.search_step(reals, w.figures[trial, k.F], -slope if ints[k.NEGATED] == 1 else slope)
+    if task == s.EVALUATE and reals[s.BEST] == alpha:
         ints[k.KEPT] = trial
     return task
