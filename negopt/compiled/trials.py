@@ -126,10 +126,9 @@ def judge_trial(w: k.Work, slope: float) -> int:
     """Hand the trial's value and slope to the search; what it says."""
     ints, reals, trial = w.ints, w.reals, w.ints[k.TRIAL]
     ints[k.TRIALS] += 1
-    if ints[k.FINITE] == 0:
-        return s.search_step(reals, math.inf, math.nan)
-    alpha = reals[s.ALPHA]
-    task = s.search_step(reals, w.figures[trial, k.F], -slope if ints[k.NEGATED] == 1 else slope)
-    if task == s.EVALUATE and reals[s.BEST] == alpha:
+    alpha, finite = reals[s.ALPHA], ints[k.FINITE] == 1
+    value = w.figures[trial, k.F] if finite else math.inf
+    task = s.search_step(reals, value, -slope if ints[k.NEGATED] == 1 else slope)
+    if finite and task == s.EVALUATE and reals[s.BEST] == alpha:
         ints[k.KEPT] = trial
     return task
