@@ -73,7 +73,6 @@ class Hidden:
 @pytest.fixture
 def calls(monkeypatch):
     """Count the calls of the kernel."""
-    from negopt.compiled import run
     from negopt.compiled.kernel import KERNEL
 
     made, compile_it = [], KERNEL.compile
@@ -87,7 +86,7 @@ def calls(monkeypatch):
 
         return counted
 
-    monkeypatch.setattr(run.k.KERNEL, "compile", counting)
+    monkeypatch.setattr(KERNEL, "compile", counting)
     return made
 
 
@@ -102,7 +101,8 @@ def test_jitted_objectives_take_the_loop_and_python_objectives_never(method, cal
     negopt.minimize(python(both), X0, (1.0,), method, jac=True, options={"compiled": True})
     negopt.minimize(both, X0, (1.0,), method, jac=True, options={"compiled": False})
     negopt.minimize(value, X0, (1.0,), method, jac=python(slope))
-    negopt.minimize(value, X0, (1.0,), method, options={"eps": 1e-8})
+    negopt.minimize(value, X0, (1.0,), method)
+    negopt.minimize(value, X0, (1.0,), method, jac="3-point")
     negopt.minimize(both, X0, (1.0,), method, jac=True, options={"xrtol": 1e-9})
     negopt.minimize(both, X0, (1.0,), method, jac=True, options={"norm": 3})
     negopt.minimize(both, X0.astype(np.float32), (1.0,), method, jac=True)
@@ -119,23 +119,17 @@ def test_jitted_objectives_take_the_loop_and_python_objectives_never(method, cal
         (value, slope, (python(value), python(slope))),
         (Given(), None, (python(value), python(slope))),
         (Pair(), None, (Hidden(), None)),
-        (value, None, (python(value), None)),
-        (value, "3-point", (python(value), "3-point")),
     ],
-    ids=["pair", "separate", "object", "object with pair", "2-point", "3-point"],
+    ids=["pair", "separate", "object", "object with pair"],
 )
 def test_a_jitted_objective_gives_the_run_that_python_gives(fun, jac, hidden, method) -> None:
     res = negopt.minimize(fun, X0, (2.0,), method, jac=jac)
     ref = negopt.minimize(hidden[0], X0, (2.0,), method, jac=hidden[1])
     np.testing.assert_allclose(res.x, ref.x, rtol=1e-5)
     assert res.status == ref.status
-    if jac in (None, "3-point") and not hasattr(fun, "grad"):  # the noise of differences is chaotic
-        assert res.nfev == pytest.approx(ref.nfev, rel=0.35)
-    else:
-        assert (res.nit, res.njev) == (ref.nit, ref.njev)
-        # The check of the compiled loop forms gradients by fun_and_grad, where there is one.
-        more = X0.size if isinstance(fun, Pair) else 0
-        assert res.nfev == ref.nfev + more
+    assert (res.nit, res.njev) == (ref.nit, ref.njev)
+    # The check of the compiled loop forms gradients by fun_and_grad, where there is one.
+    assert res.nfev == ref.nfev + (X0.size if isinstance(fun, Pair) else 0)
     assert res.curvature_status == ref.curvature_status
     assert res.min_curvature == pytest.approx(ref.min_curvature, rel=1e-3)
 
@@ -533,7 +527,7 @@ def test_arguments_that_have_no_address_are_handed_over_by_python(args) -> None:
     from negopt.compiled.jitted import target
 
     fun = numba.njit(lambda x: (x[0] ** 2, 2.0 * x))
-    assert target(fun, None, "", args, 1) is None
+    assert target(fun, None, args, 1) is None
 
 
 def test_what_numba_cannot_type_falls_back_to_the_call_from_python(calls) -> None:

@@ -77,9 +77,9 @@ class Table:
     def adopt(self, rows: Rows) -> None:
         """Take over what compiled code has written."""
         done = rows.table
-        self.x, self.jac, self.fun = done.x, done.g, done.f
-        self.status, self.min_curvature = rows.status, done.lowest
-        self.curvature = done.counts[:, 3].copy()
+        self.x, self.jac = done.x, done.g
+        self.fun, self.min_curvature = done.figures[:, 0].copy(), done.figures[:, 3].copy()
+        self.status, self.curvature = rows.status, done.counts[:, 3].copy()
         self.counts[:, :3] = done.counts[:, :3]
         self.message = Messages(self.k, rows.message)
 

@@ -3,8 +3,9 @@
 It serves ``lbfgs-wolfe`` and ``dqn-wolfe-pm``; whether it takes a run depends on what was given,
 and never on what is compiled already.  Its decisions are those of `negopt.decisions`, compiled
 from the same source; what is rare it hands to `negopt.solver.loop`, with the state of the run.
-`kernel` is the loop, `linear` its vectors and matrices, `jitted` the user's functions, `memory`
-the models in and out, `run` and `rows` the host's side for one problem and many.
+`kernel` is the loop, which works in a `layout`: `directions`, `trials` and the check of
+`second_order`, on the vectors and matrices of `linear`.  `jitted` is the user's functions.  The
+host's side are `memory` for the models, `run` for one problem and `rows` for many.
 
 Nothing here imports Numba before it is known that an objective was jitted.
 """
@@ -74,12 +75,10 @@ def rows_for(
 
 
 def _is_jitted(*functions: object) -> bool:
-    if "numba.core.dispatcher" not in sys.modules:
-        return False  # without Numba nothing was
-    if os.environ.get("NEGOPT_DISABLE_JIT", "0").lower() not in ("", "0", "false"):
+    numba = sys.modules.get("numba.core.dispatcher")  # without it nothing was
+    if numba is None or os.environ.get("NEGOPT_DISABLE_JIT", "0").lower() not in ("", "0", "false"):
         return False
-    kind = sys.modules["numba.core.dispatcher"].Dispatcher
-    return all(isinstance(f, kind) for f in functions if f is not None)
+    return all(isinstance(f, numba.Dispatcher) for f in functions if f is not None)
 
 
 def _setting(
@@ -91,9 +90,9 @@ def _setting(
 ) -> Setting | None:
     """Return what a run or a batch has to know, everything compiled; None for the array code."""
     functions = objective.functions()
-    if run.compiled is False or run.xrtol > 0.0 or run.norm not in (2, np.inf):
+    if functions is None or run.compiled is False or not _is_jitted(*functions):
         return None
-    if functions is None or functions[2] == "cs" or not _is_jitted(*functions[:2]):
+    if run.xrtol > 0.0 or run.norm not in (2, np.inf):
         return None
     from negopt.compiled.memory import adapter_for
 

@@ -7,8 +7,7 @@ import hashlib
 import logging
 import pathlib
 from collections.abc import Callable
-from types import ModuleType
-from typing import Protocol, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 from numba.extending import register_jitable
@@ -46,74 +45,51 @@ def part(function: F) -> F:
     return numba.njit(inline="always", **SETTINGS)(function)  # type: ignore[no-any-return]
 
 
-def share(*modules: ModuleType) -> None:
-    """Let compiled code call the functions of modules that are, and stay, plain Python."""
-    for module in modules:
-        for value in vars(module).values():
-            if getattr(value, "__module__", None) == module.__name__:
-                register_jitable(**SETTINGS)(value)
-
-
-share(endings, noise, pairs, search)
-
-
-class Compiled(Protocol):
-    """What is used of Numba's dispatchers."""
-
-    def __call__(self, *args: object) -> int: ...
-    def compile(self, signature: tuple[object, ...]) -> None: ...
-    def disable_compile(self) -> None: ...
+for module in (endings, noise, pairs, search):  # they are, and stay, plain Python
+    for value in vars(module).values():
+        if getattr(value, "__module__", None) == module.__name__:
+            register_jitable(**SETTINGS)(value)
 
 
 class Kernel:
     """A function that is compiled for one signature, when it is first wanted, and kept on disk.
 
-    Parameters
-    ----------
-    function : callable
-    title : str
-        Completes "compiling ...", for the log.
-    example : callable
-        Returns arguments, whose types are the signature.
+    The signature is that of the arguments `example`; the log names it by `title`.
     """
 
-    def __init__(
-        self, function: Callable[..., object], title: str, example: Callable[[], tuple[object, ...]]
-    ) -> None:
+    def __init__(self, function: Callable[..., object], title: str, *example: object) -> None:
         self.function, self.title, self._example = function, title, example
-        self._compiled: Compiled | None = None
+        self._done = False
 
     @functools.cached_property
-    def _dispatcher(self) -> Compiled:
+    def _dispatcher(self) -> Any:
         settings = {"_nrt": False, "error_model": "numpy", "nogil": True}
         try:
             found = numba.njit(cache=True, **settings)(self.function)
         except RuntimeError:  # neither the package's folder nor one of the user's can be written
-            plainly: Compiled = numba.njit(**settings)(self.function)
-            return plainly
+            return numba.njit(**settings)(self.function)
         # Numba looks at the file of the kernel alone: an edit elsewhere has to void the cache too.
         file = found._cache._cache_file
         file._source_stamp = (file._source_stamp, _sources())
-        kept: Compiled = found
-        return kept
+        return found
 
     @property
     def is_ready(self) -> bool:
         """Whether nothing has to be compiled: it is in this process, or on disk."""
-        if self._compiled is not None:
+        if self._done:
             return True
         file = getattr(getattr(self._dispatcher, "_cache", None), "_cache_file", None)
         return file is not None and bool(file._load_index())
 
-    def compile(self) -> Compiled:
+    def compile(self) -> Callable[..., int]:
         """Return the compiled function; say so in the log where it has to be compiled first."""
-        if self._compiled is None:
+        if not self._done:
             if not self.is_ready:
                 logger.info("compiling %s: some seconds, once on this machine", self.title)
-            self._dispatcher.compile(tuple(map(numba.typeof, self._example())))
+            self._dispatcher.compile(tuple(map(numba.typeof, self._example)))
             self._dispatcher.disable_compile()
-            self._compiled = self._dispatcher
-        return self._compiled
+            self._done = True
+        return cast(Callable[..., int], self._dispatcher)
 
 
 @functools.cache

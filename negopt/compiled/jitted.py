@@ -4,10 +4,9 @@ The functions here are built around a user's dispatchers, so Numba compiles them
 objective and process; what receives dispatchers cannot be kept on disk.  The kernel, which gets
 an address, is compiled once for all.
 
-Data travel by address.  `head` is an array of int64: the names below, then 2n words of scratch,
-the first n of them for the copy of x that the user's function gets.  The arguments lie at
-``head[ARGS]`` as Numba lays out a tuple, their arrays by address: values may change without
-a new compilation.
+Data travel by address.  `head` is an array of int64: the names below, then n words for the copy
+of x that the user's function gets.  The arguments lie at ``head[ARGS]`` as Numba lays out a
+tuple, their arrays by address: values may change without a new compilation.
 """
 
 from __future__ import annotations
@@ -17,14 +16,13 @@ import functools
 import logging
 import math
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.core import cgutils
-from numba.core.dispatcher import Dispatcher
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, overload
 
@@ -43,11 +41,9 @@ if TYPE_CHECKING:
     #: Of an intrinsic: its signature, and what writes its code.
     Code = tuple[Signature, Callable[[Context, Builder, Signature, Values], Value]]
 
-F = TypeVar("F", bound=Callable[..., object])
-
 logger = logging.getLogger("negopt")
 
-# Names in `head`; x for the user's function is behind them.
+# Names in `head`.
 N, STATUS, ROW, ARGS, VALUES, GRADIENTS, HALT, GRADIENT_ONLY = range(8)
 HEAD = 8
 
@@ -57,9 +53,6 @@ OK, RAISED, SHAPE = 0, 1, 2
 
 #: The type of no arguments at all.
 NO_ARGUMENTS = numba.typeof(((), ()))
-
-#: How many times f is evaluated per variable, and the power of eps in the step.
-_DIFFERENCES = {"2-point": (1, 1.0 / 2.0), "3-point": (2, 1.0 / 3.0)}
 
 
 class Target:
@@ -79,7 +72,7 @@ class Target:
         self._alive = function, args, place  # what the addresses point to
         self.address = function[0]
         self.parallel = False
-        self.head = np.zeros(HEAD + 2 * n, dtype=np.int64)
+        self.head = np.zeros(HEAD + n, dtype=np.int64)
         self.head[N] = n
         self.head[ARGS] = place.ctypes.data
 
@@ -93,26 +86,15 @@ class Target:
 def target(
     value: UserFunction,
     gradient: UserFunction | None,
-    scheme: str,
     args: tuple[object, ...],
     n: int,
     each: tuple[object, ...] = (),
 ) -> Target | None:
     """Return an objective for the kernel, or None where it has to be called from Python.
 
-    Parameters
-    ----------
-    value, gradient, scheme : object
-        As `negopt.functions.objective.Objective.functions` gives them.
-    args : tuple
-        Numbers, NumPy arrays, jitted functions, and tuples of these.
-    n : int
-    each : tuple of arrays
-        In front of `args` goes the ``head[ROW]``-th entry of each.
+    `value` and `gradient` are those of `negopt.functions.objective.Objective.functions`; of each
+    array in `each` the ``head[ROW]``-th entry goes in front of `args`.
     """
-    functions = [f for f in (value, gradient) if f is not None]
-    if not all(isinstance(f, Dispatcher) for f in functions):
-        return None
     given, ty = (tuple(each), tuple(args)), NO_ARGUMENTS
     if given != ((), ()):  # looking at types is slow, and this is the usual case
         try:
@@ -121,11 +103,12 @@ def target(
             return None
         if not _is_plain(ty):
             return None
-    function = _build(value, gradient, scheme, None if ty is NO_ARGUMENTS else ty)
-    if function is None:
+    built = _build(value, gradient, None if ty is NO_ARGUMENTS else ty)
+    if built is None:
         return None
-    made = Target(function, given, ty, n)
-    made.parallel = any(bool(getattr(f, "targetoptions", {}).get("parallel")) for f in functions)
+    made = Target(built, given, ty, n)
+    for function in (value, gradient):
+        made.parallel |= bool(getattr(function, "targetoptions", {}).get("parallel"))
     return made
 
 
@@ -138,21 +121,8 @@ def _is_plain(ty: types.Type) -> bool:
     return isinstance(ty, (types.Number, types.Boolean, types.NoneType, types.Dispatcher))
 
 
-def _jit(function: F) -> F:
-    made: F = numba.njit(function)
-    return made
-
-
-def _intrinsic(function: Callable[..., object]) -> Callable[..., Array]:
-    made: Callable[..., Array] = intrinsic(function)
-    return made
-
-
-# --- what Numba's language lacks -----------------------------------------------------------------
-
-
-def _place_of(context: Context, builder: Builder, ty: types.Type, address: Value) -> Value:
-    return builder.inttoptr(address, context.get_data_type(ty).as_pointer())
+_jit: Callable[..., Callable[..., Array]] = numba.njit
+_intrinsic: Callable[..., Callable[..., Array]] = intrinsic
 
 
 def _without_owner(context: Context, builder: Builder, ty: types.Type, value: Value) -> Value:
@@ -176,7 +146,8 @@ def _write(_: object, args: types.Type, address: types.Type) -> Code:
     def code(context: Context, builder: Builder, signature: Signature, values: Values) -> Value:
         ty = signature.args[0]
         value = _without_owner(context, builder, ty, values[0])
-        context.pack_value(builder, ty, value, _place_of(context, builder, ty, values[1]))
+        place = builder.inttoptr(values[1], context.get_data_type(ty).as_pointer())
+        context.pack_value(builder, ty, value, place)
         return context.get_dummy_value()
 
     return types.void(args, types.intp), code
@@ -188,7 +159,8 @@ def _reader(ty: types.Type) -> Callable[..., Array]:
     @_intrinsic
     def read(_: object, address: types.Type) -> Code:
         def code(context: Context, builder: Builder, signature: Signature, values: Values) -> Value:
-            return context.unpack_value(builder, ty, _place_of(context, builder, ty, values[0]))
+            place = builder.inttoptr(values[0], context.get_data_type(ty).as_pointer())
+            return context.unpack_value(builder, ty, place)
 
         return ty(types.intp), code
 
@@ -220,9 +192,6 @@ def call(_: object, address: types.Type, x: types.Type, g: types.Type, head: typ
     return types.float64(types.intp, x, g, head), code
 
 
-# --- the C function ------------------------------------------------------------------------------
-
-
 @functools.lru_cache(maxsize=64)
 def _store(ty: types.Type) -> tuple[int, Callable[..., None]]:
     """Return the size of a tuple of type `ty` in bytes, and what writes one to an address."""
@@ -237,12 +206,12 @@ def _store(ty: types.Type) -> tuple[int, Callable[..., None]]:
 
 
 def _entries(arrays: tuple[Array, ...], i: int) -> tuple[Array, ...]:
-    """Return the i-th entry of each."""
     raise NotImplementedError
 
 
 @overload(_entries, strict=False)  # type: ignore[untyped-decorator]
 def _entries_of(arrays: types.BaseTuple, i: types.Type) -> Callable[..., tuple[Array, ...]]:
+    """Return the i-th entry of each."""
     if len(arrays) == 0:
         return lambda arrays, i: ()
     if len(arrays) == 1:
@@ -252,27 +221,24 @@ def _entries_of(arrays: types.BaseTuple, i: types.Type) -> Callable[..., tuple[A
 
 @functools.lru_cache(maxsize=64)
 def _build(
-    fun: UserFunction, jac: UserFunction | None, scheme: str, ty: types.Type | None
+    fun: UserFunction, jac: UserFunction | None, ty: types.Type | None
 ) -> tuple[int, object] | None:
     """Return an objective as a C function, its address first; None when Numba cannot.
 
-    `ty` is the type of the pair (arrays whose ``head[ROW]``-th entries are the first arguments,
-    tuple of the other arguments), None where both are empty.
+    `ty` is the type of the arguments as `target` stores them, None where there are none.
     """
     ty = NO_ARGUMENTS if ty is None else ty
     logger.info("compiling %r for negopt's loop: once in this process", fun.__name__)
     pointer = types.CPointer(types.float64)
     signature = types.float64(pointer, pointer, types.CPointer(types.int64))
-    inner = _with_differences(fun, scheme, ty) if scheme else _with_gradient(fun, jac, ty)
+    inner = _fg(fun, jac, ty)
 
     def guarded(x_address: Address, g_address: Address, head_address: Address) -> float:
         n = head_address[N]
         head = numba.carray(head_address, (HEAD,))
         x = numba.carray(x_address, (n,))
         g = numba.carray(g_address, (n,))
-        # N.B. nothing may leave a C function but a number: what was raised would be printed
-        # and forgotten.
-        try:
+        try:  # N.B. what leaves a C function is printed and forgotten
             f: float = inner(x, g, head)
         except Exception:  # noqa: BLE001
             head[STATUS] = RAISED
@@ -286,21 +252,6 @@ def _build(
     return int(made.address or 0), made  # the address is that of what has to be kept alive
 
 
-def _caller(ty: types.Type) -> Callable[..., Array]:
-    """Return ``call(function, x, head)``: `function` at a copy of x, with its arguments."""
-    read = _reader(ty)
-
-    @_jit
-    def call_at(function: UserFunction, x: FloatArray, head: Head) -> object:
-        own = numba.carray(_doubles(head.ctypes.data + 8 * HEAD), x.shape)
-        for i in range(x.shape[0]):
-            own[i] = x[i]
-        arrays, others = read(head[ARGS])
-        return function(own, *(_entries(arrays, head[ROW]) + others))
-
-    return call_at
-
-
 @_jit
 def _spread(g: Array, out: FloatArray, head: Head) -> bool:
     """Copy a gradient to its place; False for one of a wrong length."""
@@ -312,20 +263,24 @@ def _spread(g: Array, out: FloatArray, head: Head) -> bool:
     return True
 
 
-def _with_gradient(
-    fun: UserFunction, jac: UserFunction | None, ty: types.Type
-) -> Callable[..., Array]:
-    call_at = _caller(ty)
-    if jac is None:
+def _fg(fun: UserFunction, jac: UserFunction | None, ty: types.Type) -> Callable[..., Array]:
+    """Return ``fg(x, g, head) -> f``, which writes g."""
+    read = _reader(ty)
 
-        @_jit
-        def both(x: FloatArray, g: FloatArray, head: Head) -> float:
-            head[VALUES] += 1
-            head[GRADIENTS] += 1
-            f, given = call_at(fun, x, head)
-            return float(f) if _spread(given, g, head) else math.nan
+    @_jit
+    def call_at(function: UserFunction, x: FloatArray, head: Head) -> object:
+        own = numba.carray(_doubles(head.ctypes.data + 8 * HEAD), x.shape)
+        for i in range(x.shape[0]):
+            own[i] = x[i]
+        arrays, others = read(head[ARGS])
+        return function(own, *(_entries(arrays, head[ROW]) + others))
 
-        return both
+    @_jit
+    def both(x: FloatArray, g: FloatArray, head: Head) -> float:
+        head[VALUES] += 1
+        head[GRADIENTS] += 1
+        f, given = call_at(fun, x, head)
+        return float(f) if _spread(given, g, head) else math.nan
 
     @_jit
     def one_by_one(x: FloatArray, g: FloatArray, head: Head) -> float:
@@ -339,38 +294,4 @@ def _with_gradient(
         head[GRADIENTS] += 1
         return f if _spread(call_at(jac, x, head), g, head) else math.nan
 
-    return one_by_one
-
-
-def _with_differences(fun: UserFunction, scheme: str, ty: types.Type) -> Callable[..., Array]:
-    """Return what `negopt.functions.differences.difference_gradient` does by default."""
-    points, power = _DIFFERENCES[scheme]
-    relative = 2.220446049250313e-16**power
-    call_at = _caller(ty)
-
-    @_jit
-    def differences(x: FloatArray, g: FloatArray, head: Head) -> float:
-        head[VALUES] += 1
-        f = float(call_at(fun, x, head))
-        if not math.isfinite(f):
-            g[:] = math.nan
-            return f
-        head[GRADIENTS] += 1
-        head[VALUES] += points * x.shape[0]
-        z = numba.carray(_doubles(head.ctypes.data + 8 * (HEAD + x.shape[0])), x.shape)
-        for i in range(x.shape[0]):
-            z[i] = x[i]
-        for i in range(x.shape[0]):
-            step = relative * max(1.0, abs(x[i]))
-            z[i] = x[i] + step if x[i] >= 0.0 else x[i] - step
-            h = z[i] - x[i]  # the step that x can represent
-            ahead = float(call_at(fun, z, head))
-            if points == 1:
-                g[i] = (ahead - f) / h
-            else:
-                z[i] = x[i] - h
-                g[i] = (ahead - float(call_at(fun, z, head))) / (2.0 * h)
-            z[i] = x[i]
-        return f
-
-    return differences
+    return both if jac is None else one_by_one

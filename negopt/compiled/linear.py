@@ -1,7 +1,7 @@
 """Loops over vectors and matrices: what BLAS and LAPACK do for the array code.
 
-They decide nothing.  A loop that sums does not write: the compiler takes a loop that does both in
-another order where two of its vectors lie close.
+A loop that sums does not write: the compiler takes a loop that does both in another order where
+two of its vectors lie close.  Of m stored pairs, s is in rows 0 to m - 1, y in the m behind them.
 """
 
 from __future__ import annotations
@@ -139,9 +139,6 @@ def is_at(x: Floats, a: float, d: Floats, other: Floats) -> bool:
     return True
 
 
-# --- stored pairs: s in rows 0 to m - 1, y in rows m to 2m - 1 ---------------------------------
-
-
 @reduction
 def pair_sums(x_new: Floats, x: Floats, g_new: Floats, g: Floats) -> tuple[float, float, float]:
     """Return ``s's``, ``y'y`` and ``s'y`` of ``s = x_new - x``, ``y = g_new - g``."""
@@ -175,7 +172,7 @@ def six_sums(
 def multiply_rows(rows: Floats, count: int, slot: int, g: Floats, gram: Floats) -> None:
     """Write the products of the rows of `count` slots with s and y of one, and with g.
 
-    They go to the rows of `gram` behind those of the products among the rows.
+    They go behind the products among the rows.
     """
     m = rows.shape[0] // 2
     last = 2 * m
@@ -218,8 +215,7 @@ def two_loops(
 ) -> None:
     """Write ``H v`` of L-BFGS, less ``scale v``, as weights of the rows.
 
-    The two loops of the recursion on the products of the rows with its vector, which begin as
-    those with v; these are overwritten.  The slots are a ring that ends at the newest.
+    `products` of the rows with v are overwritten.  The slots are a ring that ends at the newest.
     """
     m = gram.shape[1] // 2
     for r in range(2 * m):
@@ -241,9 +237,6 @@ def two_loops(
             products[slot] += change * gram[s, slot]
             products[m + slot] += change * gram[s, m + slot]
         weights[s] = change
-
-
-# --- dense symmetric matrices -------------------------------------------------------------------
 
 
 @plain
@@ -296,13 +289,9 @@ def bfgs_update(
 def eigen(v: Floats, first: int, n: int) -> bool:
     """Diagonalise the symmetric part of the matrix in rows `first` to ``first + n`` of v.
 
-    Jacobi's rotations: its eigenvalues end on the diagonal of the next n rows, in no order, its
-    eigenvectors as the n rows behind these.  False when it is not finite, or 60 sweeps were
-    not enough.
-
-    References
-    ----------
-    Golub and Van Loan (2013), Matrix Computations, section 8.5.
+    Jacobi's rotations (Golub and Van Loan 2013, Matrix Computations, section 8.5): the eigenvalues
+    end on the diagonal of the next n rows, in no order, the eigenvectors as the n rows behind
+    these.  False when it is not finite, or 60 sweeps were not enough.
     """
     a = first + n
     q = a + n

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from negopt.compiled import kernel as k
+from negopt.compiled import layout as k
 from negopt.core.method import Method
 from negopt.curvature.dqn import HybridInverse, HybridMemory
 from negopt.curvature.inverse import symmetric
@@ -77,8 +77,7 @@ class Pairs:
         w.reals[k.SKIP] = self.rule.skip
         if kept is None:
             return w
-        w.gram[: kept.gram.shape[0]] = kept.gram
-        w.ints[k.STORED] = kept.count
+        w.gram[: 2 * pairs], w.ints[k.STORED] = kept.gram, kept.count
         return w._replace(store=kept.rows)
 
     def save(self, memory: object, w: k.Work) -> None:

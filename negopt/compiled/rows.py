@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from negopt.compiled import kernel as k
+from negopt.compiled import layout as k
 from negopt.compiled.jitted import HALT, Target
+from negopt.compiled.kernel import KERNEL
 from negopt.compiled.run import ENDLESS, Setting
 from negopt.core.arrays import FloatArray, eps_of
 from negopt.core.types import Iterate, Status
@@ -24,7 +25,7 @@ class Worker:
     def solve(self, first: int, last: int) -> None:
         """Solve problems `first` to `last` - 1."""
         address, head = self.target.address, self.target.head
-        k.KERNEL.compile()(first, last, address, head, self.work, self.batch, ENDLESS)
+        KERNEL.compile()(first, last, address, head, self.work, self.batch, ENDLESS)
 
     def halt(self) -> None:
         """Have the thread stop before its next evaluation."""
@@ -51,14 +52,14 @@ class Rows:
     @property
     def status(self) -> k.Ints:
         """How each has ended; ``FAILED`` where that is left to `minimize`."""
-        return np.array([int(s) for s in ENDS])[self.table.status]
+        return np.array([int(s) for s in ENDS])[self.table.counts[:, k.ENDED]]
 
     def message(self, i: int) -> str:
         """Say how problem `i` ended, as `negopt.minimize` does."""
         t, order = self.table, float(self.run.norm)
-        g, (f0, gtol) = t.g[i], t.begun[i].tolist()
-        point = Iterate(t.x[i], float(t.f[i]), g, float(np.linalg.norm(g)), float(abs(g).max()))
-        status = ENDS[t.status[i]]
+        g, (f, f0, gtol, lowest) = t.g[i], t.figures[i].tolist()
+        point = Iterate(t.x[i], f, g, float(np.linalg.norm(g)), float(abs(g).max()))
+        status = ENDS[t.counts[i, k.ENDED]]
         if status is Status.LIMIT:  # N.B. the lowest point may be a stationary one
             return (
                 f"Maximum number of iterations has been exceeded (maxiter = {self.maxiter}); the "
@@ -67,7 +68,7 @@ class Rows:
         ended = stop(point, Limits(gtol, order, 0.0, float(self.run.ftarget), ENDLESS, f0), 0, None)
         text = "" if ended is None else ended[1]
         if t.counts[i, k.KIND]:
-            return f"{text}; smallest curvature found {t.lowest[i]:.3g} (positive)."
+            return f"{text}; smallest curvature found {lowest:.3g} (positive)."
         if status is Status.CONVERGED:
             return f"{text}; the curvature was not checked (certify=False)."
         return text

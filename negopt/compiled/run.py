@@ -8,8 +8,9 @@ from typing import NamedTuple, cast
 
 import numpy as np
 
-from negopt.compiled import kernel as k
+from negopt.compiled import layout as k
 from negopt.compiled.jitted import GRADIENTS, OK, STATUS, VALUES, Target
+from negopt.compiled.kernel import KERNEL
 from negopt.compiled.linear import EPS
 from negopt.compiled.memory import Adapter
 from negopt.core.arrays import FloatArray
@@ -28,12 +29,8 @@ SLICE = 0.02
 #: Stands for points that are in the workspace: where n is large each vector that is held counts.
 HELD = Iterate(np.zeros(0), math.nan, np.zeros(0), math.nan, math.nan, math.nan)
 
-#: The workspace of no run.
-IDLE = k.new_work(1)
-
 #: More than any count can come to.
 ENDLESS = 2**62
-
 
 #: Up to here the Hessian is formed in full, in compiled code, where its products allow it.
 WHOLE = 64
@@ -74,17 +71,13 @@ class Setting(NamedTuple):
 
 
 class Run:
-    """The compiled loop at work on one run; the solver decides what that hands back.
-
-    The state of the run is one and the same: it is loaded into a workspace, goes on for as many
-    iterations as it may, and is written back.
-    """
+    """The compiled loop at work on one run; the solver decides what that hands back."""
 
     def __init__(self, solver: Solver, setting: Setting) -> None:
         self.solver, self.setting, self.target = solver, setting, setting.target
         self._slice = 1  # evaluations that are made at a time: as many as fit into SLICE
         self._iterate: Iterate | None = None  # what the workspace holds, as it was written out
-        self._work = IDLE
+        self._work = k.IDLE
 
     def step(self, state: State, iterations: int = 1) -> State:
         """Go on for as many iterations; sets ``state.status`` when the run is over."""
@@ -123,16 +116,15 @@ class Run:
             reals = self._work.reals
             search = cast(SearchLength, state.globalize)
             search.length, search.lowest = float(reals[k.LAST_LENGTH]), float(reals[k.LOWEST])
-            self._iterate, self._work = None, IDLE  # what follows may need the memory
+            self._iterate, self._work = None, k.IDLE  # what follows may need the memory
 
     def _drive(self) -> int:
         """Evaluate until the loop has something to say, a slice of time after another."""
-        solve, objective, head = k.KERNEL.compile(), self.solver.objective, self.target.head
+        solve, objective, head = KERNEL.compile(), self.solver.objective, self.target.head
         task = k.SPENT
         while task == k.SPENT:
             begun, values, gradients = time.perf_counter(), int(head[VALUES]), int(head[GRADIENTS])
-            calls = min(self._slice * objective.evaluation_cost, objective.allowance())
-            limit = values + calls
+            limit = values + min(self._slice, objective.allowance())
             task = int(solve(0, 1, self.target.address, head, self._work, k.NO_BATCH, limit))
             objective.spend(int(head[VALUES]) - values, int(head[GRADIENTS]) - gradients)
             # From one evaluation to as many as fit, carefully: the first may be a fast one.
@@ -144,12 +136,10 @@ class Run:
     def _say(self, task: int) -> None:
         """Hand the solver the facts of the last iteration."""
         ints, reals, solver = self._work.ints, self._work.reals, self.solver
-        outcome = solver.outcome = Outcome(
-            accepted=bool(ints[k.ACCEPTED]),
-            valid=bool(ints[k.FINITE]),
-            stuck=task in (k.SEARCH_FAILED, k.NOT_MOVED),
-            trials=int(ints[k.TRIALS]),
-        )
+        accepted, valid, trials = bool(ints[k.ACCEPTED]), bool(ints[k.FINITE]), int(ints[k.TRIALS])
+        stuck = task in (k.SEARCH_FAILED, k.NOT_MOVED)
+        outcome = Outcome(accepted=accepted, valid=valid, stuck=stuck, trials=trials)
+        solver.outcome = outcome
         search = cast(WolfeSearch, solver.method.globalize)
         if task == k.SEARCH_FAILED:
             outcome.reason = search.no_decrease(outcome.trials)
@@ -161,17 +151,13 @@ class Run:
             solver.step_norm = float(reals[k.STEP_NORM])
 
     def _checked(self, task: int) -> tuple[Certificate | None, FloatArray | None]:
-        """Return what the second-order check has found, and the Hessian where it formed one."""
-        w = self._work
-        n, h = int(w.vectors.shape[1]), int(w.ints[k.HESSIAN])
+        """Return what the second-order check has found, or the Hessian where it formed one."""
+        w, n, h = self._work, self.setting.check, int(self._work.ints[k.HESSIAN])
         if task == k.CERTAIN:
             low, high = float(w.reals[k.SMALLEST]), float(w.reals[k.GREATEST])
             return Certificate("positive", low, high, n, True), None
-        if task == k.UNCERTAIN and int(w.ints[k.COLUMN]) == n:
-            return None, w.vectors[h : h + n].copy()
-        return None, None
-
-    # --- the state, in and out ---------------------------------------------------------
+        formed = task == k.UNCERTAIN and int(w.ints[k.COLUMN]) == n
+        return None, w.vectors[h : h + n].copy() if formed else None
 
     def _load(self, state: State) -> None:
         solver, objective = self.solver, self.solver.objective
@@ -197,10 +183,10 @@ class Run:
     def _put(self, place: int, point: Iterate) -> None:
         w = self._work
         w.vectors[2 * place], w.vectors[2 * place + 1] = point.x, point.g
-        xnorm = point.xnorm
-        if not math.isfinite(xnorm):
-            xnorm = float(np.linalg.norm(point.x))
-        w.figures[place] = point.f, point.gnorm, point.gmax, xnorm, 0.0
+        known = math.isfinite(point.xnorm)
+        xnorm = point.xnorm if known else float(np.linalg.norm(point.x))
+        size = point.gnorm if w.ints[k.EUCLIDEAN] else point.gmax
+        w.figures[place] = point.f, point.gnorm, point.gmax, xnorm, size, 0.0
 
     def _get(self, place: int) -> Iterate:
         w = self._work

@@ -191,20 +191,14 @@ class Objective:
         """Leave so many seconds out of ``maxtime``."""
         self._begin += seconds
 
-    def functions(self) -> tuple[UserFunction, UserFunction | None, str] | None:
-        """Return what gives f or the pair (f, g), what gives g, the scheme of differences.
+    def functions(self) -> tuple[UserFunction, UserFunction | None] | None:
+        """Return what gives f or the pair (f, g), and what gives g.
 
-        None where more than these is needed: steps of the user's, or pairs for a strategy.
+        None where more than these is needed: differences, or pairs for a strategy.
         """
-        if self._strategy is not None:
+        if self._strategy is not None or self.scheme is not None:
             return None
-        if self._both is not None:
-            return self._both, None, ""
-        if self.scheme is None:
-            return self._value, self._gradient, ""
-        # N.B. either step may be an array.
-        given = any(step is not None for step in self._steps)
-        return None if given else (self._value, None, self.scheme)
+        return (self._value, self._gradient) if self._both is None else (self._both, None)
 
     def allowance(self) -> int:
         """Return n >= 1: an evaluation may begin while fewer than n calls of fun are made."""
