@@ -4,7 +4,7 @@ It serves ``lbfgs-wolfe`` and ``dqn-wolfe-pm``; whether it takes a run depends o
 and never on what is compiled already.  Its decisions are those of `negopt.decisions`, compiled
 from the same source; what is rare it hands to `negopt.solver.loop`, with the state of the run.
 `kernel` is the loop, which works in a `layout`: `directions`, `trials` and the check of
-`second_order`, on the vectors and matrices of `linear`.  `jitted` is the user's functions.  The
+`curvature_check`, on the vectors and matrices of `linear`.  `jitted` is the user's functions.  The
 host's side are `memory` for the models, `run` for one problem and `rows` for many.
 
 Nothing here imports Numba before it is known that an objective was jitted.

@@ -12,9 +12,9 @@ import numpy as np
 from negopt.compiled import layout as k
 from negopt.compiled import linear
 from negopt.compiled._build import Kernel, part, plain
+from negopt.compiled.curvature_check import check
 from negopt.compiled.directions import aim_dense, aim_rows, learn_dense, learn_rows, multiply
 from negopt.compiled.jitted import GRADIENTS, HALT, HEAD, OK, ROW, STATUS, VALUES, call
-from negopt.compiled.second_order import check
 from negopt.compiled.trials import begin_search, form_trial, judge_trial, weigh
 from negopt.decisions import endings as e
 from negopt.decisions import search as s
