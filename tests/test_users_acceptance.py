@@ -212,10 +212,13 @@ def test_scaled_objectives(method, scale) -> None:
 @pytest.mark.parametrize("method", ["lsr1-tr", "lqn-tr"])
 def test_rosenbrock_by_sr1_in_a_trust_region(method, n, limit) -> None:
     x0 = np.tile([-1.2, 1.0], n // 2)
-    res = solve(method, rosen, x0, rosen_der)
-    assert res.success
-    assert res.fun < 1e-8 or res.fun == pytest.approx(3.98662, abs=1e-4)
-    assert res.njev < limit
+    counts = []
+    for k in range(5):  # the last bits of x0 decide on a tenth of the count
+        res = solve(method, rosen, (1.0 + 1e-9 * k) * x0, rosen_der)
+        assert res.success
+        assert res.fun < 1e-8 or res.fun == pytest.approx(3.98662, abs=1e-4)
+        counts.append(res.njev)
+    assert np.median(counts) < limit
 
 
 @METHODS
