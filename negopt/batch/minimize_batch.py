@@ -272,6 +272,9 @@ def _in_python(which: Sequence[int], starts: Array, one: One, table: Table, work
                 res = one(i, starts[i, :])
             except Exception as error:  # noqa: BLE001 - whatever it is, the others go on
                 table.fail(i, starts[i, :], error)
+            except BaseException:
+                stop.set()  # at once: the others need not wait until this thread is waited for
+                raise
             else:
                 table.write(i, res)
 
