@@ -21,7 +21,7 @@ def learn_rows(w: k.Work, here: int, new: int) -> bool:
         return False
     m = ints[k.PAIRS]
     slot = ints[k.STORED] % m
-    factor = p.balance(sy)
+    factor = p.balance(sy, ss)
     linear.subtract(x_new, x, factor, w.store[slot])
     linear.subtract(g_new, g, factor, w.store[m + slot])
     ints[k.STORED] += 1

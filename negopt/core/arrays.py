@@ -69,7 +69,7 @@ def is_array(value: object) -> bool:
 
 
 def device_of(x: Array) -> object:
-    """Return the device that `x` lives on."""
+    """Return the device of `x`."""
     return device(x)
 
 

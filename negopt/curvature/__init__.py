@@ -1,1 +1,1 @@
-"""What is believed about the Hessian: limited-memory, dense and exact models."""
+"""Rules that make a model of the Hessian: limited-memory, dense and exact ones."""

@@ -239,7 +239,7 @@ def sr1_update(
         vv, vy = inners((v, v), (v, y))
     if not pairs.takes_sr1(vv, vy, yy, skip, pairs.RESIDUAL * math.sqrt(ss)):
         return matrix, False
-    size = 1.0 / math.sqrt(abs(vy))  # v v' / v'y in one piece might leave the range of floats
+    size = 1.0 / math.sqrt(abs(vy))  # v v' / v'y at once might leave the range of floats
     sign = 1.0 if vy > 0.0 else -1.0
     if plain:
         return dsyr(sign, dscal(size, v), 0, 1, 0, None, matrix, 1), True

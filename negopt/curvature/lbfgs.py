@@ -20,7 +20,7 @@ class LBFGS:
     maxcor : int, default 10
         Number of pairs m, that of SciPy's L-BFGS-B.  Memory held: 2m vectors of n entries.
     skip : float, default 2.2e-16
-        A pair is turned away unless ``s'y > skip ||s|| ||y||``.
+        A pair is skipped unless ``s'y > skip ||s|| ||y||``.
 
     Notes
     -----

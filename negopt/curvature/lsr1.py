@@ -46,7 +46,7 @@ class LSR1:
     """Limited-memory symmetric rank-one model.
 
     Every finite pair is kept, those of rejected steps too (unless f there was far outside
-    the model's reach), and whatever the sign of ``s'y``; but one that is not convex is turned away
+    the model's reach), and whatever the sign of ``s'y``; but one that is not convex is skipped
     when ``|s'(y - Bs)| < skip ||s|| ||y - Bs||``.
 
     Parameters

@@ -84,11 +84,6 @@ class ModelledOperator:
         """``v -> H v`` (one product)."""
         return self._objective.products(self._iterate)
 
-    @property
-    def newest_skipped(self) -> bool:
-        """Whether the newest pair taught the model nothing."""
-        return self.modelled and self.model is not None and self.model.newest_skipped
-
     def matvec(self, v: Array) -> Array:
         """Return ``H v`` (one product), or ``B v`` of the model."""
         if self.modelled and self.model is not None:

@@ -161,7 +161,7 @@ class GradientRegression:
             pair = memory.lag + step
             block = xp.concat([pair, step], axis=0)
         known = block[:0, :] if memory.rows is None else xp.reshape(memory.rows, (-1, s.shape[0]))
-        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is turned away
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused
             products = float64_rows_dot(known, xp.matrix_transpose(block), block)
         ss, sy, yy = (float(v) for v in (products[-2, -2], products[-1, -2], products[-1, -1]))
         if not (1e-200 < ss < math.inf and yy < 1e160 * ss and math.isfinite(sy)):

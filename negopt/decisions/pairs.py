@@ -24,9 +24,9 @@ def is_storable(ss: float, yy: float, sy: float) -> bool:
     """Tell whether a limited memory can hold the pair.
 
     Its small algebra leaves the range of float64 where s is as good as zero, or the curvature
-    above 1e80.
+    above 1e60.
     """
-    return 1e-200 < ss < math.inf and yy < 1e160 * ss and math.isfinite(sy)
+    return 1e-200 < ss < math.inf and yy < 1e120 * ss and math.isfinite(sy)
 
 
 def is_positive(ss: float, yy: float, sy: float, skip: float) -> bool:
@@ -34,9 +34,13 @@ def is_positive(ss: float, yy: float, sy: float, skip: float) -> bool:
     return sy > skip * math.sqrt(ss) * math.sqrt(yy)
 
 
-def balance(size: float) -> float:
-    """Return the power of two that brings ``s'y``, or what stands for its size, close to 1."""
-    return math.ldexp(1.0, -math.frexp(size)[1] // 2)
+def balance(size: float, ss: float) -> float:
+    """Return the factor on s and y that brings ``s'y``, or what stands for its size, close to 1.
+
+    It is a power of two, so that nothing is rounded.  A size far below ``s's`` would make s leave
+    the range of float32.
+    """
+    return math.ldexp(1.0, -math.frexp(max(size, 1e-30 * ss))[1] // 2)
 
 
 def takes_sr1(vv: float, vw: float, ww: float, skip: float, least: float) -> bool:

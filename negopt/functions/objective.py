@@ -88,7 +88,7 @@ class Objective:
         self._begin = time.monotonic()
         self._steps = differences.checked_steps(relative_step, absolute_step, self.n)
         #: The last point that products were asked for at, and what is known of them there: no
-        #: function that refers to this object, lest the pair live until cycles are collected.
+        #: function that refers to this object, so that no reference cycle holds the pair.
         self._at: tuple[Iterate, list[Given]] | None = None
         self._set_function(fun, jac)
         self._set_products(fun, hess, hessp)
@@ -354,7 +354,7 @@ class Objective:
 
     def _differences(self, iterate: Iterate, known: list[Given]) -> Callable[[Array], Array]:
         if not known:
-            # N.B. 1.5, lest it meet the points of the differences for the gradient itself.
+            # 1.5, so that no point is one of the differences for the gradient itself.
             known.append(1.5 * max(self.product_error, 1e-6) * (1.0 + norm(iterate.x)))
         at, step = (self.gradient, iterate.x, iterate.g), known[0]
         return lambda v: differences.difference_product(*at, v, step)

@@ -169,7 +169,7 @@ class ArmijoSearch:
     ) -> tuple[Iterate | None, float, bool]:
         """Return the accepted trial, or None, its factor, and whether any trial failed."""
         noise = rounding_of(iterate)
-        # Within rounding of the lowest value, lest f creep up on a wrong gradient's word.
+        # Within rounding of the lowest value: an inaccurate gradient cannot let f increase.
         ceiling = min(iterate.f, lowest) + noise
         best: Iterate | None = None
         good, shrunk = t, False

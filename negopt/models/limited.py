@@ -29,15 +29,9 @@ class LimitedModel(CompactForm):
     gamma : float
         The initial matrix is gamma I, gamma > 0.
     n : int
-
-    Attributes
-    ----------
-    newest_skipped : bool
-        Always False: a pair that would teach nothing is not stored.
     """
 
     learns = True
-    newest_skipped = False
 
     def newton(self, along: HostArray) -> tuple[HostArray, float]:
         """Return weights and scale of ``B^-1 v``; every pair is convex."""
@@ -87,16 +81,11 @@ class LimitedModel(CompactForm):
     ) -> tuple[HostArray, float, float] | None:
         """Return weights, scale and multiplier of the step; None where it needs the spectrum."""
         gamma, gg = self.gamma, iterate.gnorm * iterate.gnorm
-        gram = self.memory.gram
         sigma, low, high = 0.0, 0.0, math.inf
         if self.convex:
             weights, scale = self.newton(around)
             weights, scale = -weights, -scale
-            image = gram.dot(weights)
-            image += scale * around
-            square = (
-                scale * scale * gg + scale * float(weights.dot(around)) + float(weights.dot(image))
-            )
+            image, square = self._measure(weights, scale, around, gg)
             if not 0.0 < square < math.inf:
                 return None
             length = math.sqrt(square)
@@ -130,11 +119,7 @@ class LimitedModel(CompactForm):
             scale = -1.0 / tau
             weights = self._right(solved)
             weights *= scale
-            image = gram.dot(weights)
-            image += scale * around
-            square = (
-                scale * scale * gg + scale * float(weights.dot(around)) + float(weights.dot(image))
-            )
+            image, square = self._measure(weights, scale, around, gg)
             if not 0.0 < square < math.inf:
                 return None
             length = math.sqrt(square)
@@ -155,6 +140,15 @@ class LimitedModel(CompactForm):
                 return weights, scale, sigma
             sigma = trial
         return None
+
+    def _measure(
+        self, weights: HostArray, scale: float, around: HostArray, gg: float
+    ) -> tuple[HostArray, float]:
+        """Return rows @ s and s's of ``s = scale g + weights' rows``."""
+        image: HostArray = self.memory.gram.dot(weights)
+        image += scale * around
+        square = scale * scale * gg + scale * float(weights.dot(around))
+        return image, square + float(weights.dot(image))
 
     def _raised(self, sigma: float, low: float, high: float, step: float) -> float:
         """Return a shift inside its bracket, where Newton's is outside it."""

@@ -10,6 +10,7 @@ import numpy as np
 
 from negopt.core.arrays import Array, device_of, dot, namespace_of, scalars
 from negopt.core.types import Iterate, Outcome, saved
+from negopt.decisions import pairs
 from negopt.vectors.primitives import HostArray, pair_products, products, put
 
 #: How a pair enters the model.
@@ -21,6 +22,8 @@ DIRECT = 32_000
 #: Relative error of s's by the Gram matrix with which its products with s are believed; least
 #: ``|y|^2`` beside ``|g|^2`` with which those with y are differences.
 AGREES, CANCELLED = 1e-10, 1e-6
+#: A residual ``y - B s`` below this share of y is rounding: it is formed from gradients.
+KNOWN = 1e-7
 #: Numbers may leave the range of float64, or of float32, on the way: every result is checked.
 quiet = np.errstate(over="ignore", invalid="ignore", divide="ignore")
 
@@ -96,13 +99,13 @@ class Weights:
     shift: float = 0.0
 
 
-def new_pair_memory(x0: Array, pairs: int) -> PairMemory:
+def new_pair_memory(x0: Array, capacity: int) -> PairMemory:
     """Return an empty memory for that many pairs of vectors like `x0`."""
     xp = namespace_of(x0)
-    rows = xp.zeros((2 * pairs, x0.shape[0]), dtype=x0.dtype, device=device_of(x0))
-    gram = np.zeros((2 * pairs, 2 * pairs))
-    _clear(gram, pairs)
-    return PairMemory(rows, gram, np.zeros(pairs, dtype=np.int64))
+    rows = xp.zeros((2 * capacity, x0.shape[0]), dtype=x0.dtype, device=device_of(x0))
+    gram = np.zeros((2 * capacity, 2 * capacity))
+    _clear(gram, capacity)
+    return PairMemory(rows, gram, np.zeros(capacity, dtype=np.int64))
 
 
 def _clear(gram: HostArray, m: int) -> None:
@@ -159,7 +162,7 @@ def store_pair(
     block : int
         Most pairs that enter together; 0 keeps SR1 pairs only.
     convex_only : bool
-        Turn other pairs away (BFGS).
+        Refuse other pairs (BFGS).
     least : float
         Cosine of the angle of s and y above which the pair is convex.
     skip : float
@@ -167,8 +170,8 @@ def store_pair(
 
     Notes
     -----
-    Negative curvature is information, so a pair is turned away only when it is not finite, its s is
-    as good as zero, its curvature exceeds 1e60, or the model knows it already.
+    Negative curvature is information, so a pair is refused only when it is not finite, its s is as
+    good as zero, its curvature exceeds 1e60, or the model satisfies its secant equation already.
     """
     learnt: Weights | None = None
     end = trial = None
@@ -176,10 +179,9 @@ def store_pair(
         learnt, trial = outcome.step.learnt, outcome.trial
         end = trial if outcome.accepted else outcome.start
     ss, sy, yy, sg, yg = pair_products(s, y, s if end is None else end.g)
-    if not (1e-200 < ss < math.inf and yy < 1e120 * ss and math.isfinite(sy)):
-        return False  # the small algebra would leave the range of float64
-    size = math.sqrt(ss) * math.sqrt(yy)
-    convex = sy > least * size
+    if not pairs.is_storable(ss, yy, sy):
+        return False
+    convex = pairs.is_positive(ss, yy, sy, least)
     if not convex and (convex_only or not _informs(outcome, ss, yy, skip)):
         return False
     m, rows, gram = memory.capacity, memory.rows, memory.gram
@@ -193,7 +195,7 @@ def store_pair(
         of_s = _products_with_step(memory, learnt, s, ss, sg - sy if outcome.accepted else sg)
     enters = BFGS if convex and block > 0 else SR1
     slot = memory.count % m
-    factor = math.ldexp(1.0, -math.frexp(max(sy if convex else size, 1e-30 * ss))[1] // 2)
+    factor = pairs.balance(sy if convex else math.sqrt(ss) * math.sqrt(yy), ss)
     square = factor * factor
     put(rows, slot, factor, s)
     put(rows, m + slot, factor, y)
@@ -250,7 +252,7 @@ def _informs(outcome: Outcome | None, ss: float, yy: float, skip: float) -> bool
     sg = scalars(dot(outcome.s, end.g))[0]
     rs = sg + sigma * ss
     rr = end.gnorm * end.gnorm + 2.0 * sigma * sg + sigma * sigma * ss
-    return rr > 1e-14 * yy and abs(rs) >= skip * math.sqrt(max(rr, 0.0) * ss) and rs != 0.0
+    return pairs.takes_sr1(max(rr, 0.0), rs, ss, skip, KNOWN * math.sqrt(yy))
 
 
 #: Least pivot of the measured S'Y, scaled to a unit diagonal, with which a pair joins a block; most

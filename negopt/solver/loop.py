@@ -190,8 +190,8 @@ class Solver:
     def _watch(self, state: State, outcome: Outcome, trial: Iterate | None) -> None:
         """Give up when many trials have lowered neither f nor the gradient.
 
-        At rounding level a step is accepted on the word of the gradient; a wrong or
-        noisy one would have the run slide along a level set for ever.
+        At rounding level a step is accepted by its slopes; with a wrong or noisy gradient the
+        run would follow a level set for ever.
         """
         if trial is not None and progresses(trial.f, state.best.f, trial.gmax, state.stalled_gmax):
             state.stalled, state.stalled_gmax = 0, trial.gmax
@@ -205,11 +205,11 @@ class Solver:
         if state.stalled >= getattr(self.method.globalize, "patience", STALL):
             self._give_up(state)
 
-    def conclude(self, state: State, hopeless: bool) -> None:
+    def conclude(self, state: State, stalled: bool) -> None:
         """Decide what an iteration made elsewhere, with `outcome`, leads to."""
         if self.outcome is not None and self.outcome.stuck:
             self._stuck(state, self.outcome)
-        elif hopeless:
+        elif stalled:
             self._give_up(state)
 
     def _give_up(self, state: State, reason: str = "") -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import functools
 import math
-import types
 
 import numpy as np
 import pytest
@@ -27,20 +25,10 @@ INF, NAN = math.inf, math.nan
 EPS = 2.0**-52
 
 
-@functools.cache
-def compiled():
-    """Return the module's functions compiled from their source."""
-    numba = pytest.importorskip("numba")
-    functions = {k: v for k, v in vars(plain).items() if isinstance(v, types.FunctionType)}
-    for function in functions.values():
-        numba.extending.register_jitable(function)
-    return types.SimpleNamespace(**{k: numba.njit(v) for k, v in functions.items()})
-
-
-@pytest.fixture(params=["plain", "compiled"])
-def endings(request):
+@pytest.fixture
+def endings(both):
     """The functions, as they are and compiled."""
-    return plain if request.param == "plain" else compiled()
+    return both(plain)
 
 
 def above(x):
