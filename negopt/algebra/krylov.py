@@ -6,18 +6,9 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from scipy.linalg.blas import daxpy
 
-from negopt.core.arrays import Array, FloatArray, device_of, inner, is_plain, namespace_of, norm
+from negopt.core.arrays import Array, FloatArray, device_of, inner, namespace_of, norm
 from negopt.vectors.primitives import combine, products
-
-
-def axpy(a: float, x: Array, y: Array) -> Array:
-    """Return ``y + a x``, in the place of y."""
-    if is_plain(x) and is_plain(y):
-        return daxpy(x, y, a=a)
-    y += a * x
-    return y
 
 
 class LanczosBasis:

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from scipy.linalg.blas import daxpy, ddot
+from scipy.linalg.blas import ddot
 
 from negopt.core.arrays import (
     EPS,
     Array,
     as_vector,
     convert_like,
+    copy_of,
     eps_of,
     inner,
     is_plain,
@@ -38,6 +39,7 @@ from negopt.decisions.search import (
     search_step,
 )
 from negopt.globalize.ratio import moves
+from negopt.vectors.primitives import add_scaled
 
 
 @saved
@@ -142,7 +144,7 @@ class WolfeSearch:
         task = EVALUATE
         while task == EVALUATE:
             alpha = sign * size
-            at = daxpy(d, x.copy(), None, alpha) if plain else x + alpha * d
+            at = moved(x, alpha, d)
             for twin, value, slope in tried:  # noqa: B007 - those of the twin
                 if pairs.is_unresolved(abs(twin - alpha) * length, xnorm) and _is_at(
                     at, x, twin, d
@@ -188,10 +190,14 @@ class WolfeSearch:
         return out
 
 
+def moved(x: Array, alpha: float, d: Array) -> Array:
+    """Return ``x + alpha d``."""
+    return add_scaled(copy_of(x), alpha, d)
+
+
 def _is_at(at: Array, x: Array, alpha: float, d: Array) -> bool:
     """Tell whether ``x + alpha d`` is the point `at`."""
-    other = daxpy(d, x.copy(), None, alpha) if is_plain(x) else x + alpha * d
-    return not bool(namespace_of(x).any(at != other))
+    return not bool(namespace_of(x).any(at != moved(x, alpha, d)))
 
 
 def line_search_wolfe_pm(

@@ -11,7 +11,7 @@ import numpy as np
 from scipy.linalg.lapack import dposv
 
 from negopt.algebra.eigen import symmetric_eigen
-from negopt.algebra.krylov import Subspace, axpy
+from negopt.algebra.krylov import Subspace
 from negopt.algebra.secular import INTERIOR, cubic_radius, trust_region_step
 from negopt.core.arrays import Array, FloatArray, dot, inner, norm, scalars
 from negopt.core.bounds import Bound, CubicWeight, Radius
@@ -21,6 +21,7 @@ from negopt.core.types import Iterate, Step
 from negopt.models.limited import LimitedModel
 from negopt.models.pair_memory import Weights
 from negopt.models.spectrum import Spectrum, spectral_step
+from negopt.vectors.primitives import add_scaled
 
 #: |Ritz values| of the saddle-free direction are kept above this share of the largest.
 FLOOR = 1e-6
@@ -243,7 +244,7 @@ def _conjugate(
             return None
         w, curvature = taken
         step = -inner(v, r) / curvature
-        s, r = axpy(step, v, s), axpy(step, w, r)
+        s, r = add_scaled(s, step, v), add_scaled(r, step, w)
         square, rest = scalars(dot(s, s), dot(r, r))
         if not square <= radius * radius:
             return None
@@ -255,7 +256,7 @@ def _conjugate(
         if full:
             p = space.conjugate(z)
         else:
-            p = axpy(-inner(w, z) / curvature, v, z)
+            p = add_scaled(z, -inner(w, z) / curvature, v)
     slope, both = scalars(dot(g, s), dot(r, s))
     decrease = -0.5 * (slope + both)
     if model is not None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.linalg.blas import daxpy, ddot, idamax
+from scipy.linalg.blas import ddot, idamax
 
 from negopt.core.arrays import (
     Array,
@@ -61,18 +61,31 @@ def products(rows: Array, v: Array) -> HostArray:
     return float64_rows_dot(rows, v)
 
 
+#: Entries that are added at a time: what lies between stays in the cache.
+BLOCK = 16_384
+
+
+def add_scaled(out: Array, scale: float, v: Array) -> Array:
+    """Add ``scale v`` to `out` in place, which is returned.
+
+    Not by BLAS: it rounds the last entries of a vector otherwise than the rest, so that variables
+    that play the same part in f would not stay equal, and a run would need more evaluations.
+    """
+    if not is_plain(v):
+        out += float(scale) * v  # N.B. NumPy's own numbers would make float32 double
+        return out
+    for i in range(0, v.shape[0], BLOCK):
+        out[i : i + BLOCK] += scale * v[i : i + BLOCK]
+    return out
+
+
 def combine(weights: HostArray, rows: Array, scale: float, v: Array) -> Array:
     """Return ``weights' rows + scale v``."""
     if is_plain(v):
         out = weights.dot(rows)
-        if scale != 0.0:
-            daxpy(v, out, out.shape[0], scale)  # in place: no temporary
-        return out
-    scale = float(scale)  # N.B. NumPy's would make float32 double
-    out = namespace_of(v).matmul(from_host(weights, v), rows)
-    if scale != 0.0:
-        out += scale * v
-    return out
+    else:
+        out = namespace_of(v).matmul(from_host(weights, v), rows)
+    return out if scale == 0.0 else add_scaled(out, scale, v)
 
 
 def put(rows: Array, i: int, scale: float, v: Array) -> None:
@@ -80,4 +93,4 @@ def put(rows: Array, i: int, scale: float, v: Array) -> None:
     if is_plain(v):
         np.multiply(v, scale, rows[i])
     else:
-        rows[i, :] = scale * v
+        rows[i, :] = float(scale) * v
