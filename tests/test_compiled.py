@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import subprocess
 import sys
@@ -274,8 +275,9 @@ def test_small_problems_of_the_collection_take_as_many_evaluations(method) -> No
         if res.status != ref.status or res.curvature_status != ref.curvature_status:
             differ.append((problem.name, res.status, ref.status))
     assert len(ratios) > 50
-    assert abs(np.mean(ratios)) < 0.02
-    assert np.mean(np.abs(ratios) < 0.02) > 0.7  # rounding makes the others differ
+    assert abs(np.mean(ratios)) < 3.0 * np.std(ratios) / math.sqrt(len(ratios))
+    assert np.std(ratios) < 0.2  # rounding makes some differ,
+    assert np.mean(np.abs(ratios) < 0.02) > 0.7  # and most not
     assert len(differ) <= 4, differ
 
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import math
 
+from negopt.decisions.noise import rounding
+
 #: An SR1 residual shorter than this share of the vector that it should vanish against is rounding.
 RESIDUAL = 1e-12
 #: ``s'y`` below this share of ``||s|| ||y||`` is no measure of a scale.
@@ -117,11 +119,10 @@ def first_trial(norm: float, last: float, expand: float) -> float:
 def search_noise(f: float, lowest: float, eps: float) -> float:
     """Return the change of f up to which a search from f goes by slopes.
 
-    It is the rounding of f (1e-13 |f| in float64), less what f exceeds the lowest accepted
-    value by: an inaccurate gradient cannot let f increase step by step.
+    It is the rounding of f, less what f exceeds the lowest accepted value by: an inaccurate
+    gradient cannot let f increase step by step.
     """
-    rounding = (450.0 if eps < 1e-10 else 80.0) * eps * abs(f)
-    return max(rounding - (f - lowest), 0.0)
+    return max(rounding(f, eps) - (f - lowest), 0.0)
 
 
 def is_unresolved(length: float, xnorm: float) -> bool:

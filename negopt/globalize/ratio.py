@@ -13,7 +13,7 @@ from negopt.decisions.region import is_blurred, ratio
 
 
 def rounding_of(iterate: Iterate) -> float:
-    """Return the change of f that is rounding noise at `iterate`, 100 eps |f|."""
+    """Return the change of f that is rounding noise at `iterate`, 450 eps |f|."""
     return rounding(iterate.f, eps_of(iterate.x))
 
 

@@ -57,7 +57,7 @@ class TrustRegion:
     to a tenth of the step and the pair is not stored.
 
     **Guarantee**: an accepted value is never above the lowest one by more than rounding,
-    100 eps |f|, and no step is longer than the radius (``tests/guarantees/test_trust_region.py``).
+    450 eps |f|, and no step is longer than the radius (``tests/guarantees/test_trust_region.py``).
 
     References
     ----------

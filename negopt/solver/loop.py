@@ -14,8 +14,9 @@ from negopt.core.randomness import Draws
 from negopt.core.types import BudgetExhausted, Certificate, Iterate, Outcome, State, Status
 from negopt.decisions.endings import STALL, improves, progresses
 from negopt.functions.objective import Objective
+from negopt.globalize.ratio import rounding_of
 from negopt.methods import Method
-from negopt.solver.second_order import certify, escape, finding, in_one_piece, inverse_of, noise_of
+from negopt.solver.second_order import certify, escape, finding, in_one_piece, inverse_of
 from negopt.solver.stopping import (
     Limits,
     bound_on_gradient,
@@ -315,7 +316,7 @@ class Solver:
                 state.message += f"; the curvature was not checked: {error.message}."
                 return
             certificate, best = state.certificate, self.objective.best
-            lower = best is not known and best is not None and best.f < here.f - noise_of(here)
+            lower = best is not known and best is not None and best.f < here.f - rounding_of(here)
             if certificate.status == "negative" or lower:
                 found = f"Stationary point with {certificate.status} curvature"
                 state.status, state.message = Status.LIMIT, f"{found}, and {error.message}."
@@ -324,7 +325,7 @@ class Solver:
             state.message += finding(certificate)
 
     def _model(self, state: State) -> Callable[[Array], Array] | None:
-        """Return ``v -> |B|^-1 v`` with what the run believes about the Hessian here."""
+        """Return ``v -> |B|^-1 v`` with the run's model of the Hessian here."""
         operator = self._operator
         if (
             operator is None

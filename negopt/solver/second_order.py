@@ -14,7 +14,6 @@ from negopt.core.arrays import (
     all_finite,
     device_of,
     dot,
-    eps_of,
     float64_rows_dot,
     from_host,
     namespace_of,
@@ -25,6 +24,7 @@ from negopt.core.protocols import Inverse
 from negopt.core.randomness import Draws
 from negopt.core.types import Certificate, Iterate
 from negopt.decisions.endings import FLAT, NEGATIVE, POSITIVE, kind_of_curvature
+from negopt.globalize.ratio import rounding_of
 from negopt.solver.ritz import Space
 
 #: Variables up to which all of H is looked at, a column a product: a space would hardly be
@@ -217,11 +217,6 @@ def inverse_of(operator: object) -> Callable[[Array], Array] | None:
     return lambda v: operator.solve(v, absolute=True, floor=1e-8)
 
 
-def noise_of(iterate: Iterate) -> float:
-    """Return what a point has to be lower by to be lower by more than rounding."""
-    return 10.0 * eps_of(iterate.x) * abs(iterate.f)
-
-
 def escape(
     objective: CertifiedObjective, iterate: Iterate, certificate: Certificate
 ) -> Iterate | None:
@@ -244,7 +239,7 @@ def escape(
     slope = scalars(dot(iterate.g, d))[0]
     sign = 1.0 if slope <= 0.0 else -1.0
     size = 1e-2 * max(1.0, norm(iterate.x))
-    noise = noise_of(iterate)
+    noise = rounding_of(iterate)
     # A flat direction is worth a look at two lengths, a negative one at all of them.
     lengths = 2 if certificate.status == "flat" else 10
     for _ in range(lengths):

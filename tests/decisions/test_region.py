@@ -30,7 +30,7 @@ def below(x):
 
 
 def test_rounding():
-    assert noise.rounding(-3.0, EPS) == 300.0 * EPS
+    assert noise.rounding(-3.0, EPS) == 1350.0 * EPS
     assert noise.rounding(0.0, EPS) == 0.0
     assert noise.rounding(1e-300, EPS) > 0.0
     assert noise.rounding(INF, EPS) == INF

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from negopt.core.types import Iterate, Step
+from negopt.decisions.noise import ROUNDINGS
 from negopt.globalize.ratio import reduction_ratio, rounding_of
 from negopt.globalize.trust_region import TrustRegion
 
@@ -114,7 +115,10 @@ def test_a_radius_below_the_spacing_of_x_gives_up():
 def test_rounding_scales_with_the_type(xp_case, dtype):
     x = xp_case.asarray([1.0, 2.0], dtype)
     eps = np.finfo(dtype).eps
-    assert rounding_of(Iterate(x, -8.0, x, 1.0, 1.0)) == pytest.approx(800.0 * eps)
+    wanted = 8.0 * ROUNDINGS * eps
+    assert rounding_of(Iterate(x, -8.0, x, 1.0, 1.0)) == pytest.approx(wanted, abs=0.0)
+        8.0 * ROUNDINGS * eps, abs=0.0
+    )
 
 
 def test_ratio_of_values_that_differ_clearly():
