@@ -12,7 +12,6 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from negopt.core.arrays import Array
 from negopt.core.bounds import Bound
-from negopt.core.randomness import Draws
 from negopt.core.types import Iterate, Outcome, Step
 
 # --- models ------------------------------------------------------------------------------
@@ -118,7 +117,7 @@ class Curvature(Protocol[Memory, M_co]):
 class StepRule(Protocol[M_contra]):
     """A rule that turns a model and a bound into a step."""
 
-    def propose(self, iterate: Iterate, operator: M_contra, bound: Bound, rng: Draws) -> Step:
+    def propose(self, iterate: Iterate, operator: M_contra, bound: Bound) -> Step:
         """Return the step from `iterate`."""
 
 
@@ -135,7 +134,6 @@ class Globalization(Protocol[State, M]):
         iterate: Iterate,
         operator: M,
         step_rule: StepRule[M],
-        rng: Draws,
     ) -> Outcome:
         """Try to move once; updates `state` in place, after the last evaluation."""
 

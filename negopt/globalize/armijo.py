@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from negopt.core.arrays import dot, scalars
 from negopt.core.options import check_choice, check_number, option
 from negopt.core.protocols import M, Oracle, StepRule
-from negopt.core.randomness import Draws
 from negopt.core.types import Iterate, Outcome, Step, saved
 from negopt.decisions.endings import STALL
 from negopt.globalize.fixed import PATIENCE, take_step
@@ -128,10 +127,9 @@ class ArmijoSearch:
         iterate: Iterate,
         operator: M,
         step_rule: StepRule[M],
-        rng: Draws,
     ) -> Outcome:
         """Search along the proposed step."""
-        step = step_rule.propose(iterate, operator, None, rng)
+        step = step_rule.propose(iterate, operator, None)
         out = Outcome(start=iterate, step=step)
         lowest = min(state.lowest, iterate.f)
         if not (step.slope < 0.0 and 0.0 < step.length < math.inf):

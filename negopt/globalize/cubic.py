@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from negopt.core.bounds import CubicWeight
 from negopt.core.options import check_number, option
 from negopt.core.protocols import M, Oracle, StepRule
-from negopt.core.randomness import Draws
 from negopt.core.types import Iterate, Outcome, Step, saved
 from negopt.globalize.ratio import moves, reduction_ratio, rounding_of, tried
 
@@ -100,7 +99,6 @@ class CubicRegularization:
         iterate: Iterate,
         operator: M,
         step_rule: StepRule[M],
-        rng: Draws,
     ) -> Outcome:
         """Try one step; an exact model is asked again, a learning one once."""
         out = Outcome(start=iterate)
@@ -108,7 +106,7 @@ class CubicRegularization:
         lowest = min(state.lowest, iterate.f)
         bar = math.inf if operator.learns else iterate.f + rounding_of(iterate)
         while True:
-            step = step_rule.propose(iterate, operator, CubicWeight(weight), rng)
+            step = step_rule.propose(iterate, operator, CubicWeight(weight))
             out.step = step
             x = iterate.x + step.s
             s = x - iterate.x

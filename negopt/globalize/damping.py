@@ -9,7 +9,6 @@ from negopt.core import bounds
 from negopt.core.arrays import Array, eps_of
 from negopt.core.options import check_choice, check_number, option
 from negopt.core.protocols import Oracle, P, Products, StepRule
-from negopt.core.randomness import Draws
 from negopt.core.types import Iterate, Outcome, Step, saved
 from negopt.decisions.endings import STALL
 from negopt.globalize.blend import Blend
@@ -140,17 +139,16 @@ class AdaptiveDamping:
         iterate: Iterate,
         operator: P,
         step_rule: StepRule[P],
-        rng: Draws,
     ) -> Outcome:
         """Damp until a step is accepted; the basis is re-used, so trials cost only f."""
         if not self.reject:
-            return self._take(state, objective, iterate, operator, step_rule, rng)
+            return self._take(state, objective, iterate, operator, step_rule)
         out = Outcome(start=iterate)
         lowest, factor = min(state.lowest, iterate.f), state.factor
         damping, least = state.damping, self._least(iterate)
         bar = iterate.f + rounding_of(iterate)
         while True:
-            u = step_rule.propose(iterate, operator, self._bound(damping), rng)
+            u = step_rule.propose(iterate, operator, self._bound(damping))
             step = u if self.learning_rate >= 1.0 else _scaled(u, self.learning_rate)
             if out.trials == 0:
                 joined = self._join(state, iterate, operator, u, damping)
@@ -190,11 +188,10 @@ class AdaptiveDamping:
         iterate: Iterate,
         operator: P,
         step_rule: StepRule[P],
-        rng: Draws,
     ) -> Outcome:
         """Take the step, up or down."""
         lowest = min(state.lowest, iterate.f)
-        u = step_rule.propose(iterate, operator, self._bound(state.damping), rng)
+        u = step_rule.propose(iterate, operator, self._bound(state.damping))
         step = self._join(state, iterate, operator, u, state.damping)
         out = Outcome(start=iterate, step=step, step_size=step.length)
         blame = "reject=False; reject=True takes only steps that descend"

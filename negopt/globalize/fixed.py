@@ -9,7 +9,6 @@ from typing import ClassVar
 from negopt.core.arrays import Array, dot, scalars
 from negopt.core.options import check_choice, check_number, option
 from negopt.core.protocols import M, Oracle, StepRule
-from negopt.core.randomness import Draws
 from negopt.core.types import Iterate, Outcome, Step, saved
 from negopt.globalize.ratio import moves
 
@@ -104,10 +103,9 @@ class FixedRate:
         iterate: Iterate,
         operator: M,
         step_rule: StepRule[M],
-        rng: Draws,
     ) -> Outcome:
         """Take one step."""
-        step = step_rule.propose(iterate, operator, None, rng)
+        step = step_rule.propose(iterate, operator, None)
         out = Outcome(start=iterate, step=step, step_size=self.learning_rate)
         velocity, s, length = self._move(state, step)
         lowest = min(state.lowest, iterate.f)

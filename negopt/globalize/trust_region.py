@@ -10,7 +10,6 @@ from negopt.core import bounds
 from negopt.core.arrays import dot, eps_of, scalars
 from negopt.core.options import check_choice, check_number, option
 from negopt.core.protocols import M, Oracle, StepRule
-from negopt.core.randomness import Draws
 from negopt.core.types import Iterate, Outcome, Step, saved
 from negopt.decisions.region import NONFINITE_FACTOR, WORTHLESS, grows, is_poor, shrink_factor
 from negopt.globalize.ratio import moves, reduction_ratio, rounding_of, tried
@@ -114,7 +113,6 @@ class TrustRegion:
         iterate: Iterate,
         operator: M,
         step_rule: StepRule[M],
-        rng: Draws,
     ) -> Outcome:
         """Try one step; an exact model is asked again, a learning one once."""
         radius, free, started = state.radius, state.free, state.started
@@ -123,7 +121,7 @@ class TrustRegion:
         # A rejected trial's gradient is worth having only to a model that learns from it.
         bar = math.inf if operator.learns else iterate.f + rounding_of(iterate)
         while True:
-            step = step_rule.propose(iterate, operator, bounds.Radius(radius), rng)
+            step = step_rule.propose(iterate, operator, bounds.Radius(radius))
             out.step, out.radius = step, radius
             x = iterate.x + step.s
             s = x - iterate.x  # the displacement as it was rounded

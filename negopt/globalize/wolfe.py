@@ -25,7 +25,6 @@ from negopt.core.arrays import (
 )
 from negopt.core.options import check_choice, check_integer, check_number, option
 from negopt.core.protocols import M, Oracle, StepRule
-from negopt.core.randomness import Draws
 from negopt.core.types import Iterate, Outcome, saved
 from negopt.decisions import pairs
 from negopt.decisions.search import (
@@ -124,10 +123,9 @@ class WolfeSearch:
         iterate: Iterate,
         operator: M,
         step_rule: StepRule[M],
-        rng: Draws,
     ) -> Outcome:
         """Search along the proposed direction."""
-        step = step_rule.propose(iterate, operator, None, rng)
+        step = step_rule.propose(iterate, operator, None)
         out = Outcome(start=iterate, step=step)
         x, f, d, length = iterate.x, iterate.f, step.s, step.length
         plain = is_plain(x)

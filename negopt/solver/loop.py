@@ -158,7 +158,7 @@ class Solver:
         method, objective, here = self.method, self.objective, state.iterate
         operator = self._operator = method.curvature.model(state.memory, objective, here)
         outcome = self.outcome = method.globalize.advance(
-            state.globalize, objective, here, operator, method.step, self.draws
+            state.globalize, objective, here, operator, method.step
         )
         state.k += 1
         counters, trial, accepted = state.counters, outcome.trial, outcome.accepted

@@ -10,7 +10,6 @@ import numpy as np
 from negopt.core.arrays import FloatArray, dot, scalars
 from negopt.core.bounds import Bound
 from negopt.core.options import check_choice, check_number, option
-from negopt.core.randomness import Draws
 from negopt.core.types import Iterate, Step
 from negopt.models.limited import LimitedModel
 
@@ -52,7 +51,7 @@ class Damped:
         check_choice("repair", self.repair, ("shift", "flip", "clip"))
         check_number("delta", self.delta, 0.0, 1.0, open_low=True)
 
-    def propose(self, iterate: Iterate, operator: LimitedModel, bound: Bound, rng: Draws) -> Step:
+    def propose(self, iterate: Iterate, operator: LimitedModel, bound: Bound) -> Step:
         """Return the direction as a step of length factor 1."""
         g = iterate.g
         model = operator.spectrum

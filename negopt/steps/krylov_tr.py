@@ -16,7 +16,6 @@ from negopt.algebra.secular import INTERIOR, cubic_radius, trust_region_step
 from negopt.core.arrays import Array, FloatArray, dot, inner, norm, scalars
 from negopt.core.bounds import Bound, CubicWeight, Radius
 from negopt.core.options import check_choice, check_integer, check_number, option
-from negopt.core.randomness import Draws
 from negopt.core.types import Iterate, Step
 from negopt.models.limited import LimitedModel
 from negopt.models.pair_memory import Weights
@@ -142,7 +141,7 @@ class KrylovTrustRegion:
         check_number("forcing", self.forcing, 0.0, 1.0, open_low=True, open_high=True)
         check_choice("direction", self.direction, ("newton", "saddle-free"))
 
-    def propose(self, iterate: Iterate, operator: NewtonOperator, bound: Bound, rng: Draws) -> Step:
+    def propose(self, iterate: Iterate, operator: NewtonOperator, bound: Bound) -> Step:
         """Return the step for a radius or a weight; re-uses the basis kept in `operator`."""
         if not isinstance(bound, (Radius, CubicWeight)):
             raise TypeError(

@@ -8,7 +8,6 @@ from typing import Protocol
 
 from negopt.core.arrays import Array, dot, scalars
 from negopt.core.bounds import Bound
-from negopt.core.randomness import Draws
 from negopt.core.types import Iterate, Step
 
 
@@ -33,7 +32,7 @@ class AdamStep:
     Kingma and Ba (2015), Adam: a method for stochastic optimization, arXiv:1412.6980.
     """
 
-    def propose(self, iterate: Iterate, operator: Moments, bound: Bound, rng: Draws) -> Step:
+    def propose(self, iterate: Iterate, operator: Moments, bound: Bound) -> Step:
         """Return the step, whatever `bound`."""
         s = -operator.mean / operator.diagonal
         slope, quadratic, square = scalars(dot(iterate.g, s), -dot(operator.mean, s), dot(s, s))

@@ -11,7 +11,6 @@ import numpy as np
 from negopt.core.arrays import Array, dot, eps_of, namespace_of, scalars, to_host
 from negopt.core.bounds import Bound, damping_in
 from negopt.core.options import check_choice, check_number, option
-from negopt.core.randomness import Draws
 from negopt.core.types import Iterate, Step
 
 
@@ -72,7 +71,7 @@ class SaddleFreeExact:
         check_number("threshold", self.threshold, open_high=True)
         check_number("replacement", self.replacement, open_high=True)
 
-    def propose(self, iterate: Iterate, operator: EigenOperator, bound: Bound, rng: Draws) -> Step:
+    def propose(self, iterate: Iterate, operator: EigenOperator, bound: Bound) -> Step:
         """Return the step; `bound` is the damping."""
         found = operator.eigen()
         if found is None or operator.largest == 0.0:
@@ -131,7 +130,7 @@ class NewQNewton:
         check_number("spacing", self.spacing, open_low=True, open_high=True)
         check_choice("units", self.units, ("relative", "absolute"))
 
-    def propose(self, iterate: Iterate, operator: EigenOperator, bound: Bound, rng: Draws) -> Step:
+    def propose(self, iterate: Iterate, operator: EigenOperator, bound: Bound) -> Step:
         """Return the step of factor 1; there is no bound to keep."""
         found = operator.eigen()
         if found is None or operator.largest == 0.0:

@@ -14,7 +14,6 @@ from negopt.core.arrays import FloatArray, dot, scalars
 from negopt.core.bounds import Bound, Radius
 from negopt.core.options import check_choice, check_integer, check_number, option
 from negopt.core.protocols import KrylovModel
-from negopt.core.randomness import Draws
 from negopt.core.types import Iterate, Step
 
 
@@ -76,7 +75,7 @@ class SaddleFreeLanczos:
         check_number("floor", self.floor, 0.0, 1.0, open_low=True, open_high=True)
         check_choice("model", self.model, ("absolute", "quadratic"))
 
-    def propose(self, iterate: Iterate, operator: KrylovModel, bound: Bound, rng: Draws) -> Step:
+    def propose(self, iterate: Iterate, operator: KrylovModel, bound: Bound) -> Step:
         """Return the step for a radius; re-uses the basis kept in `operator`."""
         if not isinstance(bound, Radius):
             raise TypeError("a trust-region step needs a radius; use globalize=TrustRegion().")

@@ -13,7 +13,6 @@ from negopt.core.arrays import Array, FloatArray, dot, eps_of, norm, scalars
 from negopt.core.bounds import Bound, damping_in
 from negopt.core.options import check_choice, check_integer, check_number, option
 from negopt.core.protocols import KrylovModel
-from negopt.core.randomness import Draws
 from negopt.core.types import Iterate, Step
 from negopt.steps.acceleration import ACCELERATORS, accelerate, sums_needed
 
@@ -152,7 +151,7 @@ class SaddleFreeSeries:
         windows = (sums_needed(self.accelerator, n) for n in range(5))
         return max(w for w in windows if w <= self.terms)
 
-    def propose(self, iterate: Iterate, operator: KrylovModel, bound: Bound, rng: Draws) -> Step:
+    def propose(self, iterate: Iterate, operator: KrylovModel, bound: Bound) -> Step:
         """Return the step; `bound` is the damping, a share of the largest |eigenvalue|."""
         if self.engine == "krylov":
             return self._krylov(iterate, operator, bound)

@@ -9,7 +9,6 @@ from negopt.core.arrays import Array, inners
 from negopt.core.bounds import Bound
 from negopt.core.options import check_choice, check_number, option
 from negopt.core.protocols import Inverse
-from negopt.core.randomness import Draws
 from negopt.core.types import Iterate, Step
 from negopt.decisions import pairs
 from negopt.vectors.primitives import slope_and_square
@@ -59,7 +58,7 @@ class Signed:
         check_number("angle", self.angle, 0.0, 0.5, open_high=True)
         check_number("floor", self.floor, 0.0, 1.0, open_low=True, open_high=True)
 
-    def propose(self, iterate: Iterate, operator: Inverse, bound: Bound, rng: Draws) -> Step:
+    def propose(self, iterate: Iterate, operator: Inverse, bound: Bound) -> Step:
         """Return the direction as a step of length factor 1."""
         g = iterate.g
         units: Array | None = getattr(operator, "units", None)

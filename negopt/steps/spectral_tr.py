@@ -7,7 +7,6 @@ from typing import Protocol
 
 from negopt.core.bounds import Bound, Radius
 from negopt.core.options import check_choice, option
-from negopt.core.randomness import Draws
 from negopt.core.types import Iterate, Step
 from negopt.models.spectrum import SpectralModel, spectral_step
 
@@ -60,7 +59,7 @@ class SpectralTrustRegion:
     def __post_init__(self) -> None:
         check_choice("model", self.model, ("signed", "absolute"))
 
-    def propose(self, iterate: Iterate, operator: TrustModel, bound: Bound, rng: Draws) -> Step:
+    def propose(self, iterate: Iterate, operator: TrustModel, bound: Bound) -> Step:
         """Return the exact step; `bound` is the radius."""
         if not isinstance(bound, Radius):
             raise TypeError("a trust-region step needs a radius; use globalize=TrustRegion().")

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from negopt.core.bounds import Bound
-from negopt.core.randomness import Draws
 from negopt.core.types import Iterate, Step
 
 
@@ -27,7 +26,7 @@ class SteepestDescent:
     Cauchy (1847), Comptes rendus hebdomadaires de l'Academie des sciences 25, 536-538.
     """
 
-    def propose(self, iterate: Iterate, operator: Scaled, bound: Bound, rng: Draws) -> Step:
+    def propose(self, iterate: Iterate, operator: Scaled, bound: Bound) -> Step:
         """Return the step, whatever `bound`."""
         factor = 1.0 / operator.scale
         length = factor * iterate.gnorm

@@ -10,7 +10,6 @@ from typing import Protocol
 from negopt.core.arrays import Array, dot, eps_of, norm, scalars
 from negopt.core.bounds import Bound, Radius
 from negopt.core.options import check_integer, check_number, option
-from negopt.core.randomness import Draws
 from negopt.core.types import Iterate, Step
 
 
@@ -167,9 +166,7 @@ class SteihaugToint:
         check_integer("max_products", self.max_products)
         check_number("forcing", self.forcing, 0.0, 1.0, open_low=True, open_high=True)
 
-    def propose(
-        self, iterate: Iterate, operator: EllipsoidalOperator, bound: Bound, rng: Draws
-    ) -> Step:
+    def propose(self, iterate: Iterate, operator: EllipsoidalOperator, bound: Bound) -> Step:
         """Return the step for a radius; re-uses the path kept in `operator`."""
         if not isinstance(bound, Radius):
             raise TypeError("a trust-region step needs a radius; use globalize=TrustRegion().")

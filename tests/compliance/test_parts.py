@@ -39,16 +39,14 @@ class Asked(Exception):
 class Asker:
     """A step rule that tells which bound a globalisation hands to it."""
 
-    def propose(self, iterate, operator, bound, rng):
+    def propose(self, iterate, operator, bound):
         raise Asked(bound)
 
 
 def bound_of(row, objective, here, operator):
     """Return a bound of the kind, and about the size, that the globalisation gives."""
     try:
-        row.globalize.advance(
-            row.globalize.init(here), objective, here, operator, Asker(), np.random.default_rng(0)
-        )
+        row.globalize.advance(row.globalize.init(here), objective, here, operator, Asker())
     except Asked as asked:
         return asked.args[0]
     raise AssertionError("no step was asked for")
@@ -116,7 +114,6 @@ def test_the_model_is_of_what_the_row_says(row, started, problem) -> None:
 
 def test_the_operator_offers_what_the_step_asks_for(row, started, problem) -> None:
     objective, here, memory = started
-    rng = np.random.default_rng(1)
     for taught in (False, True):
         if taught:
             learn(row, problem, objective, here, memory)
@@ -125,7 +122,7 @@ def test_the_operator_offers_what_the_step_asks_for(row, started, problem) -> No
         bound = bound_of(row, objective, here, operator)
         if isinstance(row.globalize, TrustRegion):
             bound = Radius(0.7)
-        step = row.step.propose(here, operator, bound, rng)
+        step = row.step.propose(here, operator, bound)
         assert isinstance(step, Step)
         assert step.s.shape == here.x.shape
         assert step.s.dtype == here.x.dtype
@@ -226,14 +223,13 @@ def test_reset_forgets(row, started, problem) -> None:
 
 def test_advance_reports_facts(row, started, problem) -> None:
     objective, here, memory = started
-    rng = np.random.default_rng(0)
     state = row.globalize.init(here)
     for _ in range(5):
         if here.gnorm < 1e-6:  # the solver does not go on from here
             break
         operator = row.curvature.model(memory, objective, here)
         spent = objective.counters.nfev
-        out = row.globalize.advance(state, objective, here, operator, row.step, rng)
+        out = row.globalize.advance(state, objective, here, operator, row.step)
         assert isinstance(out, Outcome)
         assert out.trials == objective.counters.nfev - spent
         if out.accepted:

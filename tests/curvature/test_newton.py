@@ -184,7 +184,7 @@ def test_the_operator_is_pure():
     objective = Quadratic(np.eye(30))
     for _ in range(3):
         operator = rule.model(state.memory, objective, state.iterate)
-        KrylovTrustRegion().propose(state.iterate, operator, Radius(0.1), RNG)
+        KrylovTrustRegion().propose(state.iterate, operator, Radius(0.1))
     assert repr(state.memory) == before
 
 
@@ -198,7 +198,7 @@ def test_vectors_are_freed_without_the_collector(maxcor, metric):
     gc.disable()
     try:
         operator = rule.model(memory, Quadratic(H), here)
-        step = KrylovTrustRegion().propose(here, operator, Radius(0.5), RNG)
+        step = KrylovTrustRegion().propose(here, operator, Radius(0.5))
         space = weakref.ref(operator.basis)
         assert space() is not None
         del operator, step

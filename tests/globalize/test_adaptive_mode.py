@@ -69,7 +69,7 @@ def source_loop(x, lam, steps, *, as_run):
 class Truncated:
     """The step rule of `source_loop`."""
 
-    def propose(self, iterate, operator, bound, rng):
+    def propose(self, iterate, operator, bound):
         assert bound.absolute
         g = iterate.g
         values, vectors = np.linalg.eigh(operator.H)
@@ -105,7 +105,7 @@ def test_the_adaptive_mode_of_the_source_adapts_the_damping_alone(as_run):
     state = rule.init(here)
     for expected in path[1:]:
         operator = Absolute(hess(here.x))
-        out = rule.advance(state, objective, here, operator, Truncated(), np.random.default_rng(0))
+        out = rule.advance(state, objective, here, operator, Truncated())
         np.testing.assert_allclose(out.trial.x, expected, rtol=1e-7, atol=1e-9)
         here = out.trial
 

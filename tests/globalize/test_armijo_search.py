@@ -15,8 +15,6 @@ from negopt.functions.objective import Objective
 from negopt.globalize.armijo import ArmijoSearch
 from negopt.steps.steepest import SteepestDescent
 
-RNG = np.random.default_rng(0)
-
 
 def advance(search, fun, jac, x, state=None, step_rule=None):
     """Return outcome, state, and the factors on -g that were tried."""
@@ -29,9 +27,7 @@ def advance(search, fun, jac, x, state=None, step_rule=None):
     objective = Objective(seen, np.array(x, dtype=float), (), jac)
     here = objective.at(objective.x0)
     state = search.init(here) if state is None else state
-    out = search.advance(
-        state, objective, here, IdentityOperator(), step_rule or SteepestDescent(), RNG
-    )
+    out = search.advance(state, objective, here, IdentityOperator(), step_rule or SteepestDescent())
     factors = [float(np.linalg.norm(at - here.x) / here.gnorm) for at in tried[1:]]
     return out, state, factors, objective
 
@@ -119,7 +115,7 @@ def test_bounds_and_failures_say_why() -> None:
 def test_a_step_that_does_not_descend_is_refused(slope) -> None:
     @dataclasses.dataclass(frozen=True)
     class Wrong:
-        def propose(self, iterate, operator, bound, rng):
+        def propose(self, iterate, operator, bound):
             return Step(iterate.g, slope, 1.0, iterate.gnorm)
 
     fun, jac = bowl(1.0)

@@ -28,7 +28,7 @@ class Downhill:
 
     asked: list = dataclasses.field(default_factory=list)
 
-    def propose(self, iterate, operator, bound, rng):
+    def propose(self, iterate, operator, bound):
         self.asked.append(bound.value)
         self.absolute = bound.absolute
         length = 1.0 / (1.0 + bound.value)
@@ -49,7 +49,7 @@ class Ratios:
 
 def advance(rule, state, *ratios):
     steps = Downhill()
-    out = rule.advance(state, Ratios(*ratios), HERE, None, steps, np.random.default_rng(0))
+    out = rule.advance(state, Ratios(*ratios), HERE, None, steps)
     return out, steps.asked
 
 
@@ -102,11 +102,11 @@ def test_gives_up_when_no_damping_helps():
 
 def test_a_step_that_ascends_is_not_tried():
     class Uphill:
-        def propose(self, iterate, operator, bound, rng):
+        def propose(self, iterate, operator, bound):
             return Step(iterate.g, 25.0, 0.0, 5.0)
 
     rule = AdaptiveDamping()
-    out = rule.advance(rule.init(HERE), Ratios(), HERE, None, Uphill(), np.random.default_rng(0))
+    out = rule.advance(rule.init(HERE), Ratios(), HERE, None, Uphill())
     assert out.stuck
     assert out.trials == 0
 
@@ -184,7 +184,7 @@ def test_the_unit_travels_with_the_damping(reject):
         rule = AdaptiveDamping(damping=1e-9, damping_unit=unit, reject=reject)
         state = rule.init(HERE)
         steps = Downhill()
-        out = rule.advance(state, Ratios(1.0), HERE, None, steps, np.random.default_rng(0))
+        out = rule.advance(state, Ratios(1.0), HERE, None, steps)
         assert out.accepted
         assert out.start is HERE
         assert isinstance(out.step, Step)
@@ -206,8 +206,8 @@ def test_learning_rate(rate, lengths):
             return super().at(x, bar=bar)
 
     rule = AdaptiveDamping(damping=0.0, min_damping=0.25, learning_rate=rate)
-    state, rng = rule.init(HERE), np.random.default_rng(0)
-    out = rule.advance(state, Watched(-1.0, 1.0), HERE, None, Downhill(), rng)
+    state = rule.init(HERE)
+    out = rule.advance(state, Watched(-1.0, 1.0), HERE, None, Downhill())
     assert out.accepted
     assert tried == pytest.approx(lengths)
 
@@ -228,15 +228,15 @@ class Matrix:
 def test_heavy_ball_on_the_steps_that_were_taken():
     rule = AdaptiveDamping(damping=0.5, damping_rule="fixed", learning_rate=0.8, momentum=0.5)
     operator = Matrix(np.eye(2))
-    state, rng = rule.init(HERE), np.random.default_rng(0)
-    first = rule.advance(state, Ratios(1.0), HERE, operator, Downhill(), rng)
+    state = rule.init(HERE)
+    first = rule.advance(state, Ratios(1.0), HERE, operator, Downhill())
     u = -HERE.g / 5.0 / 1.5
     np.testing.assert_allclose(first.s, 0.8 * u)
     assert operator.calls == 0
-    second = rule.advance(state, Ratios(1.0), HERE, operator, Downhill(), rng)
+    second = rule.advance(state, Ratios(1.0), HERE, operator, Downhill())
     np.testing.assert_allclose(second.s, 0.8 * u + 0.5 * first.s)
     assert operator.calls == 1  # the model of the combination
-    third = rule.advance(state, Ratios(-1.0, -1.0, 1.0), HERE, operator, Downhill(), rng)
+    third = rule.advance(state, Ratios(-1.0, -1.0, 1.0), HERE, operator, Downhill())
     assert third.trials == 3
     np.testing.assert_allclose(third.s, -0.8 * HERE.g / 5.0 / 5.0)  # without the momentum
     assert operator.calls == 2  # a product a step, none for what was rejected
@@ -257,8 +257,7 @@ def test_a_combination_that_promises_nothing_is_not_tried():
     rule = AdaptiveDamping(damping=0.5, damping_rule="fixed", momentum=0.9)
     state = rule.init(HERE)
     state.previous = 10.0 * HERE.g
-    rng = np.random.default_rng(0)
-    out = rule.advance(state, Ratios(1.0), HERE, Matrix(np.eye(2)), Downhill(), rng)
+    out = rule.advance(state, Ratios(1.0), HERE, Matrix(np.eye(2)), Downhill())
     np.testing.assert_allclose(out.s, -HERE.g / 5.0 / 1.5)
 
 
@@ -268,9 +267,7 @@ def test_without_rejection_every_finite_step_is_taken():
     for ratio, factor in ((-3.0, 1 / 0.9), (0.5, 1.0), (1.0, 0.9)):
         before = state.damping
         operator = Matrix(np.zeros((2, 2)))
-        out = rule.advance(
-            state, Ratios(ratio), HERE, operator, Downhill(), np.random.default_rng(0)
-        )
+        out = rule.advance(state, Ratios(ratio), HERE, operator, Downhill())
         assert out.accepted
         assert out.trials == 1
         assert out.rho == pytest.approx(ratio)
@@ -291,7 +288,7 @@ def test_the_model_of_a_scaled_step(reject):
     H = np.diag([3.0, 1.0])
 
     class Newton:
-        def propose(self, iterate, operator, bound, rng):
+        def propose(self, iterate, operator, bound):
             u = -np.linalg.solve(H, iterate.g)
             return Step(u, float(HERE.g @ u), float(u @ H @ u), float(np.linalg.norm(u)))
 
@@ -301,8 +298,8 @@ def test_the_model_of_a_scaled_step(reject):
             return Iterate(x, float(HERE.g @ x + x @ H @ x / 2), g, 1.0, 1.0)
 
     rule = AdaptiveDamping(learning_rate=0.4, reject=reject)
-    state, rng = rule.init(HERE), np.random.default_rng(0)
-    out = rule.advance(state, Quadratic(), HERE, None, Newton(), rng)
+    state = rule.init(HERE)
+    out = rule.advance(state, Quadratic(), HERE, None, Newton())
     assert out.rho == pytest.approx(1.0)
     assert out.step_norm == pytest.approx(np.linalg.norm(out.s))
 
@@ -310,10 +307,10 @@ def test_the_model_of_a_scaled_step(reject):
 def test_without_rejection_a_run_that_diverges_ends():
     """Against the lowest value, not the last."""
     rule = AdaptiveDamping(reject=False, damping_rule="fixed")
-    state, rng = rule.init(HERE), np.random.default_rng(0)
+    state = rule.init(HERE)
     far = Iterate(HERE.x, 5e29, HERE.g, 5.0, 4.0)
     for here, ratio, accepted in ((HERE, -1e29, True), (far, -1e30, False)):
-        out = rule.advance(state, Ratios(ratio), here, None, Downhill(), rng)
+        out = rule.advance(state, Ratios(ratio), here, None, Downhill())
         assert out.accepted == accepted
 
 

@@ -18,7 +18,7 @@ from negopt.globalize.wolfe import SearchLength, WolfeSearch
 class Along:
     d: np.ndarray
 
-    def propose(self, iterate, operator, bound, rng):
+    def propose(self, iterate, operator, bound):
         slope = float(iterate.g @ self.d)
         return Step(self.d, slope, -slope, float(np.linalg.norm(self.d)))
 
@@ -34,7 +34,7 @@ def search(fun, grad, x, d, state=None, **options):
     objective = Objective(watched, np.asarray(x, dtype=float), jac=grad)
     here = objective.at(objective.x0)
     state = rule.init(here) if state is None else state
-    out = rule.advance(state, objective, here, None, Along(np.asarray(d)), np.random.default_rng(0))
+    out = rule.advance(state, objective, here, None, Along(np.asarray(d)))
     return out, state, asked[1:], here
 
 
@@ -106,7 +106,7 @@ def test_the_state_is_written_after_the_last_evaluation():
     here = objective.at(objective.x0)
     state = SearchLength(0.5, -1.0)
     with pytest.raises(BudgetExhausted):
-        WolfeSearch().advance(state, objective, here, None, Along(np.ones(1)), None)
+        WolfeSearch().advance(state, objective, here, None, Along(np.ones(1)))
     assert state == SearchLength(0.5, -1.0)
     assert objective.counters.nfev == 4
 
@@ -139,9 +139,7 @@ def test_two_points_at_most_are_held():
     )
     here = objective.at(objective.x0)
     alive.clear()
-    out = WolfeSearch(maxls=60).advance(
-        SearchLength(), objective, here, None, Along(np.ones(1)), None
-    )
+    out = WolfeSearch(maxls=60).advance(SearchLength(), objective, here, None, Along(np.ones(1)))
     assert out.accepted
     assert out.trials == len(alive) > 20
 

@@ -34,8 +34,8 @@ class Watch:
     inner: Any
     log: list = dataclasses.field(default_factory=list)
 
-    def propose(self, iterate, operator, bound, rng):
-        step = self.inner.propose(iterate, operator, bound, rng)
+    def propose(self, iterate, operator, bound):
+        step = self.inner.propose(iterate, operator, bound)
         self.log.append((iterate, step))
         return step
 

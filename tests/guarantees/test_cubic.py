@@ -29,7 +29,6 @@ from negopt.curvature.exact_products import ProductOperator
 from negopt.globalize.cubic import RANGE, CubicRegularization
 from negopt.steps.krylov_tr import KrylovTrustRegion, cubic_radius
 
-RNG = np.random.default_rng(0)
 EPS = np.finfo(float).eps
 
 
@@ -60,12 +59,12 @@ def test_the_step_is_the_global_minimiser(n, seed, log_weight, shift):
     H, g, weight = A + A.T + shift * np.eye(n), rng.standard_normal(n), 10.0**log_weight
     operator = ProductOperator(lambda v: H @ v)
     rule = KrylovTrustRegion(forcing=1e-12)
-    step = rule.propose(point(g), operator, CubicWeight(weight), RNG)
+    step = rule.propose(point(g), operator, CubicWeight(weight))
     values, vectors = np.linalg.eigh(H)
     check(values, vectors.T @ g, weight, vectors.T @ step.s)
     # A larger weight is solved for in the same basis, and gives a shorter step.
     count = operator.basis.k
-    shorter = rule.propose(point(g), operator, CubicWeight(10.0 * weight), RNG)
+    shorter = rule.propose(point(g), operator, CubicWeight(10.0 * weight))
     assert operator.basis.k == count
     assert shorter.norm <= step.norm * (1 + 1e-12)
 
@@ -112,7 +111,7 @@ def test_values_never_rise(random_function, family, n, seed, maxcor, metric):
 class Fixed:
     """A step rule that proposes one unit step down the gradient, without curvature."""
 
-    def propose(self, iterate, operator, bound, rng):
+    def propose(self, iterate, operator, bound):
         assert isinstance(bound, CubicWeight)
         s = -iterate.g / iterate.gnorm
         return Step(s, -iterate.gnorm, 0.0, 1.0)
@@ -153,7 +152,7 @@ def test_the_weight(f, free, expected):
     here = point([1.0, 0.0])
     state = rule.init(here)
     state.free = free
-    out = rule.advance(state, Answers(f), here, Learns(), Fixed(), RNG)
+    out = rule.advance(state, Answers(f), here, Learns(), Fixed())
     assert state.weight == pytest.approx(expected)
     assert out.accepted is (f <= -1e-4)
     if not f <= -0.1:  # nan too
@@ -164,10 +163,10 @@ def test_a_weight_that_makes_no_difference_is_raised_until_it_does():
     rule = CubicRegularization(initial_weight=1e-9)
     here = point([1.0, 0.0])
     state = rule.init(here)
-    rule.advance(state, Answers(-0.05), here, Learns(), Fixed(), RNG)
+    rule.advance(state, Answers(-0.05), here, Learns(), Fixed())
     assert state.weight == pytest.approx(2.85)  # wanted, and above -g's / ||s||^3 = 1
     state = CubicRegularization(initial_weight=1e-9).init(here)
-    rule.advance(state, Answers(1e6), here, Learns(), Fixed(), RNG)
+    rule.advance(state, Answers(1e6), here, Learns(), Fixed())
     assert state.weight == pytest.approx(100.0)
 
 
@@ -177,7 +176,7 @@ def test_a_weight_that_can_grow_no_more_ends_the_run():
     state = rule.init(here)
     assert state.weight == 2.0  # without curvature the first step has length 1
     state.weight = 2.0 * RANGE
-    out = rule.advance(state, Answers(1.0), here, Learns(), Fixed(), RNG)
+    out = rule.advance(state, Answers(1.0), here, Learns(), Fixed())
     assert out.stuck
     assert "weight" in out.reason
 

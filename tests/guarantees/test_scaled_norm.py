@@ -33,8 +33,8 @@ class Watch:
     inner: Any
     log: list = dataclasses.field(default_factory=list)
 
-    def propose(self, iterate, operator, bound, rng):
-        step = self.inner.propose(iterate, operator, bound, rng)
+    def propose(self, iterate, operator, bound):
+        step = self.inner.propose(iterate, operator, bound)
         out = operator.metric.outward
         matrix = np.stack([out(operator.matvec(out(e))) for e in np.eye(iterate.x.size)])
         z = operator.metric.inward(step.s)

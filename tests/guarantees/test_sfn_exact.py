@@ -30,7 +30,6 @@ from negopt.curvature.dense import DenseHessian, DenseOperator
 from negopt.steps.sfn_exact import SaddleFreeExact
 
 EPS = np.finfo(float).eps
-RNG = np.random.default_rng(0)
 
 
 def point(g):
@@ -55,7 +54,7 @@ def test_the_formula(n, seed, condition, damping, absolute, floor):
     H = (H + H.T) / 2
     operator = DenseOperator(H, H)
     bound = Damping(damping, absolute=absolute)
-    step = SaddleFreeExact(floor=floor).propose(point(g), operator, bound, RNG)
+    step = SaddleFreeExact(floor=floor).propose(point(g), operator, bound)
     largest = np.max(np.abs(values))
     size = np.maximum(np.abs(values), floor * largest)
     size = size + (damping if absolute else damping * largest)
@@ -75,8 +74,8 @@ class Watch:
     inner: SaddleFreeExact
     log: list = dataclasses.field(default_factory=list)
 
-    def propose(self, iterate, operator, bound, rng):
-        step = self.inner.propose(iterate, operator, bound, rng)
+    def propose(self, iterate, operator, bound):
+        step = self.inner.propose(iterate, operator, bound)
         self.log.append((operator, bound.value, step))
         return step
 

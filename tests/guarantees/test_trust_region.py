@@ -50,8 +50,8 @@ class Watch:
     inner: Any
     log: list = dataclasses.field(default_factory=list)
 
-    def propose(self, iterate, operator, bound, rng):
-        step = self.inner.propose(iterate, operator, bound, rng)
+    def propose(self, iterate, operator, bound):
+        step = self.inner.propose(iterate, operator, bound)
         bound = bound.value
         # N.B. now: the operator reads the memory, which goes on changing.
         least = cauchy_decrease(iterate.g, operator.matvec, bound)
@@ -137,7 +137,7 @@ class Fixed:
 
     share: float
 
-    def propose(self, iterate, operator, bound, rng):
+    def propose(self, iterate, operator, bound):
         length = self.share * bound.value
         s = -length * iterate.g / iterate.gnorm
         return Step(s, -length * iterate.gnorm, 0.0, length, self.share == 1.0)
@@ -188,7 +188,7 @@ def test_radius_rule(rho, eta, share, radius, largest, shrink, grow, free, start
     radius = state.radius = min(radius, largest)
     state.free, state.started = free, started
     answers = Answers(here, rho, wrong)
-    out = rule.advance(state, answers, here, Learns(), Fixed(share), np.random.default_rng(0))
+    out = rule.advance(state, answers, here, Learns(), Fixed(share))
     assert answers.calls == out.trials == 1
     assert out.radius == radius
     length = share * radius
@@ -229,7 +229,7 @@ def test_a_model_that_does_not_learn_is_asked_again_with_a_smaller_radius(first,
 
     here = Wall().at(x)
     state = rule.init(here)
-    out = rule.advance(state, Wall(), here, Learns(False), Fixed(1.0), np.random.default_rng(0))
+    out = rule.advance(state, Wall(), here, Learns(False), Fixed(1.0))
     assert out.accepted
     assert out.trial.f < here.f
     assert np.linalg.norm(out.s) <= out.radius * (1 + 1e-14)

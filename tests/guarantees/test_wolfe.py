@@ -130,7 +130,7 @@ class Along:
 
     direction: np.ndarray
 
-    def propose(self, iterate, operator, bound, rng):
+    def propose(self, iterate, operator, bound):
         slope = float(iterate.g @ self.direction)
         return Step(self.direction, slope, -slope, float(np.linalg.norm(self.direction)))
 
@@ -143,7 +143,7 @@ def test_the_methods_search_keeps_the_same_conditions(random_function, line, c, 
     rule = WolfeSearch(c1=c[0], c2=c[1], wolfe=wolfe, maxls=60)
     objective = Objective(function.fun, x, jac=function.grad)
     here = objective.at(x)
-    out = rule.advance(rule.init(here), objective, here, None, Along(p), np.random.default_rng(0))
+    out = rule.advance(rule.init(here), objective, here, None, Along(p))
     assert out.accepted
     assert_wolfe(function, x, p, out.step_size, *c, wolfe == "strong")
     np.testing.assert_array_equal(out.trial.x, x + out.step_size * p)

@@ -36,8 +36,8 @@ class Watch:
     inner: Any
     log: list = dataclasses.field(default_factory=list)
 
-    def propose(self, iterate, operator, bound, rng):
-        step = self.inner.propose(iterate, operator, bound, rng)
+    def propose(self, iterate, operator, bound):
+        step = self.inner.propose(iterate, operator, bound)
         self.log.append((iterate, step))
         return step
 
@@ -134,7 +134,7 @@ def test_directions_keep_the_angle(seed, n, share, sign, angle, sizes):
     d = 10.0 ** sizes[0] * (np.sqrt(1 - share**2) * d + sign * share * g)
     g *= 10.0 ** sizes[1]
     here = Iterate(np.zeros(n), 0.0, g, float(np.linalg.norm(g)), float(np.max(np.abs(g))))
-    step = Signed(angle=angle).propose(here, Given(-d), None, rng)
+    step = Signed(angle=angle).propose(here, Given(-d), None)
     assert cosine(here, step) >= angle * (1 - 1e-9)
     assert step.slope == pytest.approx(float(g @ step.s), rel=1e-9)
     assert step.norm == pytest.approx(np.linalg.norm(step.s))
