@@ -22,6 +22,13 @@ def vector_like(value: object, like: Array, n: int, name: str) -> Array:
     return namespace_of(g).reshape(g, (n,))
 
 
+def is_complex(value: object) -> bool:
+    """Tell whether a value, a number or an array of one, is of a complex type."""
+    if isinstance(value, (int, float)):
+        return False
+    return isinstance(value, complex) or "complex" in str(getattr(value, "dtype", "complex"))
+
+
 def matrix_like(value: object, like: Array, n: int, name: str) -> Array:
     """Return the caller's n x n matrix: an array like `like`, or sparse or an operator as it is."""
     h: Array = value if hasattr(value, "shape") else convert_like(value, like, name)

@@ -12,7 +12,7 @@ from negopt.core.options import RunOptions
 from negopt.core.protocols import Model
 from negopt.core.randomness import Draws
 from negopt.core.types import BudgetExhausted, Certificate, Iterate, Outcome, State, Status
-from negopt.decisions.endings import STALL, improves, progresses
+from negopt.decisions.endings import CREEPS, FEWER, STALL, improves, progresses
 from negopt.functions.objective import Objective
 from negopt.globalize.ratio import rounding_of
 from negopt.methods import Method
@@ -23,6 +23,7 @@ from negopt.solver.stopping import (
     gradient_measure,
     most_iterations,
     precision_message,
+    resolution,
     stop,
 )
 
@@ -67,6 +68,8 @@ class Solver:
             counters=self.objective.counters,
         )
         state.f0, state.measure0 = start.f, gradient_measure(start, self.run.norm)
+        if self.objective.differences is not None:
+            state.differences = self.objective.differences.state
         self._set_limits(state)
         self.check_stop(state)
         return state
@@ -96,13 +99,15 @@ class Solver:
         """Go on from `state`, which is already a copy of the caller's."""
         self.objective.counters = state.counters
         self.objective.best = state.best
+        if self.objective.differences is not None:
+            self.objective.differences.go_on(state)
         if state.rng_state:  # a generator of its own: the caller's is left as it is
             self.draws.go_back(state.rng_state)
         before = state.status, state.message
         state.status, state.message = None, ""
         self._elapsed_before = state.elapsed
         limits = self._set_limits(state)
-        verdict = stop(state.iterate, limits, state.k, None)
+        verdict = self._verdict(state)
         done = before[0] is Status.CONVERGED and verdict and verdict[0] is Status.CONVERGED
         if done and (state.certificate.status != "not checked" or not self.run.certify):
             state.status, state.message = before  # checked already, nothing to add
@@ -123,6 +128,7 @@ class Solver:
             ftarget=float(run.ftarget),
             maxiter=state.k + maxiter,
             f0=state.f0,
+            measure0=state.measure0,
             first=state.k,
             words=self.objective.words,
         )
@@ -156,6 +162,9 @@ class Solver:
 
     def _advance(self, state: State) -> None:
         method, objective, here = self.method, self.objective, state.iterate
+        differences = objective.differences
+        if differences is not None:
+            differences.prepare(here)
         operator = self._operator = method.curvature.model(state.memory, objective, here)
         outcome = self.outcome = method.globalize.advance(
             state.globalize, objective, here, operator, method.step
@@ -166,8 +175,10 @@ class Solver:
             counters.n_rejected += max(outcome.trials - int(accepted), 0)
         if outcome.valid and trial is not None and outcome.s is not None:
             self.step_norm = outcome.step_norm
-            if outcome.informative and trial.finite:
+            if outcome.informative and trial.finite and self._tells(here, outcome):
                 s = outcome.s
+                if accepted and differences is not None:
+                    differences.learn(trial, s, trial.g - here.g)
                 if self.difference is None:
                     self._learn(state, s, trial.g - here.g, outcome, accepted=accepted)
                 else:  # a y of another kind: nothing that was measured belongs to it
@@ -183,6 +194,10 @@ class Solver:
             if outcome.step_size < 0.0:
                 counters.n_negative_steps += 1
             self._watch(state, outcome, trial)
+            if differences is not None and not differences.central and outcome.step is not None:
+                step = outcome.step
+                if not differences.tells(here, step.s, step.slope):
+                    self._sharpened(state)
         elif outcome.stuck:
             self._stuck(state, outcome)
         else:
@@ -194,16 +209,17 @@ class Solver:
         At rounding level a step is accepted by its slopes; with a wrong or noisy gradient the
         run would follow a level set for ever.
         """
-        if trial is not None and progresses(trial.f, state.best.f, trial.gmax, state.stalled_gmax):
+        differences, best, patience = self.objective.differences, state.best.f, STALL
+        if differences is not None:  # what is lower by noise alone is no progress
+            best, patience = best - CREEPS * abs(best), FEWER
+        if trial is not None and progresses(trial.f, best, trial.gmax, state.stalled_gmax):
             state.stalled, state.stalled_gmax = 0, trial.gmax
             return
         state.stalled += outcome.trials
-        if self.limits is None or gradient_measure(state.iterate, self.limits.order) <= (
-            self.limits.gtol
-        ):
+        if self.limits is None or self._size(state.iterate) <= self.limits.gtol:
             return
         # A rule whose steps need not descend says how long it may be left alone.
-        if state.stalled >= getattr(self.method.globalize, "patience", STALL):
+        if state.stalled >= getattr(self.method.globalize, "patience", patience):
             self._give_up(state)
 
     def conclude(self, state: State, stalled: bool) -> None:
@@ -215,10 +231,46 @@ class Solver:
 
     def _give_up(self, state: State, reason: str = "") -> None:
         assert self.limits is not None
+        if self._sharpened(state):
+            return
         reason = reason or f"neither f nor the gradient has fallen in {state.stalled} trials"
-        state.status, differences = Status.PRECISION, self.objective.scheme is not None
-        here = state.iterate
-        state.message = precision_message(here, self.limits, reason, differences=differences)
+        state.status, here = Status.PRECISION, state.iterate
+        told = resolution(self.objective, here, self.limits.order)
+        state.message = precision_message(here, self.limits, reason, told)
+
+    def _size(self, iterate: Iterate) -> float:
+        """Return what of the gradient is compared with gtol."""
+        told = resolution(self.objective, iterate, self.run.norm)
+        return gradient_measure(iterate, self.run.norm) if told is None else told.size
+
+    def _verdict(self, state: State) -> tuple[Status, str] | None:
+        assert self.limits is not None
+        told = resolution(self.objective, state.iterate, self.limits.order)
+        return stop(state.iterate, self.limits, state.k, self.outcome, told)
+
+    def _tells(self, here: Iterate, outcome: Outcome) -> bool:
+        """Tell whether a pair is more than the error of its gradients."""
+        differences, trial, s = self.objective.differences, outcome.trial, outcome.s
+        if differences is None or trial is None or s is None:
+            return True
+        return differences.tells(here, s, scalars(dot(s, trial.g - here.g))[0])
+
+    def _sharpened(self, state: State) -> bool:
+        """Go on from the iterate with a better gradient, where differences can give one."""
+        better = self.objective.sharper(state.iterate)
+        if better is None:
+            return False
+        state.iterate = better
+        state.stalled, state.stalled_gmax = 0, math.nan
+        return True
+
+    def _resolve(self, state: State) -> None:
+        """Take better differences where those at hand do not tell whether the run is over."""
+        differences, limits = self.objective.differences, self.limits
+        if differences is None or limits is None:
+            return
+        while differences.is_doubtful(state.iterate, limits.gtol) and self._sharpened(state):
+            pass
 
     def _learn(
         self, state: State, s: Array, y: Array, outcome: Outcome | None = None, *, accepted: bool
@@ -230,6 +282,8 @@ class Solver:
 
     def _stuck(self, state: State, outcome: Outcome) -> None:
         """Forget the model once and start afresh from here; then give up with the reason."""
+        if outcome.valid and self._sharpened(state):
+            return
         had_memory = self.method.curvature.reset(state.memory)
         if had_memory and state.resets == 0:
             state.resets = 1
@@ -257,13 +311,14 @@ class Solver:
         assert self.limits is not None
         if state.status is not None:
             return
-        verdict = stop(state.iterate, self.limits, state.k, self.outcome)
+        self._resolve(state)
+        verdict = self._verdict(state)
         if verdict is None:
             return
         state.status, state.message = verdict
         if state.status is not Status.CONVERGED:
             return
-        if gradient_measure(state.iterate, self.limits.order) <= self.limits.gtol:
+        if self._size(state.iterate) <= self.limits.gtol:
             self._second_order(state, hessian)
         else:
             state.certificate = Certificate()
@@ -275,7 +330,7 @@ class Solver:
         state.certificate = certificate
         if self.outcome is not None:
             self.outcome.min_curvature = certificate.min_curvature
-        verdict = stop(state.iterate, self.limits, state.k, None)
+        verdict = self._verdict(state)
         assert verdict is not None
         state.status, state.message = verdict
         if state.status is Status.CONVERGED:
@@ -350,7 +405,7 @@ class Solver:
             return  # the verdict stands without it
         if improves(trial.f, trial.gmax, here.f, here.gmax, eps_of(here.x)):
             state.iterate = trial
-            verdict = stop(trial, self.limits, state.k, None) if self.limits else None
+            verdict = self._verdict(state) if self.limits else None
             state.status, state.message = verdict or (state.status, state.message)
 
     def _leave(self, state: State, certificate: Certificate) -> bool:
@@ -389,9 +444,9 @@ class Solver:
         if state.status in (Status.CONVERGED, Status.SADDLE) and self.limits is not None:
             # The verdict is about the iterate; a value lower by rounding alone does not
             # replace it unless it is stationary too.
-            order, gtol = self.limits.order, self.limits.gtol
-            here = gradient_measure(state.iterate, order) <= gtol
-            if here and (gradient_measure(best, order) > gtol or state.status is Status.SADDLE):
+            gtol = self.limits.gtol
+            here = self._size(state.iterate) <= gtol
+            if here and (self._size(best) > gtol or state.status is Status.SADDLE):
                 return state.iterate
             if not best.f < state.iterate.f:
                 return state.iterate
