@@ -51,8 +51,8 @@ def is_another(found: float, known: float) -> bool:
 
 
 def least_step(x: float, eps: float) -> float:
-    """Return the least step that moves x by some units of its last place."""
-    return max(16.0 * eps * abs(x), 1e-300)
+    """Return the least step: some units of the last place of x, and of a first step."""
+    return 16.0 * eps * max(abs(x), first_step(x, eps))
 
 
 def balanced_step(noise: float, curvature: float) -> float:

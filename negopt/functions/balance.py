@@ -120,7 +120,7 @@ class Differences:
                 return from_host(scheme_gradient(values, x, f, self.scheme, step), x)
             host = to_host(x)
             if not self.state.steps.any():
-                self.state.steps = self._first_steps(host, eps_of(x))
+                return from_host(self._first_gradient(values, x, f), x)
             steps = np.maximum(self.state.steps, _least(host, eps_of(x)))
             every = np.arange(self.n)
             if not self.central:
@@ -144,6 +144,20 @@ class Differences:
             signed = np.where(host >= 0.0, steps, -steps)
             change, h = one_sided(values, x, f, signed, np.arange(self.n))
             return from_host(change / h - 0.5 * h * state.curvature, x)
+
+    def _first_gradient(self, values: Values, x: Array, f: float) -> Vector:
+        """Return forward differences with first steps, longer ones where f does not change."""
+        eps = eps_of(x)
+        steps = self._first_steps(to_host(x), eps)
+        g = self._forward(values, x, f, steps)
+        longer = decide.first_step(0.0, eps)
+        (lost,) = np.nonzero((steps < longer) & (np.abs(g) * steps <= 4.0 * eps * abs(f)))
+        if lost.size:  # an entry of x that is small by chance says nothing of a scale
+            steps[lost] = longer
+            change, h = one_sided(values, x, f, steps, lost)
+            g[lost] = change / h
+        self.state.steps = steps
+        return g
 
     def _forward(self, values: Values, x: Array, f: float, steps: Vector) -> Vector:
         """Return forward differences, away from zero; to the other side where f is not finite."""
@@ -187,21 +201,24 @@ class Differences:
             noise *= state.roundings
         return noise if 0.0 < noise < math.inf else np.finfo(float).tiny
 
-    def errors(self, iterate: Iterate) -> Vector:
+    def errors(self, iterate: Iterate, *, constant: bool = True) -> Vector:
         """Return the error of each component of the gradient at an iterate, on the host.
 
         An estimate from the noise of f, the curvature seen so far and the spacing of x; shape
-        (n,).
+        (n,).  Without the `constant` part, the truncation of forward differences, it is that of
+        a change of the gradient.
         """
         x, eps = iterate.x, eps_of(iterate.x)
         if self.scheme == "cs":
             return eps * np.abs(to_host(iterate.g))
         noise, state = self.noise(iterate), self.state
+        if not constant and state.stage == FORWARD:  # a guess from above: not to lose any pair
+            noise = eps * abs(iterate.f)
         if self.adaptive:
             steps = np.maximum(state.steps, _least(to_host(x), eps))
         else:
             steps = np.abs(usual_steps(x, self.scheme, *self.user_steps))
-        if self.central:
+        if self.central or not constant:
             errors = [decide.central_error(noise, h) for h in steps.tolist()]
         else:
             curved = zip(state.curvature.tolist(), steps.tolist(), strict=True)
@@ -228,13 +245,13 @@ class Differences:
         with np.errstate(all="ignore"):
             change, sy = np.abs(to_host(y)), float(to_host(s) @ to_host(y))
             if sy > decide.CLEAR * self.noise(here) and math.isfinite(sy):
-                change = np.maximum(change - 2.0 * self.errors(here), 0.0)
+                change = np.maximum(change - 2.0 * self.errors(here, constant=False), 0.0)
                 shown = np.maximum(change * change / sy, decide.FADING * state.curvature)
                 state.curvature = np.where(np.isfinite(shown), shown, state.curvature)
 
-    def tells(self, here: Iterate, direction: Array, change: float) -> bool:
-        """Tell whether a change along a direction, of f or of a slope, is more than g's error."""
-        along = float(self.errors(here) @ np.abs(to_host(direction)))
+    def tells(self, here: Iterate, s: Array, change: float, *, constant: bool) -> bool:
+        """Tell whether a product of a step with the gradient, or its change, is not just error."""
+        along = float(self.errors(here, constant=constant) @ np.abs(to_host(s)))
         return not abs(change) <= decide.EXHAUSTED * along
 
     def _take(
@@ -255,7 +272,10 @@ class Differences:
         """Return the steps that balance the noise of f and the curvature."""
         state, noise, eps = self.state, self.noise(here), eps_of(here.x)
         x = to_host(here.x)
-        first = self._first_steps(x, eps)
+        # An entry of x that becomes small says nothing of a scale: steps are shortened by curvature.
+        first = np.maximum(self._first_steps(x, eps), state.steps)
+        if self.central:
+            first = np.maximum(first, decide.first_step(0.0, eps))
         steps = np.asarray([decide.balanced_step(noise, c) for c in state.curvature.tolist()])
         if self.central:
             limit = 1e3 * math.sqrt(max(state.roundings, 1.0))
@@ -307,7 +327,8 @@ class Differences:
         before = self.state
         state = replace(before, stage=before.stage + 1)
         with np.errstate(all="ignore"):
-            steps = self._balanced(here) / (decide.LONGER if self.central else 1.0)
+            # What is noise to steps that have failed may be smooth over much shorter ones.
+            steps = self._balanced(here) * (decide.LONGER if self.central else 1.0)
             found = decide.SPREAD * noise_along(values, here.x, here.f, steps, require)
             known = self.noise(here)
             if found > 0.0:
@@ -319,7 +340,7 @@ class Differences:
 
     def _central_anew(
         self, values: Values, here: Iterate, require: Callable[[int], None], state: Balance
-    ) -> Array:
+    ) -> Array | None:
         """Return central differences, those of which the step was far off taken twice."""
         before, self.state = self.state, state
         try:
@@ -339,6 +360,9 @@ class Differences:
         except BaseException:
             self.state = before
             raise
+        if not np.all(np.isfinite(g)):
+            self.state = before
+            return None
         out = from_host(g, here.x)
         self._measured = out, second
         return out
@@ -346,4 +370,4 @@ class Differences:
 
 def _least(host: Vector, eps: float) -> Vector:
     """Return the least steps that x resolves."""
-    return np.maximum(16.0 * eps * np.abs(host), np.finfo(float).tiny)
+    return np.asarray([decide.least_step(float(entry), eps) for entry in host])

@@ -196,7 +196,7 @@ class Solver:
             self._watch(state, outcome, trial)
             if differences is not None and not differences.central and outcome.step is not None:
                 step = outcome.step
-                if not differences.tells(here, step.s, step.slope):
+                if not differences.tells(here, step.s, step.slope, constant=True):
                     self._sharpened(state)
         elif outcome.stuck:
             self._stuck(state, outcome)
@@ -253,7 +253,8 @@ class Solver:
         differences, trial, s = self.objective.differences, outcome.trial, outcome.s
         if differences is None or trial is None or s is None:
             return True
-        return differences.tells(here, s, scalars(dot(s, trial.g - here.g))[0])
+        sy = scalars(dot(s, trial.g - here.g))[0]
+        return differences.tells(here, s, sy, constant=False)
 
     def _sharpened(self, state: State) -> bool:
         """Go on from the iterate with a better gradient, where differences can give one."""

@@ -142,7 +142,7 @@ def resolution(objective: Differing, iterate: Iterate, order: float) -> Resoluti
         return None
     errors, g = taken.errors(iterate), np.abs(to_host(iterate.g))
     told = np.where(g > errors, g, 0.0)
-    size = float(np.linalg.norm(told, order)) if np.all(np.isfinite(told)) else math.inf
+    size = float(np.linalg.norm(told, order)) if np.all(np.isfinite(g)) else math.inf
     return Resolution(size, float(np.max(errors)), taken.source, not taken.adaptive)
 
 
