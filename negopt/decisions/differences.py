@@ -79,6 +79,14 @@ def shown_curvature(y: float, sy: float, before: float) -> float:
     return max(y * y / sy, FADING * before)
 
 
+def trusted(error: float, gtol: float, first: float) -> bool:
+    """Tell whether a gradient of zero, by steps that the user has chosen, is worth anything.
+
+    `error` is its error, `first` the norm of the gradient at the start.
+    """
+    return error <= max(1e2 * gtol, 1e-6 * first)
+
+
 def is_resolved(second: float, noise: float) -> bool:
     """Tell whether a second difference ``f(x + h) - 2 f(x) + f(x - h)`` is more than noise."""
     return abs(second) > 8.0 * noise

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from negopt.core.arrays import Array, eps_of, from_host, to_host
-from negopt.core.types import Iterate, saved
+from negopt.core.types import Iterate, State, saved
 from negopt.decisions import differences as decide
 from negopt.functions.differences import (
     SCHEMES,
@@ -121,7 +121,7 @@ class Differences:
             host = to_host(x)
             if not self.state.steps.any():
                 return from_host(self._first_gradient(values, x, f), x)
-            steps = np.maximum(self.state.steps, _least(host, eps_of(x)))
+            steps = _at_least(self.state.steps, host, eps_of(x))
             every = np.arange(self.n)
             if not self.central:
                 return from_host(self._forward(values, x, f, steps), x)
@@ -131,16 +131,13 @@ class Differences:
             return g
 
     def near(self, values: Values, x: Array, f: float) -> Array:
-        """Return the gradient close to the last iterate, for products, from n values.
+        """Return the gradient close to an iterate with a central one, for products, from n values.
 
-        With central differences known at the iterate, forward ones are corrected by the
-        curvature found there: what is left is its change.
+        Forward differences are corrected by the curvature found there: what is left is its change.
         """
-        if not self.adaptive or not self.central:
-            return self.gradient(values, x, f)
         with np.errstate(all="ignore"):
             host, state = to_host(x), self.state
-            steps = np.maximum(state.steps, _least(host, eps_of(x)))
+            steps = _at_least(state.steps, host, eps_of(x))
             signed = np.where(host >= 0.0, steps, -steps)
             change, h = one_sided(values, x, f, signed, np.arange(self.n))
             return from_host(change / h - 0.5 * h * state.curvature, x)
@@ -215,7 +212,7 @@ class Differences:
         if not constant and state.stage == FORWARD:  # a guess from above: not to lose any pair
             noise = eps * abs(iterate.f)
         if self.adaptive:
-            steps = np.maximum(state.steps, _least(to_host(x), eps))
+            steps = _at_least(state.steps, to_host(x), eps)
         else:
             steps = np.abs(usual_steps(x, self.scheme, *self.user_steps))
         if self.central or not constant:
@@ -224,7 +221,7 @@ class Differences:
             curved = zip(state.curvature.tolist(), steps.tolist(), strict=True)
             errors = [decide.forward_error(noise, c, h) for c, h in curved]
         # No point that x can be is closer to one where g_i is zero.
-        return np.asarray(errors) + eps * state.curvature * np.abs(to_host(x))
+        return np.asarray(eps * np.abs(to_host(x)) * state.curvature + errors)
 
     def prepare(self, here: Iterate) -> None:
         """Choose the steps for the points that are to come after an iterate."""
@@ -259,7 +256,9 @@ class Differences:
     ) -> None:
         """Take second differences with `steps` as curvature; where they are noise, as a bound."""
         noise, curvature = self.noise(here), self.state.curvature.copy()
-        for i, change, h in zip(which.tolist(), second.tolist(), steps[which].tolist(), strict=True):
+        for i, change, h in zip(
+            which.tolist(), second.tolist(), steps[which].tolist(), strict=True
+        ):
             if not math.isfinite(change):
                 continue
             if decide.is_resolved(change, noise):
@@ -272,7 +271,7 @@ class Differences:
         """Return the steps that balance the noise of f and the curvature."""
         state, noise, eps = self.state, self.noise(here), eps_of(here.x)
         x = to_host(here.x)
-        # An entry of x that becomes small says nothing of a scale: steps are shortened by curvature.
+        # An entry of x that becomes small says nothing of a scale: curvature shortens steps.
         first = np.maximum(self._first_steps(x, eps), state.steps)
         if self.central:
             first = np.maximum(first, decide.first_step(0.0, eps))
@@ -283,15 +282,9 @@ class Differences:
         else:
             # What pairs show of a curvature is a lower bound: reason for shorter steps only.
             steps = np.minimum(steps, first)
-        return np.maximum(steps, _least(x, eps))
+        return _at_least(steps, x, eps)
 
     # --- better ones ------------------------------------------------------------------
-
-    def is_exhausted(self, iterate: Iterate) -> bool:
-        """Tell whether forward differences do not tell the gradient from zero."""
-        if not self.adaptive or self.central:
-            return False
-        return bool(np.all(np.abs(to_host(iterate.g)) <= decide.EXHAUSTED * self.errors(iterate)))
 
     def is_doubtful(self, iterate: Iterate, gtol: float) -> bool:
         """Tell whether a better gradient is needed to say whether a point is stationary."""
@@ -306,9 +299,9 @@ class Differences:
         small = np.all(g <= np.maximum(gtol, decide.EXHAUSTED * errors))
         return bool(small and (np.max(errors) > gtol or not self.state.curvature.all()))
 
-    def go_on(self, state: object) -> None:
+    def go_on(self, state: State) -> None:
         """Continue from what a state of an earlier run holds, where that is of this kind."""
-        kept = getattr(state, "differences", None)
+        kept = state.differences
         if isinstance(kept, Balance) and kept.steps.shape == kept.curvature.shape == (self.n,):
             self.state = kept
         else:
@@ -368,6 +361,7 @@ class Differences:
         return out
 
 
-def _least(host: Vector, eps: float) -> Vector:
-    """Return the least steps that x resolves."""
-    return np.asarray([decide.least_step(float(entry), eps) for entry in host])
+def _at_least(steps: Vector, host: Vector, eps: float) -> Vector:
+    """Return the steps, lengthened where x would not resolve them."""
+    least = [decide.least_step(float(entry), eps) for entry in host]
+    return np.asarray(np.maximum(steps, least))

@@ -59,8 +59,8 @@ def usual_steps(
     elif relative_step is not None:
         step = np.broadcast_to(to_host_value(relative_step), host.shape) * sign * np.abs(host)
     else:
-        return default
-    return np.where(_reached(x, host + step) == host, default, step)
+        return np.asarray(default)
+    return np.asarray(np.where(_reached(x, host + step) == host, default, step))
 
 
 def _reached(x: Array, target: Vector) -> Vector:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,10 +25,10 @@ from negopt.core.messages import MINIMIZE, Words
 from negopt.core.types import BudgetExhausted, Counters, Given, Iterate, UserFunction
 from negopt.functions import differences
 from negopt.functions.balance import Differences
+from negopt.functions.by_differences import ByDifferences
 from negopt.functions.inputs import (
     checked_pair,
     checked_value,
-    is_complex,
     matrix_like,
     vector_like,
 )
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 MANY = 15_000
 
 
-class Objective:
+class Objective(ByDifferences):
     """The user's function and derivatives, counted and checked.
 
     Parameters
@@ -94,8 +94,6 @@ class Objective:
         self._spent = 0
         self._begin = time.monotonic()
         self._steps = differences.checked_steps(relative_step, absolute_step, self.n)
-        #: How gradients are taken by differences; None where the user gives them.
-        self.differences: Differences | None = None
         #: The last point that products were asked for at, and what is known of them there: no
         #: function that refers to this object, so that no reference cycle holds the pair.
         self._at: tuple[Iterate, list[Given]] | None = None
@@ -168,11 +166,6 @@ class Objective:
             self.product_source = "differences of the gradient"
 
     @property
-    def gradient_source(self) -> str:
-        """Where gradients come from by now, for results and messages."""
-        return self._gradient_source if self.differences is None else self.differences.source
-
-    @property
     def exact_products(self) -> bool:
         """Whether the user gave second derivatives."""
         return self.product_source in ("hessp", "hess", "object")
@@ -186,19 +179,6 @@ class Objective:
     def product_error(self) -> float:
         """Relative error, and step, of a product by differences of the gradient."""
         return differences.product_error(eps_of(self.x0), self._order)
-
-    @property
-    def _order(self) -> str:
-        """The scheme of differences that the gradient is as accurate as, "" for the user's own."""
-        taken = self.differences
-        if taken is None or not taken.adaptive:
-            return "" if taken is None else taken.scheme
-        return "3-point" if taken.central else "2-point"
-
-    @property
-    def evaluation_cost(self) -> int:
-        """Calls of fun that one value with its gradient takes."""
-        return 1 if self.differences is None else 1 + self.differences.cost
 
     def _require(self, calls: int) -> None:
         if self._spent + calls > self.maxfun:
@@ -279,10 +259,7 @@ class Objective:
                 return g  # the usual end: nothing of it is kept
             point = self._measured(x, value, g)
         elif self.differences is not None:
-            self._require(1 + self.n if self._limited else 0)
-            f = self._call_value(x)
-            self.counters.njev += 1
-            point = self._measured(x, f, self.differences.near(self._values, x, f))
+            point = self._near(x, self.differences)
         else:
             point = self.at(x)
         if best is not None and self.n > MANY:
@@ -323,43 +300,6 @@ class Objective:
             return g.copy() if self._plain(g) else self._as_gradient(g)
         assert self.differences is not None  # else _both gives the gradient
         return self.differences.gradient(self._values, x, f)
-
-    def _values(self, points: Iterable[Array]) -> Iterable[complex]:
-        """Return f at points of differences: the evaluations that could go side by side."""
-        assert self.differences is not None
-        one = self._complex_value if self.differences.scheme == "cs" else self._call_value
-        return map(one, points)
-
-    def _complex_value(self, x: Array) -> complex:
-        self.spend(1, 0)
-        raw = self._value(x, *self.args)
-        if not is_complex(raw):
-            raise ValueError(
-                f"jac='cs': fun returned {raw!r} for a complex x, a real number, and so the "
-                "gradient would be zero. Keep the imaginary part in fun (no float(), abs() or "
-                ".real), or use jac='3-point'."
-            )
-        return complex(raw)
-
-    def sharper(self, here: Iterate) -> Iterate | None:
-        """Return a point with a better gradient by differences; None where there is none."""
-        if self.differences is None:
-            return None
-        g = self.differences.sharper(self._values, here, self._require)
-        if g is None:
-            return None
-        self.counters.njev += 1
-        point = self._measured(here.x, here.f, g)
-        if self.best is here:
-            self.best = point
-        return point
-
-    def gradient_error(self, iterate: Iterate) -> npt.NDArray[np.float64] | None:
-        """Return the error of each component of g by differences, on the host; None without.
-
-        It is an estimate, shape (n,): truncation and the noise of f over the step.
-        """
-        return None if self.differences is None else self.differences.errors(iterate)
 
     def _as_gradient(self, value: Array) -> Array:
         name = "fun (jac=True)" if self.gradient_source == "fun" else self.gradient_source

@@ -12,19 +12,19 @@ from negopt.core.options import RunOptions
 from negopt.core.protocols import Model
 from negopt.core.randomness import Draws
 from negopt.core.types import BudgetExhausted, Certificate, Iterate, Outcome, State, Status
-from negopt.decisions.endings import CREEPS, FEWER, STALL, improves, progresses
+from negopt.decisions.endings import improves, progresses
 from negopt.functions.objective import Objective
 from negopt.globalize.ratio import rounding_of
 from negopt.methods import Method
+from negopt.solver import resolution
 from negopt.solver.second_order import certify, escape, finding, in_one_piece, inverse_of
 from negopt.solver.stopping import (
     Limits,
-    bound_on_gradient,
     gradient_measure,
-    most_iterations,
+    limits_of,
     precision_message,
-    resolution,
-    stop,
+    size_of,
+    verdict_on,
 )
 
 
@@ -68,8 +68,7 @@ class Solver:
             counters=self.objective.counters,
         )
         state.f0, state.measure0 = start.f, gradient_measure(start, self.run.norm)
-        if self.objective.differences is not None:
-            state.differences = self.objective.differences.state
+        resolution.go_on(self.objective, state)
         self._set_limits(state)
         self.check_stop(state)
         return state
@@ -99,15 +98,14 @@ class Solver:
         """Go on from `state`, which is already a copy of the caller's."""
         self.objective.counters = state.counters
         self.objective.best = state.best
-        if self.objective.differences is not None:
-            self.objective.differences.go_on(state)
+        resolution.go_on(self.objective, state)
         if state.rng_state:  # a generator of its own: the caller's is left as it is
             self.draws.go_back(state.rng_state)
         before = state.status, state.message
         state.status, state.message = None, ""
         self._elapsed_before = state.elapsed
         limits = self._set_limits(state)
-        verdict = self._verdict(state)
+        verdict = verdict_on(self.objective, state, limits)
         done = before[0] is Status.CONVERGED and verdict and verdict[0] is Status.CONVERGED
         if done and (state.certificate.status != "not checked" or not self.run.certify):
             state.status, state.message = before  # checked already, nothing to add
@@ -118,21 +116,11 @@ class Solver:
     _elapsed_before = 0.0
 
     def _set_limits(self, state: State) -> Limits:
-        run, x = self.run, state.iterate.x
-        gtol = bound_on_gradient(run.gtol, eps_of(x))
-        maxiter = most_iterations(run.maxiter, int(x.shape[0]))
-        self.limits = Limits(
-            gtol=max(gtol, run.grtol * state.measure0),
-            order=float(run.norm),
-            xrtol=run.xrtol,
-            ftarget=float(run.ftarget),
-            maxiter=state.k + maxiter,
-            f0=state.f0,
-            measure0=state.measure0,
-            first=state.k,
-            words=self.objective.words,
-        )
+        self.limits = limits_of(self.run, state, self.objective.words)
         return self.limits
+
+    def _size(self, iterate: Iterate) -> float:
+        return size_of(self.objective, iterate, self.run.norm)
 
     # --- one step --------------------------------------------------------------------
 
@@ -162,9 +150,7 @@ class Solver:
 
     def _advance(self, state: State) -> None:
         method, objective, here = self.method, self.objective, state.iterate
-        differences = objective.differences
-        if differences is not None:
-            differences.prepare(here)
+        resolution.prepare(objective, here)
         operator = self._operator = method.curvature.model(state.memory, objective, here)
         outcome = self.outcome = method.globalize.advance(
             state.globalize, objective, here, operator, method.step
@@ -175,10 +161,8 @@ class Solver:
             counters.n_rejected += max(outcome.trials - int(accepted), 0)
         if outcome.valid and trial is not None and outcome.s is not None:
             self.step_norm = outcome.step_norm
-            if outcome.informative and trial.finite and self._tells(here, outcome):
+            if outcome.informative and trial.finite and resolution.learnt(objective, here, outcome):
                 s = outcome.s
-                if accepted and differences is not None:
-                    differences.learn(trial, s, trial.g - here.g)
                 if self.difference is None:
                     self._learn(state, s, trial.g - here.g, outcome, accepted=accepted)
                 else:  # a y of another kind: nothing that was measured belongs to it
@@ -194,10 +178,7 @@ class Solver:
             if outcome.step_size < 0.0:
                 counters.n_negative_steps += 1
             self._watch(state, outcome, trial)
-            if differences is not None and not differences.central and outcome.step is not None:
-                step = outcome.step
-                if not differences.tells(here, step.s, step.slope, constant=True):
-                    self._sharpened(state)
+            resolution.followed(objective, state, here, outcome)
         elif outcome.stuck:
             self._stuck(state, outcome)
         else:
@@ -209,9 +190,7 @@ class Solver:
         At rounding level a step is accepted by its slopes; with a wrong or noisy gradient the
         run would follow a level set for ever.
         """
-        differences, best, patience = self.objective.differences, state.best.f, STALL
-        if differences is not None:  # what is lower by noise alone is no progress
-            best, patience = best - CREEPS * abs(best), FEWER
+        best, patience = resolution.to_beat(self.objective, state.best)
         if trial is not None and progresses(trial.f, best, trial.gmax, state.stalled_gmax):
             state.stalled, state.stalled_gmax = 0, trial.gmax
             return
@@ -231,47 +210,12 @@ class Solver:
 
     def _give_up(self, state: State, reason: str = "") -> None:
         assert self.limits is not None
-        if self._sharpened(state):
+        if resolution.sharpened(self.objective, state):
             return
         reason = reason or f"neither f nor the gradient has fallen in {state.stalled} trials"
         state.status, here = Status.PRECISION, state.iterate
-        told = resolution(self.objective, here, self.limits.order)
+        told = resolution.told_at(self.objective, here, self.limits.order)
         state.message = precision_message(here, self.limits, reason, told)
-
-    def _size(self, iterate: Iterate) -> float:
-        """Return what of the gradient is compared with gtol."""
-        told = resolution(self.objective, iterate, self.run.norm)
-        return gradient_measure(iterate, self.run.norm) if told is None else told.size
-
-    def _verdict(self, state: State) -> tuple[Status, str] | None:
-        assert self.limits is not None
-        told = resolution(self.objective, state.iterate, self.limits.order)
-        return stop(state.iterate, self.limits, state.k, self.outcome, told)
-
-    def _tells(self, here: Iterate, outcome: Outcome) -> bool:
-        """Tell whether a pair is more than the error of its gradients."""
-        differences, trial, s = self.objective.differences, outcome.trial, outcome.s
-        if differences is None or trial is None or s is None:
-            return True
-        sy = scalars(dot(s, trial.g - here.g))[0]
-        return differences.tells(here, s, sy, constant=False)
-
-    def _sharpened(self, state: State) -> bool:
-        """Go on from the iterate with a better gradient, where differences can give one."""
-        better = self.objective.sharper(state.iterate)
-        if better is None:
-            return False
-        state.iterate = better
-        state.stalled, state.stalled_gmax = 0, math.nan
-        return True
-
-    def _resolve(self, state: State) -> None:
-        """Take better differences where those at hand do not tell whether the run is over."""
-        differences, limits = self.objective.differences, self.limits
-        if differences is None or limits is None:
-            return
-        while differences.is_doubtful(state.iterate, limits.gtol) and self._sharpened(state):
-            pass
 
     def _learn(
         self, state: State, s: Array, y: Array, outcome: Outcome | None = None, *, accepted: bool
@@ -283,7 +227,7 @@ class Solver:
 
     def _stuck(self, state: State, outcome: Outcome) -> None:
         """Forget the model once and start afresh from here; then give up with the reason."""
-        if outcome.valid and self._sharpened(state):
+        if outcome.valid and resolution.sharpened(self.objective, state):
             return
         had_memory = self.method.curvature.reset(state.memory)
         if had_memory and state.resets == 0:
@@ -312,8 +256,8 @@ class Solver:
         assert self.limits is not None
         if state.status is not None:
             return
-        self._resolve(state)
-        verdict = self._verdict(state)
+        resolution.resolve(self.objective, state, self.limits.gtol)
+        verdict = verdict_on(self.objective, state, self.limits, self.outcome)
         if verdict is None:
             return
         state.status, state.message = verdict
@@ -331,7 +275,7 @@ class Solver:
         state.certificate = certificate
         if self.outcome is not None:
             self.outcome.min_curvature = certificate.min_curvature
-        verdict = self._verdict(state)
+        verdict = verdict_on(self.objective, state, self.limits)
         assert verdict is not None
         state.status, state.message = verdict
         if state.status is Status.CONVERGED:
@@ -406,7 +350,7 @@ class Solver:
             return  # the verdict stands without it
         if improves(trial.f, trial.gmax, here.f, here.gmax, eps_of(here.x)):
             state.iterate = trial
-            verdict = self._verdict(state) if self.limits else None
+            verdict = verdict_on(self.objective, state, self.limits) if self.limits else None
             state.status, state.message = verdict or (state.status, state.message)
 
     def _leave(self, state: State, certificate: Certificate) -> bool:

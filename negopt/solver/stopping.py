@@ -4,37 +4,14 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
 
-import numpy as np
-
-from negopt.core.arrays import eps_of, namespace_of, scalars, to_host
+from negopt.core.arrays import eps_of, namespace_of, scalars
 from negopt.core.messages import MINIMIZE, Words
-from negopt.core.types import Iterate, Outcome, Status
+from negopt.core.options import RunOptions
+from negopt.core.types import Iterate, Outcome, State, Status
 from negopt.decisions.endings import CONVERGED, GOES_ON, LIMIT, TARGET, UNBOUNDED, why_over
-
-class Taken(Protocol):
-    """Differences, and what they are known to."""
-
-    @property
-    def adaptive(self) -> bool:
-        """Whether the steps are chosen here."""
-
-    @property
-    def source(self) -> str:
-        """What messages call them."""
-
-    def errors(self, iterate: Iterate) -> np.ndarray:
-        """Return the error of each component of the gradient."""
-
-
-class Differing(Protocol):
-    """An objective whose gradient may be by differences."""
-
-    @property
-    def differences(self) -> Taken | None:
-        """How they are taken; None with a gradient."""
-
+from negopt.functions.objective import Objective
+from negopt.solver.resolution import Resolution, told_at
 
 #: f below minus this multiple of max(1, |f0|) is taken for minus infinity.
 BOTTOM = 1e30
@@ -70,8 +47,6 @@ class Limits:
         Value at the first point.
     first : int
         Iterations made before this call.
-    measure0 : float
-        Norm of the gradient at the first point.
     words : Words
         Of the messages.
     """
@@ -84,7 +59,6 @@ class Limits:
     f0: float
     first: int = 0
     words: Words = MINIMIZE
-    measure0: float = 0.0
 
     @property
     def unbounded_below(self) -> float:
@@ -105,45 +79,35 @@ def gradient_measure(iterate: Iterate, order: float) -> float:
     return float(iterate.gmax * scalars(xp.sum(scaled**order))[0] ** (1.0 / order))
 
 
-@dataclass(frozen=True, slots=True)
-class Resolution:
-    """What a gradient by differences tells.
-
-    Attributes
-    ----------
-    size : float
-        Norm of the components that are larger than their error.
-    error : float
-        Largest error of a component.
-    source : str
-        What the differences are.
-    fixed : bool
-        Whether the user has chosen the steps.
-    """
-
-    size: float
-    error: float
-    source: str
-    fixed: bool
-
-    def trusted(self, gtol: float, first: float) -> bool:
-        """Tell whether a gradient of zero would say that the point is stationary.
-
-        Steps that were chosen for their balance are as good as any; those that the user has chosen
-        may be of any length.  `first` is the gradient at the start.
-        """
-        return not self.fixed or self.error <= max(1e2 * gtol, 1e-6 * first)
+def limits_of(run: RunOptions, state: State, words: Words) -> Limits:
+    """Return the limits of a call that begins, or goes on, at a state."""
+    x = state.iterate.x
+    gtol = bound_on_gradient(run.gtol, eps_of(x))
+    return Limits(
+        gtol=max(gtol, run.grtol * state.measure0),
+        order=float(run.norm),
+        xrtol=run.xrtol,
+        ftarget=float(run.ftarget),
+        maxiter=state.k + most_iterations(run.maxiter, int(x.shape[0])),
+        f0=state.f0,
+        first=state.k,
+        words=words,
+    )
 
 
-def resolution(objective: Differing, iterate: Iterate, order: float) -> Resolution | None:
-    """Return what the gradient at a point tells, None where it is not by differences."""
-    taken = objective.differences
-    if taken is None:
-        return None
-    errors, g = taken.errors(iterate), np.abs(to_host(iterate.g))
-    told = np.where(g > errors, g, 0.0)
-    size = float(np.linalg.norm(told, order)) if np.all(np.isfinite(g)) else math.inf
-    return Resolution(size, float(np.max(errors)), taken.source, not taken.adaptive)
+def size_of(objective: Objective, iterate: Iterate, order: float) -> float:
+    """Return what of the gradient counts: where it is by differences, what is no error."""
+    told = told_at(objective, iterate, order)
+    return gradient_measure(iterate, order) if told is None else told.size
+
+
+def verdict_on(
+    objective: Objective, state: State, limits: Limits, outcome: Outcome | None = None
+) -> tuple[Status, str] | None:
+    """Return what `stop` says of the iterate of a run."""
+    here = state.iterate
+    told = told_at(objective, here, limits.order, limits.gtol, state.measure0)
+    return stop(here, limits, state.k, outcome, told)
 
 
 def stop(
@@ -175,7 +139,8 @@ def stop(
             f"Target reached: f = {iterate.f:.6g} <= {words['ftarget']} = {limits.ftarget:.6g}."
         )
     if reason == CONVERGED and told is not None:
-        return _by_differences(iterate, limits, told, name)
+        whole = gradient_measure(iterate, limits.order)
+        return told.judged(f"{name} = {whole:.3g}", whole, limits.gtol, words["gtol"])
     if reason == CONVERGED:
         return Status.CONVERGED, (
             f"Optimization terminated successfully: {name} = {size:.3g} <= {words['gtol']} = "
@@ -191,29 +156,6 @@ def stop(
         f"({words['maxiter']} = {limits.maxiter - limits.first} in this call, {k} in all); "
         f"{name} = {size:.3g} > {words['gtol']} = {limits.gtol:.3g}. Raise "
         f"{words['maxiter']}{words.go_on}."
-    )
-
-
-def _by_differences(
-    iterate: Iterate, limits: Limits, told: Resolution, name: str
-) -> tuple[Status, str]:
-    """Return what a small gradient by differences means."""
-    whole, gtol = gradient_measure(iterate, limits.order), limits.words["gtol"]
-    known = f"{told.source} resolve it to {told.error:.2g}"
-    if not told.trusted(limits.gtol, limits.measure0):
-        return Status.PRECISION, (
-            f"{name} = {whole:.3g}, but {known} alone, far above {gtol} = {limits.gtol:.3g}: it "
-            "says nothing. Leave out jac, eps and finite_diff_rel_step for steps that are chosen "
-            "by the noise and the curvature of fun, or pass jac."
-        )
-    if whole <= limits.gtol:
-        return Status.CONVERGED, (
-            f"Optimization terminated successfully: {name} = {whole:.3g} <= {gtol} = "
-            f"{limits.gtol:.3g} ({known})"
-        )
-    return Status.CONVERGED, (
-        f"Optimization terminated successfully: {name} = {whole:.3g} is zero as far as differences "
-        f"tell ({known}; {gtol} = {limits.gtol:.3g} is below that)"
     )
 
 
@@ -239,7 +181,7 @@ def precision_message(
     eps, gtol = eps_of(iterate.x), limits.words["gtol"]
     hint = "check the gradient with scipy.optimize.check_grad"
     if told is not None:
-        hint = f"pass jac: {told.source} resolve the gradient to {told.error:.2g} here, no further"
+        hint = f"pass jac: {told.known} here, no further"
     elif eps > 1e-10:
         hint = f"x0 is float32: pass float64, or {gtol}=1e-3"
     elif size < 1e3 * limits.gtol:
