@@ -72,7 +72,7 @@ def test_differences_agree_and_cost_what_they_say(scheme, cost) -> None:
     assert p.g == pytest.approx(rosen_der(X), rel=accuracy)
     assert o.counters.nfev == cost
     assert o.counters.njev == 1
-    assert o.gradient_source == f"differences of fun ({scheme or '2-point'})"
+    assert o.gradient_source == f"differences of fun ({scheme or 'forward'})"
 
 
 def test_differences_in_float32_step_by_its_own_epsilon() -> None:

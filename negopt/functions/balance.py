@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -91,6 +91,8 @@ class Differences:
         self.state = Balance(np.zeros(n), np.zeros(n))
         #: The last gradient and the second differences found with it.
         self._measured: tuple[Array, Vector] | None = None
+        #: A point where the user's steps were doubled, and what that has changed.
+        self._checked: tuple[Iterate, Vector] | None = None
 
     @property
     def central(self) -> bool:
@@ -220,6 +222,8 @@ class Differences:
         else:
             curved = zip(state.curvature.tolist(), steps.tolist(), strict=True)
             errors = [decide.forward_error(noise, c, h) for c, h in curved]
+        if self._checked is not None and self._checked[0] is iterate and constant:
+            return np.asarray(self._checked[1] + np.minimum(errors, self._checked[1]))
         # No point that x can be is closer to one where g_i is zero.
         return np.asarray(eps * np.abs(to_host(x)) * state.curvature + errors)
 
@@ -288,11 +292,15 @@ class Differences:
 
     def is_doubtful(self, iterate: Iterate, gtol: float) -> bool:
         """Tell whether a better gradient is needed to say whether a point is stationary."""
-        if not self.adaptive or self.state.stage == MEASURED:
+        if self.scheme == "cs" or self.state.stage == MEASURED:
+            return False
+        if not self.adaptive and self._checked is not None and self._checked[0] is iterate:
             return False
         g, errors = np.abs(to_host(iterate.g)), self.errors(iterate)
         if not np.all(np.isfinite(g)):
             return False
+        if not self.adaptive:
+            return bool(np.all(g <= np.maximum(gtol, errors)))
         if self.central:
             # Zero for all that is known; but the noise was guessed, and is to be measured first.
             return not g.any() or bool(np.max(g) > gtol and np.all(g <= np.maximum(gtol, errors)))
@@ -315,11 +323,37 @@ class Differences:
         `require` is called before a number of values is taken, and raises where a budget does
         not allow them.
         """
+        if not self.adaptive:
+            self._doubled(values, here, require)
         if not self.adaptive or self.state.stage == MEASURED:
             return None
         before = self.state
-        state = replace(before, stage=before.stage + 1)
+        self.state = replace(before, stage=before.stage + 1)
+        try:
+            g = self._sharper(values, here, require, before)
+        except BaseException:
+            self.state = before
+            raise
+        for part in fields(Balance):  # the state of a run holds this very object
+            setattr(before, part.name, getattr(self.state, part.name))
+        self.state = before
+        return g
+
+    def _doubled(self, values: Values, here: Iterate, require: Callable[[int], None]) -> None:
+        """Find out by steps of twice the length what the user's own are worth."""
+        require(self.cost)
+        step = 2.0 * usual_steps(here.x, self.scheme, *self.user_steps)
         with np.errstate(all="ignore"):
+            twice = scheme_gradient(values, here.x, here.f, self.scheme, step)
+            off = np.abs(twice - to_host(here.g))
+        self._checked = here, np.where(np.isfinite(off), off, math.inf)
+
+    def _sharper(
+        self, values: Values, here: Iterate, require: Callable[[int], None], before: Balance
+    ) -> Array | None:
+        state = self.state
+        with np.errstate(all="ignore"):
+            self.state = before
             # What is noise to steps that have failed may be smooth over much shorter ones.
             steps = self._balanced(here) * (decide.LONGER if self.central else 1.0)
             found = decide.SPREAD * noise_along(values, here.x, here.f, steps, require)
@@ -329,32 +363,31 @@ class Differences:
             if self.central and not decide.is_another(found, known):
                 self.state = replace(before, stage=MEASURED)
                 return None
-            return self._central_anew(values, here, require, state)
+            self.state = state
+            g = self._central_anew(values, here, require)
+        if g is None:
+            self.state = before
+        return g
 
     def _central_anew(
-        self, values: Values, here: Iterate, require: Callable[[int], None], state: Balance
+        self, values: Values, here: Iterate, require: Callable[[int], None]
     ) -> Array | None:
         """Return central differences, those of which the step was far off taken twice."""
-        before, self.state = self.state, state
-        try:
-            steps = self._balanced(here)
-            require(2 * self.n)
-            every = np.arange(self.n)
-            g, second, h = self._central(values, here.x, here.f, steps, every)
-            state.steps = h.copy()
-            self._take(here, second, h, every)
-            better = self._balanced(here)
-            (off,) = np.nonzero(np.maximum(better / h, h / better) > 2.0 * decide.OFF)
-            if off.size:
-                require(2 * off.size)
-                again, change, longer = self._central(values, here.x, here.f, better, off)
-                g[off], second[off], state.steps[off] = again, change, longer
-                self._take(here, second[off], state.steps, off)
-        except BaseException:
-            self.state = before
-            raise
+        state = self.state
+        steps = self._balanced(here)
+        require(2 * self.n)
+        every = np.arange(self.n)
+        g, second, h = self._central(values, here.x, here.f, steps, every)
+        state.steps = h.copy()
+        self._take(here, second, h, every)
+        better = self._balanced(here)
+        (off,) = np.nonzero(np.maximum(better / h, h / better) > 2.0 * decide.OFF)
+        if off.size:
+            require(2 * off.size)
+            again, change, longer = self._central(values, here.x, here.f, better, off)
+            g[off], second[off], state.steps[off] = again, change, longer
+            self._take(here, second[off], state.steps, off)
         if not np.all(np.isfinite(g)):
-            self.state = before
             return None
         out = from_host(g, here.x)
         self._measured = out, second
