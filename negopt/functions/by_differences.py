@@ -7,12 +7,22 @@ from typing import TYPE_CHECKING
 
 from negopt.core.arrays import Array
 from negopt.core.types import Counters, Given, Iterate
-from negopt.functions.balance import Differences
-from negopt.functions.inputs import is_complex
+from negopt.functions.balance import Balanced
+from negopt.functions.inputs import complex_value
+from negopt.functions.taken import Differences
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+
+def differences_for(
+    scheme: str | None, n: int, relative: npt.ArrayLike | None, absolute: npt.ArrayLike | None
+) -> Differences:
+    """Return how gradients are taken: as the user wants it, else balanced."""
+    if scheme is None and relative is None and absolute is None:
+        return Balanced(n)
+    return Differences(scheme or "2-point", n, relative, absolute)
 
 
 class ByDifferences:
@@ -56,23 +66,20 @@ class ByDifferences:
     def _values(self, points: Iterable[Array]) -> Iterable[complex]:
         """Return f at points of differences: the evaluations that could go side by side."""
         assert self.differences is not None
-        one = self._complex_value if self.differences.scheme == "cs" else self._call_value
-        return map(one, points)
+        return map(self._complex if self.differences.scheme == "cs" else self._real, points)
 
-    def _complex_value(self, x: Array) -> complex:
+    def _real(self, x: Array) -> float:
+        self._require(1)
+        return self._call_value(x)
+
+    def _complex(self, x: Array) -> complex:
+        self._require(1)
         self.spend(1, 0)
-        raw = self._value(x, *self.args)
-        if not is_complex(raw):
-            raise ValueError(
-                f"jac='cs': fun returned {raw!r} for a complex x, a real number, and so the "
-                "gradient would be zero. Keep the imaginary part in fun (no float(), abs() or "
-                ".real), or use jac='3-point'."
-            )
-        return complex(raw)
+        return complex_value(self._value(x, *self.args))
 
     def _near(self, x: Array, differences: Differences) -> Iterate:
         """Return a point that only products are taken with."""
-        if not (differences.adaptive and differences.central):
+        if not (isinstance(differences, Balanced) and differences.central):
             return self.at(x)
         self._require(1 + self.n)
         f = self._call_value(x)

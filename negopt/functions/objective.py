@@ -24,8 +24,7 @@ from negopt.core.arrays import (
 from negopt.core.messages import MINIMIZE, Words
 from negopt.core.types import BudgetExhausted, Counters, Given, Iterate, UserFunction
 from negopt.functions import differences
-from negopt.functions.balance import Differences
-from negopt.functions.by_differences import ByDifferences
+from negopt.functions.by_differences import ByDifferences, differences_for
 from negopt.functions.inputs import (
     checked_pair,
     checked_value,
@@ -134,9 +133,7 @@ class Objective(ByDifferences):
             self._gradient = jac
             self._gradient_source = "jac"
         elif jac is None or jac is False or jac in differences.SCHEMES:
-            given = any(step is not None for step in self._steps)
-            scheme = jac if isinstance(jac, str) else "2-point" if given else "balanced"
-            self.differences = Differences(scheme, self.n, *self._steps)
+            self.differences = differences_for(jac or None, self.n, *self._steps)
         else:
             raise ValueError(
                 f"jac={jac!r}: use a callable, True, '2-point', '3-point', 'cs' or None."
