@@ -53,11 +53,12 @@ class Balance:
                 return False
             if not np.all(part >= 0.0):
                 return False
-        good = np.all(np.isfinite(self.curvature)) and np.all(np.isfinite(steps))
-        return bool(
-            good
-            and (np.all(steps > 0.0) or not np.any(steps))
-            and isinstance(self.roundings, float)
+        if not np.all(np.isfinite(self.curvature) & np.isfinite(steps)):
+            return False
+        if np.any(steps) and not np.all(steps):
+            return False
+        return (
+            type(self.roundings) is float
             and 0.0 < self.roundings < math.inf
             and self.stage in (FORWARD, CENTRAL, MEASURED)
         )
