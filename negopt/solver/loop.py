@@ -12,20 +12,12 @@ from negopt.core.options import RunOptions
 from negopt.core.protocols import Model
 from negopt.core.randomness import Draws
 from negopt.core.types import BudgetExhausted, Certificate, Iterate, Outcome, State, Status
-from negopt.decisions.endings import improves, progresses
+from negopt.decisions.endings import STALL, improves, progresses
 from negopt.functions.objective import Objective
 from negopt.globalize.ratio import rounding_of
 from negopt.methods import Method
-from negopt.solver import resolution
+from negopt.solver import resolution, stopping
 from negopt.solver.second_order import certify, escape, finding, in_one_piece, inverse_of
-from negopt.solver.stopping import (
-    Limits,
-    gradient_measure,
-    limits_of,
-    precision_message,
-    size_of,
-    verdict_on,
-)
 
 
 class Solver:
@@ -37,7 +29,7 @@ class Solver:
         With its options already handed to its rules.
     objective : Objective
     run : RunOptions
-    limits : Limits or None
+    limits : stopping.Limits or None
         Set by `init` or `resume`.
     """
 
@@ -46,7 +38,7 @@ class Solver:
         self.objective = objective
         self.run = run
         self.draws = Draws(run.rng)
-        self.limits: Limits | None = None
+        self.limits: stopping.Limits | None = None
         self.outcome: Outcome | None = None
         self.step_norm = math.nan
         #: Tells a curvature rule that asks for it of a step whose pair says nothing.
@@ -67,9 +59,9 @@ class Solver:
             globalize=self.method.globalize.init(start),
             counters=self.objective.counters,
         )
-        state.f0, state.measure0 = start.f, gradient_measure(start, self.run.norm)
+        state.f0, state.measure0 = start.f, stopping.gradient_measure(start, self.run.norm)
         resolution.go_on(self.objective, state)
-        self._set_limits(state)
+        self.limits = stopping.limits_of(self.run, state, self.objective.words)
         self.check_stop(state)
         return state
 
@@ -104,8 +96,8 @@ class Solver:
         before = state.status, state.message
         state.status, state.message = None, ""
         self._elapsed_before = state.elapsed
-        limits = self._set_limits(state)
-        verdict = verdict_on(self.objective, state, limits)
+        limits = self.limits = stopping.limits_of(self.run, state, self.objective.words)
+        verdict = stopping.verdict_on(self.objective, state, limits)
         done = before[0] is Status.CONVERGED and verdict and verdict[0] is Status.CONVERGED
         if done and (state.certificate.status != "not checked" or not self.run.certify):
             state.status, state.message = before  # checked already, nothing to add
@@ -115,12 +107,8 @@ class Solver:
 
     _elapsed_before = 0.0
 
-    def _set_limits(self, state: State) -> Limits:
-        self.limits = limits_of(self.run, state, self.objective.words)
-        return self.limits
-
     def _size(self, iterate: Iterate) -> float:
-        return size_of(self.objective, iterate, self.run.norm)
+        return stopping.size_of(self.objective, iterate, self.run.norm)
 
     # --- one step --------------------------------------------------------------------
 
@@ -150,7 +138,9 @@ class Solver:
 
     def _advance(self, state: State) -> None:
         method, objective, here = self.method, self.objective, state.iterate
-        resolution.prepare(objective, here)
+        blurred = objective.differences is not None
+        if blurred:
+            resolution.prepare(objective, here)
         operator = self._operator = method.curvature.model(state.memory, objective, here)
         outcome = self.outcome = method.globalize.advance(
             state.globalize, objective, here, operator, method.step
@@ -161,7 +151,8 @@ class Solver:
             counters.n_rejected += max(outcome.trials - int(accepted), 0)
         if outcome.valid and trial is not None and outcome.s is not None:
             self.step_norm = outcome.step_norm
-            if outcome.informative and trial.finite and resolution.learnt(objective, here, outcome):
+            telling = outcome.informative and trial.finite
+            if telling and (not blurred or resolution.learnt(objective, here, outcome)):
                 s = outcome.s
                 if self.difference is None:
                     self._learn(state, s, trial.g - here.g, outcome, accepted=accepted)
@@ -178,7 +169,8 @@ class Solver:
             if outcome.step_size < 0.0:
                 counters.n_negative_steps += 1
             self._watch(state, outcome, trial)
-            resolution.followed(objective, state, here, outcome)
+            if blurred:
+                resolution.followed(objective, state, here, outcome)
         elif outcome.stuck:
             self._stuck(state, outcome)
         else:
@@ -190,7 +182,9 @@ class Solver:
         At rounding level a step is accepted by its slopes; with a wrong or noisy gradient the
         run would follow a level set for ever.
         """
-        best, patience = resolution.to_beat(self.objective, state.best)
+        best, patience = state.best.f, STALL
+        if self.objective.differences is not None:
+            best, patience = resolution.to_beat(best)
         if trial is not None and progresses(trial.f, best, trial.gmax, state.stalled_gmax):
             state.stalled, state.stalled_gmax = 0, trial.gmax
             return
@@ -215,7 +209,7 @@ class Solver:
         reason = reason or f"neither f nor the gradient has fallen in {state.stalled} trials"
         state.status, here = Status.PRECISION, state.iterate
         told = resolution.told_at(self.objective, here, self.limits.order)
-        state.message = precision_message(here, self.limits, reason, told)
+        state.message = stopping.precision_message(here, self.limits, reason, told)
 
     def _learn(
         self, state: State, s: Array, y: Array, outcome: Outcome | None = None, *, accepted: bool
@@ -256,8 +250,11 @@ class Solver:
         assert self.limits is not None
         if state.status is not None:
             return
-        resolution.resolve(self.objective, state, self.limits.gtol)
-        verdict = verdict_on(self.objective, state, self.limits, self.outcome)
+        if self.objective.differences is None:
+            verdict = stopping.stop(state.iterate, self.limits, state.k, self.outcome)
+        else:
+            resolution.resolve(self.objective, state, self.limits.gtol)
+            verdict = stopping.verdict_on(self.objective, state, self.limits, self.outcome)
         if verdict is None or state.status is not None:
             return
         state.status, state.message = verdict
@@ -275,7 +272,7 @@ class Solver:
         state.certificate = certificate
         if self.outcome is not None:
             self.outcome.min_curvature = certificate.min_curvature
-        verdict = verdict_on(self.objective, state, self.limits)
+        verdict = stopping.verdict_on(self.objective, state, self.limits)
         assert verdict is not None
         state.status, state.message = verdict
         if state.status is Status.CONVERGED:
@@ -350,7 +347,8 @@ class Solver:
             return  # the verdict stands without it
         if improves(trial.f, trial.gmax, here.f, here.gmax, eps_of(here.x)):
             state.iterate = trial
-            verdict = verdict_on(self.objective, state, self.limits) if self.limits else None
+            assert self.limits is not None
+            verdict = stopping.verdict_on(self.objective, state, self.limits)
             state.status, state.message = verdict or (state.status, state.message)
 
     def _leave(self, state: State, certificate: Certificate) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from negopt.core.arrays import dot, scalars, to_host
 from negopt.core.types import BudgetExhausted, Iterate, Outcome, State, Status
 from negopt.decisions.differences import trusted
-from negopt.decisions.endings import CREEPS, FEWER, STALL
+from negopt.decisions.endings import CREEPS, FEWER
 from negopt.functions.objective import Objective
 
 
@@ -127,8 +127,6 @@ def followed(objective: Objective, state: State, here: Iterate, outcome: Outcome
         sharpened(objective, state)
 
 
-def to_beat(objective: Objective, best: Iterate) -> tuple[float, int]:
+def to_beat(best: float) -> tuple[float, int]:
     """Return the value below which a point is progress, and after how many without it to end."""
-    if objective.differences is None:
-        return best.f, STALL
-    return best.f - CREEPS * abs(best.f), FEWER
+    return best - CREEPS * abs(best), FEWER
