@@ -115,7 +115,7 @@ def learnt(objective: Objective, here: Iterate, outcome: Outcome) -> bool:
     y = trial.g - here.g
     if outcome.accepted:
         taken.learn(trial, s, y)
-    return taken.tells(here, s, scalars(dot(s, y))[0], constant=False)
+    return taken.tells_pair(here, s, scalars(dot(s, y))[0])
 
 
 def followed(objective: Objective, state: State, here: Iterate, outcome: Outcome) -> None:
@@ -123,7 +123,7 @@ def followed(objective: Objective, state: State, here: Iterate, outcome: Outcome
     taken, step = objective.differences, outcome.step
     if taken is None or taken.central or step is None or state.status is not None:
         return
-    if not taken.tells(here, step.s, step.slope, constant=True):
+    if not taken.tells_slope(here, step.s, step.slope):
         sharpened(objective, state)
 
 
