@@ -196,10 +196,13 @@ class Differences:
         along = float(self.errors(here) @ np.abs(to_host(s)))
         return not abs(slope) <= decide.EXHAUSTED * along
 
-    def tells_pair(self, here: Iterate, s: Array, sy: float) -> bool:
-        """Tell whether a pair is more than error; where the noise is only guessed, it may be."""
+    def tells_pair(self, here: Iterate, s: Array, sy: float, expected: float) -> bool:
+        """Tell whether a pair is more than error; where the noise is only guessed, it may be.
+
+        A curvature that is no more than error is news too where the model has `expected` another.
+        """
         along = float(self.errors(here, constant=False, least=True) @ np.abs(to_host(s)))
-        return not abs(sy) <= decide.EXHAUSTED * along
+        return not max(abs(sy), expected) <= decide.EXHAUSTED * along
 
     # --- better ones ------------------------------------------------------------------
 
