@@ -159,7 +159,8 @@ class Differences:
         with np.errstate(all="ignore"):
             bent = float(state.curvature @ (x * x))
             noise = decide.noise_of(iterate.f, float(np.abs(g) @ np.abs(x)), bent, eps)
-            noise *= state.roundings
+            # Whatever was measured elsewhere: f is rounded to its own last place.
+            noise = max(state.roundings * noise, 0.5 * eps * abs(iterate.f))
         return noise if 0.0 < noise < math.inf else float(np.finfo(float).tiny)
 
     def steps_at(self, x: Array) -> Vector:
