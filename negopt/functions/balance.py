@@ -197,7 +197,7 @@ class Balanced(Differences):
     def is_doubtful(self, iterate: Iterate, gtol: float) -> bool:
         """Tell whether a better gradient is needed to say whether a point is stationary."""
         g, errors = np.abs(to_host(iterate.g)), self.errors(iterate)
-        if self.state.stage == MEASURED or not np.all(np.isfinite(g)):
+        if self._is_settled(iterate) or not np.all(np.isfinite(g)):
             return False
         if self.central:
             # Zero for all that is known; but the noise was measured over short distances only.
@@ -209,7 +209,7 @@ class Balanced(Differences):
         self, values: Values, here: Iterate, require: Callable[[int], None]
     ) -> Array | None:
         """Return central differences, or better ones, and go on with these; see the class."""
-        if self.state.stage == MEASURED:
+        if self._is_settled(here):
             return None
         before = self.state
         try:
@@ -222,6 +222,15 @@ class Balanced(Differences):
         self.state = before
         return g
 
+    def _is_settled(self, iterate: Iterate) -> bool:
+        """Tell whether nothing is to be had here beyond what there is.
+
+        As f falls, its noise may fall with it or not: what it is taken for is to be measured again.
+        """
+        if self.state.stage < MEASURED:
+            return False
+        return not decide.is_another(self.state.noise, self.noise(iterate))
+
     def _sharper(
         self, values: Values, here: Iterate, require: Callable[[int], None], before: Balance
     ) -> Array | None:
@@ -230,13 +239,14 @@ class Balanced(Differences):
             steps = self._balanced(here) * (decide.LONGER if self.central else 1.0)
             found = decide.SPREAD * noise_along(values, here.x, here.f, steps, require)
             known = self.noise(here)
-            state = replace(before, stage=before.stage + 1)
+            state = replace(before, stage=min(before.stage + 1, MEASURED))
+            if self.central and not decide.is_another(found, known):
+                self.state = replace(before, stage=MEASURED, noise=known)
+                return None
             if found > 0.0:
                 state.roundings *= found / known
-            if self.central and not decide.is_another(found, known):
-                self.state = replace(before, stage=MEASURED)
-                return None
             self.state = state
+            state.noise = self.noise(here)
             g = self._central_anew(values, here, require)
         if g is None:
             self.state = before

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 #: What the differences of a run are by now: forward; central; central after the noise of f was
-#: measured, with nothing further to be had.
+#: measured over longer distances, with nothing further to be had while it is what it was.
 FORWARD, CENTRAL, MEASURED = 0, 1, 2
 
 
@@ -42,6 +42,8 @@ class Balance:
     truncation: Array | None = field(default=None, metadata={"host": True})
     #: noise of f in units of what it is guessed to be
     roundings: float = 1.0
+    #: what the noise was taken for where it was measured last; 0 before
+    noise: float = 0.0
     #: FORWARD, CENTRAL or MEASURED
     stage: int = FORWARD
 
@@ -60,6 +62,8 @@ class Balance:
         return (
             type(self.roundings) is float
             and 0.0 < self.roundings < math.inf
+            and type(self.noise) is float
+            and 0.0 <= self.noise < math.inf
             and self.stage in (FORWARD, CENTRAL, MEASURED)
         )
 
