@@ -207,7 +207,7 @@ class Solver:
 
     def _give_up(self, state: State, reason: str = "") -> None:
         assert self.limits is not None
-        if resolution.sharpened(self.objective, state):
+        if resolution.sharpened(self.objective, state, self.method):
             return
         reason = reason or f"neither f nor the gradient has fallen in {state.stalled} trials"
         state.status, here = Status.PRECISION, state.iterate
@@ -224,7 +224,7 @@ class Solver:
 
     def _stuck(self, state: State, outcome: Outcome) -> None:
         """Forget the model once and start afresh from here; then give up with the reason."""
-        if outcome.valid and resolution.sharpened(self.objective, state):
+        if outcome.valid and resolution.sharpened(self.objective, state, self.method):
             return
         had_memory = self.method.curvature.reset(state.memory)
         if had_memory and state.resets == 0:

@@ -12,7 +12,8 @@ from negopt.core.types import BudgetExhausted, Iterate, Outcome, State, Status
 from negopt.decisions.differences import trusted
 from negopt.decisions.endings import CREEPS, FEWER
 from negopt.functions.objective import Objective
-from negopt.functions.taken import FORWARD, Differences
+from negopt.functions.taken import FORWARD, MEASURED, Differences
+from negopt.methods import Method
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,11 +88,18 @@ def prepare(objective: Objective, here: Iterate) -> None:
         objective.differences.prepare(here)
 
 
-def sharpened(objective: Objective, state: State) -> bool:
-    """Go on from the iterate with a better gradient, where differences can give one."""
+def sharpened(objective: Objective, state: State, method: Method | None = None) -> bool:
+    """Go on from the iterate with a better gradient, where differences can give one.
+
+    With the `method` of a run that could not go on, its model is forgotten where the noise of f
+    was another than it had been taken for: it is made of pairs that were noise.
+    """
     better = objective.sharper(state.iterate)
-    if better is None:
+    if better is None or objective.differences is None:
         return False
+    if method is not None and objective.differences.state.stage == MEASURED:
+        method.curvature.reset(state.memory)
+        state.globalize = method.globalize.init(better)
     state.iterate = better
     state.stalled, state.stalled_gmax = 0, math.nan
     return True
