@@ -15,7 +15,6 @@ import numpy.typing as npt
 from negopt.cli._errors import one_line, reason
 from negopt.cli._targets import Target, Vector, built_in
 from negopt.core.arrays import Array
-from negopt.core.options import RunOptions
 from negopt.entry.minimize import minimize
 from negopt.functions.differences import difference_gradient, difference_product
 from negopt.methods import METHODS

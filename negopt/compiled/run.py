@@ -67,8 +67,7 @@ class Setting(NamedTuple):
         reals[k.ANGLE] = cast(Signed, self.method.step).angle
         reals[k.FTARGET] = self.run.ftarget
         reals[k.LOWEST], reals[k.STALLED_GMAX] = math.inf, math.nan
-        error = product_error(EPS, self.objective.scheme or "")
-        reals[k.NOISE] = error
+        reals[k.NOISE] = product_error(EPS, "")
         return w
 
 

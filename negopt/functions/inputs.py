@@ -22,6 +22,21 @@ def vector_like(value: object, like: Array, n: int, name: str) -> Array:
     return namespace_of(g).reshape(g, (n,))
 
 
+def complex_value(value: object) -> complex:
+    """Return the user's value for a complex x, or raise where it is of a real type."""
+    if is_array(value):
+        array: Array = value
+        if namespace_of(array).isdtype(array.dtype, "complex floating"):
+            return complex(namespace_of(array).reshape(array, ()))
+    elif not isinstance(value, (int, float)):
+        return complex(value)  # type: ignore[call-overload, no-any-return]
+    raise ValueError(
+        f"jac='cs': fun returned {value!r} for a complex x, a real number, and so the gradient "
+        "would be zero. Keep the imaginary part in fun (no float(), abs() or .real), or use "
+        "jac='3-point'."
+    )
+
+
 def matrix_like(value: object, like: Array, n: int, name: str) -> Array:
     """Return the caller's n x n matrix: an array like `like`, or sparse or an operator as it is."""
     h: Array = value if hasattr(value, "shape") else convert_like(value, like, name)

@@ -24,7 +24,13 @@ from negopt.core.arrays import (
 from negopt.core.messages import MINIMIZE, Words
 from negopt.core.types import BudgetExhausted, Counters, Given, Iterate, UserFunction
 from negopt.functions import differences
-from negopt.functions.inputs import checked_pair, checked_value, matrix_like, vector_like
+from negopt.functions.by_differences import ByDifferences, differences_for
+from negopt.functions.inputs import (
+    checked_pair,
+    checked_value,
+    matrix_like,
+    vector_like,
+)
 from negopt.vectors.primitives import measure
 
 if TYPE_CHECKING:
@@ -34,7 +40,7 @@ if TYPE_CHECKING:
 MANY = 15_000
 
 
-class Objective:
+class Objective(ByDifferences):
     """The user's function and derivatives, counted and checked.
 
     Parameters
@@ -105,15 +111,15 @@ class Objective:
 
     def _set_function(self, fun: Given, jac: Given) -> None:
         self._object: Given = None
+        self.differences = None
         self._both: UserFunction | None = None
         self._gradient: UserFunction | None = None
-        self.scheme: str | None = None
         if hasattr(fun, "fun") and hasattr(fun, "grad") and jac is None:
             self._object = fun
             self._value = fun.fun
             self._gradient = fun.grad
             self._both = getattr(fun, "fun_and_grad", None)
-            self.gradient_source = "grad"
+            self._gradient_source = "grad"
             return
         if not callable(fun):
             raise TypeError(
@@ -122,13 +128,12 @@ class Objective:
         self._value = fun
         if jac is True:
             self._both = fun
-            self.gradient_source = "fun"
+            self._gradient_source = "fun"
         elif callable(jac):
             self._gradient = jac
-            self.gradient_source = "jac"
+            self._gradient_source = "jac"
         elif jac is None or jac is False or jac in differences.SCHEMES:
-            self.scheme = jac if isinstance(jac, str) else "2-point"
-            self.gradient_source = f"differences of fun ({self.scheme})"
+            self.differences = differences_for(jac or None, self.n, *self._steps)
         else:
             raise ValueError(
                 f"jac={jac!r}: use a callable, True, '2-point', '3-point', 'cs' or None."
@@ -170,12 +175,7 @@ class Objective:
     @property
     def product_error(self) -> float:
         """Relative error, and step, of a product by differences of the gradient."""
-        return differences.product_error(eps_of(self.x0), self.scheme or "")
-
-    @property
-    def evaluation_cost(self) -> int:
-        """Calls of fun that one value with its gradient takes."""
-        return 1 + (differences.difference_cost(self.scheme, self.n) if self.scheme else 0)
+        return differences.product_error(eps_of(self.x0), self._order)
 
     def _require(self, calls: int) -> None:
         if self._spent + calls > self.maxfun:
@@ -196,7 +196,7 @@ class Objective:
 
         None where more than these is needed: differences, or pairs for a strategy.
         """
-        if self._strategy is not None or self.scheme is not None:
+        if self._strategy is not None or self.differences is not None:
             return None
         return (self._value, self._gradient) if self._both is None else (self._both, None)
 
@@ -255,6 +255,8 @@ class Objective:
             if best.f < value < math.inf and math.isfinite(g @ g):
                 return g  # the usual end: nothing of it is kept
             point = self._measured(x, value, g)
+        elif self.differences is not None:
+            point = self._near(x, self.differences)
         else:
             point = self.at(x)
         if best is not None and self.n > MANY:
@@ -293,13 +295,8 @@ class Objective:
         if self._gradient is not None:
             g = self._gradient(copy_of(x), *self.args)
             return g.copy() if self._plain(g) else self._as_gradient(g)
-        assert self.scheme is not None  # else _both gives the gradient
-        value = self._complex_value if self.scheme == "cs" else self._call_value
-        return differences.difference_gradient(value, x, f, self.scheme, *self._steps)
-
-    def _complex_value(self, x: Array) -> complex:
-        self.spend(1, 0)
-        return complex(self._value(x, *self.args))
+        assert self.differences is not None  # else _both gives the gradient
+        return self.differences.gradient(self._values, x, f)
 
     def _as_gradient(self, value: Array) -> Array:
         name = "fun (jac=True)" if self.gradient_source == "fun" else self.gradient_source
