@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: Options that belong to one run.
-_SINGLE = ("state", "disp", "record", "return_all")
+_SINGLE = ("state", "disp", "record", "return_all", "hess_inv0", "workers")
 
 #: Problems that a thread takes at a time.
 BLOCK = 16
@@ -186,7 +186,7 @@ def _settings(
             f"method={method!r} is SciPy's; minimize_batch runs negopt's ({', '.join(METHODS)})."
         )
     for name in _SINGLE:
-        if options.get(name):
+        if options.get(name) not in (None, False):
             raise ValueError(
                 f"options[{name!r}] belongs to a single run: call negopt.minimize for the problem "
                 "in question."

@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING
 
 from negopt.compiled import run_for
 from negopt.core.arrays import Array, as_vector, namespace_of
-from negopt.core.options import Options, RunOptions, as_options, collect, user_level, warn_unknown
+from negopt.core.options import (
+    Options,
+    RunOptions,
+    as_options,
+    check_tolerance,
+    collect,
+    user_level,
+    warn_unknown,
+)
 from negopt.core.types import Given, State, Status, UserFunction
 from negopt.functions.objective import Objective
 from negopt.methods import METHODS, Method, choose
@@ -221,10 +229,12 @@ def solve(
     if not isinstance(args, tuple):
         args = (args,)
     if tol is not None:
+        check_tolerance("tol", tol)
         options.setdefault("gtol", tol)
     given = hess is not None or hessp is not None or hasattr(fun, "hessp")
     if not isinstance(method, Method):
-        method = METHODS[method or choose(int(start.shape[0]), has_products=given)]
+        dense = options.get("hess_inv0") is not None
+        method = METHODS[method or choose(int(start.shape[0]), has_products=given, dense=dense)]
     method, run = _settle(method, options)
     if method.needs == "jac" and (hess is not None or hessp is not None) and not run.certify:
         warnings.warn(
@@ -246,6 +256,7 @@ def solve(
         maxtime=math.inf if run.maxtime is None else float(run.maxtime),
         relative_step=run.finite_diff_rel_step,
         absolute_step=run.eps,
+        products_required=method.needs == "hessp",
     )
     del start  # the objective's until the run has moved: a name here would keep it
     solver = Solver(method, objective, run)
@@ -307,6 +318,14 @@ def _known(method: Method) -> set[str]:
 
 
 def _read(method: Method, options: Options) -> tuple[Method, RunOptions]:
+    if options.get("hess_inv0") is None:
+        options.pop("hess_inv0", None)
+    elif "hess_inv0" not in _known(method):
+        having = [name for name, row in METHODS.items() if "hess_inv0" in row.option_names()]
+        raise ValueError(
+            f"options['hess_inv0']: {method.name!r} keeps no dense inverse Hessian to begin with; "
+            f"take {', '.join(map(repr, having))}, or leave it out."
+        )
     warn_unknown(options, _known(method), method.name)
     return method.with_options(options), RunOptions(**collect(RunOptions, options))
 
