@@ -141,7 +141,32 @@ def test_callbacks_and_args_with_scipys_names() -> None:
 )
 def test_no_method_with_bounds_or_constraints_does_what_scipy_does(extra) -> None:
     ours, theirs = both(rosen, X0, jac=rosen_der, **extra)
+    assert ours.method == ("SLSQP" if "constraints" in extra else "L-BFGS-B")
+    assert (ours.curvature_status, ours.curvature_settled) == ("not checked", False)
+    for name in ("method", "curvature_status", "curvature_settled", "min_curvature"):
+        del ours[name]  # of these every result has one
     equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        [(None, None)] * 3,
+        [(-np.inf, np.inf)] * 3,
+        [(None, np.inf), (-np.inf, None), [None, None]],
+        scipy.optimize.Bounds(),
+        scipy.optimize.Bounds(np.full(3, -np.inf), np.inf),
+    ],
+    ids=["None", "inf", "mixed", "Bounds", "arrays"],
+)
+def test_infinite_bounds_are_none(bounds) -> None:
+    free = negopt.minimize(rosen, X0, jac=rosen_der)
+    for method in (None, "dqn-wolfe-pm", negopt.dqn_wolfe_pm):
+        for minimize in (negopt.minimize, scipy.optimize.minimize):
+            if minimize is negopt.minimize or callable(method):
+                res = minimize(rosen, X0, jac=rosen_der, method=method, bounds=bounds)
+                assert np.array_equal(res.x, free.x)
+                assert (res.nfev, res.method) == (free.nfev, "dqn-wolfe-pm")
 
 
 def test_empty_constraints_are_none() -> None:

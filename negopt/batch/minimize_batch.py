@@ -17,7 +17,7 @@ from negopt.core.arrays import Array, as_vector, is_array, namespace_of
 from negopt.core.options import (
     Options,
     RunOptions,
-    as_options,
+    own_options,
     check_integer,
     collect,
     warn_unknown,
@@ -121,7 +121,7 @@ def minimize_batch(
         common = tuple(common) if isinstance(common, list) else (common,)
     if workers is not None:
         check_integer("workers", workers)
-    own, run = _settings(fun, n, method, tol, as_options(options))
+    own, run = _settings(fun, n, method, tol, own_options(options))
     table = Table(k, own.name)
     one = One(fun, jac, each, common, own, run, k)
     rows = None

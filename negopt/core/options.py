@@ -120,7 +120,7 @@ def check_inverse(name: str, value: object, *, positive: bool) -> None:
 
 
 def as_options(options: object) -> Options:
-    """Return a copy of the caller's ``options=``, with negopt's names for SciPy's."""
+    """Return a copy of the caller's ``options=``."""
     if options is None:
         return {}
     if not isinstance(options, Mapping):
@@ -128,8 +128,13 @@ def as_options(options: object) -> Options:
             f"options={in_short(options)}: pass a dict, such as options={{'maxiter': 100}}; "
             "negopt.show_options lists the names."
         )
+    return dict(options)
+
+
+def own_options(options: object) -> Options:
+    """Return a copy of the caller's ``options=``, with negopt's names for SciPy's."""
     found: Options = {}
-    for name, value in options.items():
+    for name, value in as_options(options).items():
         if not isinstance(name, str):
             raise TypeError(
                 f"options={{{name!r}: ...}}: the name of an option is a string; "
@@ -138,9 +143,8 @@ def as_options(options: object) -> Options:
         own = SAME.get(name, name)
         if own in found:
             raise ValueError(f"options[{name!r}] is given twice: {own!r} means the same.")
-        if isinstance(value, np.ndarray) and value.ndim == 0:
-            value = value.item()
-        found[own] = value
+        number = isinstance(value, np.ndarray) and value.ndim == 0
+        found[own] = value.item() if number else value
     return found
 
 

@@ -17,10 +17,12 @@ from negopt.core.options import (
     as_options,
     check_tolerance,
     collect,
+    own_options,
     user_level,
     warn_unknown,
 )
 from negopt.core.types import Given, State, Status, UserFunction
+from negopt.entry.box import bounds_nothing, told
 from negopt.functions.objective import Objective
 from negopt.methods import METHODS, Method, choose
 from negopt.solver.loop import Solver
@@ -84,7 +86,7 @@ def minimize(
         ``hessp(x, p, *args) -> (n,)``.  With neither, gradient differences are used
         where a method or the second-order check needs products.
     bounds, constraints : optional
-        Only with SciPy's methods.
+        Only with SciPy's methods; infinite bounds are none.
     tol : float, optional
         Sets ``gtol``, the bound on the gradient norm.
     callback : callable, optional
@@ -141,16 +143,19 @@ def minimize(
     (True, 'positive', -0.25)
     """
     options = as_options(options)
-    constrained = bounds is not None or has_constraints(constraints)
+    constrained = not bounds_nothing(bounds) or has_constraints(constraints)
     row_ = own_method(method, constrained)
     if row_ is None:
         # N.B. not `scipy.optimize.minimize`: whoever puts this function there, as a drop-in,
         # would make it call itself.
         from scipy.optimize._minimize import minimize as scipy_minimize
 
-        return scipy_minimize(
+        result = scipy_minimize(
             fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol, callback, options
         )
+        if method is None:
+            told(result, "SLSQP" if has_constraints(constraints) else "L-BFGS-B")
+        return result
     if constrained:
         raise ValueError(
             f"method {row_ if isinstance(row_, str) else row_.name!r} is unconstrained and cannot "
@@ -225,7 +230,7 @@ def solve(
         attach,  # SciPy's sparse operators are not needed to import this
     )
 
-    start = as_vector(x0)
+    start, options = as_vector(x0), own_options(options)
     if not isinstance(args, tuple):
         args = (args,)
     if tol is not None:

@@ -53,15 +53,20 @@ def matrix_like(value: object, like: Array, n: int, name: str) -> Array:
     return h
 
 
-def finite(value: Array, name: str) -> Array:
-    """Return the first second derivative of a run; it is a ValueError when it is not finite."""
+def is_proven(value: Array, name: str) -> bool:
+    """Tell whether a first second derivative is finite; False for an operator, which is not known.
+
+    It is a ValueError when it is not finite.
+    """
     entries = value if is_array(value) else getattr(value, "data", None)  # those of a sparse one
-    if is_array(entries) and not all_finite(namespace_of(entries).reshape(entries, (-1,))):
+    if not is_array(entries):
+        return False
+    if not all_finite(namespace_of(entries).reshape(entries, (-1,))):
         raise ValueError(
             f"{name} is not finite at the start; correct {name}, choose another starting point, "
             f"or leave {name} out: products are then taken by differences of the gradient."
         )
-    return value
+    return True
 
 
 def _is_rewrapped(value: object) -> bool:

@@ -25,7 +25,7 @@ from negopt.core.messages import MINIMIZE, Words
 from negopt.core.types import BudgetExhausted, Counters, Given, Iterate, UserFunction
 from negopt.functions import differences
 from negopt.functions.arguments import check_function, checked_derivative, is_strategy
-from negopt.functions.inputs import checked_pair, checked_value, finite, matrix_like, vector_like
+from negopt.functions.inputs import checked_pair, checked_value, is_proven, matrix_like, vector_like
 from negopt.vectors.primitives import measure
 
 if TYPE_CHECKING:
@@ -331,7 +331,7 @@ class Objective:
             def by_matrix(v: Array) -> Array:
                 if not known:
                     known.append(self._matrix(iterate))
-                return self._proven(self._as_vector(known[0] @ v, "hess"), "hess")
+                return self._by(known[0], v)
 
             return by_matrix
         if self._strategy is not None:
@@ -354,6 +354,9 @@ class Objective:
         at, step = (self.gradient, iterate.x, iterate.g), known[0]
         return lambda v: differences.difference_product(*at, v, step)
 
+    def _by(self, h: Array, v: Array) -> Array:
+        return self._proven(self._as_vector(h @ v, "hess"), "hess")
+
     def _product(self, value: Array) -> Array:
         self.counters.nhev += 1
         self._require(0)
@@ -361,8 +364,9 @@ class Objective:
 
     def _proven(self, value: Array, name: str) -> Array:
         """Return a matrix or product; the first one that steps are taken by has to be finite."""
-        self._unproven, first = False, self._unproven
-        return finite(value, name) if first else value
+        if self._unproven:
+            self._unproven = not is_proven(value, name)
+        return value
 
     def _matrix(self, iterate: Iterate) -> Array:
         """Return what `hess` gives at `iterate`, checked: an array, sparse or an operator."""
@@ -380,7 +384,7 @@ class Objective:
             if is_array(h):
                 h = xp.astype(xp.asarray(h), iterate.x.dtype)
                 return 0.5 * (h + xp.matrix_transpose(h))
-            product: Callable[[Array], Array] = lambda v: self._as_vector(h @ v, "hess")  # noqa: E731
+            product: Callable[[Array], Array] = lambda v: self._by(h, v)  # noqa: E731
         else:
             product = self.products(iterate)
         eye = xp.eye(self.n, dtype=iterate.x.dtype, device=device_of(iterate.x))
