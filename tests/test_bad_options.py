@@ -42,6 +42,7 @@ WRONG = {
 #: What is right for an option although it stands in `WRONG`.
 TAKEN = {
     "ftarget": {"-inf"},
+    "maxiter": {"-inf"},  # none, as in SciPy
     "disp": {"beyond floats"},  # SciPy takes any integer
 }
 
@@ -115,8 +116,8 @@ def test_a_truth_value_is_no_number(value) -> None:
     [
         *[(n, v) for n in ("gtol", "grtol", "xrtol") for v in (-1e-9, math.inf, -math.inf)],
         *[(n, None) for n in ("grtol", "xrtol", "norm", "ftarget", "certify", "record")],
-        *[(n, v) for n in ("maxiter", "maxfun") for v in (-1, -math.inf, 1.5, "10", 10**400)],
-        ("maxfun", 0),
+        *[(n, v) for n in ("maxiter", "maxfun") for v in (math.nan, "10", [10], 10**400)],
+        *[("maxfun", v) for v in (0, -1, 0.5, -math.inf)],
         ("maxtime", -1.0),
         ("norm", 0),
         ("norm", -math.inf),
@@ -154,6 +155,7 @@ def test_a_value_out_of_range_is_named(name, value) -> None:
         {"gtol": np.array(1e-3)},
         {"gtol": np.float32(1e-3)},
         {"maxiter": 5.0},
+        {"maxiter": 5.5},
         {"maxiter": np.array(5)},
         {"maxiter": math.inf, "ftarget": 10.0},
         {"maxfun": 1e3},

@@ -138,8 +138,9 @@ def test_failure_with_disp_warns_as_scipy_does() -> None:
     assert caught[0].filename == __file__
 
 
-def test_no_iterations_allowed_is_a_limit() -> None:
-    res = negopt.minimize(rosen, [-1.2, 1.0], jac=rosen_der, options={"maxiter": 0})
+@pytest.mark.parametrize("maxiter", [-1, 0])
+def test_no_iterations_allowed_is_a_limit(maxiter) -> None:
+    res = negopt.minimize(rosen, [-1.2, 1.0], jac=rosen_der, options={"maxiter": maxiter})
     assert (res.status, res.nit, res.nfev) == (negopt.Status.LIMIT, 0, 1)
 
 

@@ -75,15 +75,6 @@ def check_tolerance(name: str, value: object) -> None:
     check_number(name, value, open_high=True)
 
 
-def check_budget(name: str, value: object, least: int = 0) -> None:
-    """Raise ``ValueError`` unless `value` is a count of at least `least`, which may be inf."""
-    whole = _is_real(value) and (value == math.inf or float(value).is_integer())
-    if not (whole and _is_real(value) and value >= least):
-        raise ValueError(
-            f"{name}={in_short(value)}: must be an integer >= {least}, or None for the default."
-        )
-
-
 def check_step(name: str, value: object) -> None:
     """Raise ``ValueError`` unless `value` is a step of differences, or an array of them."""
     try:
@@ -208,11 +199,11 @@ class RunOptions:
         check_tolerance("grtol", self.grtol)
         check_tolerance("xrtol", self.xrtol)
         if self.maxiter is not None:
-            check_budget("maxiter", self.maxiter)
+            check_number("maxiter", self.maxiter, -math.inf)  # as in SciPy less than 0 is 0
         if self.maxfun is not None:
-            if _is_real(self.maxfun) and self.maxfun < 1:
+            check_number("maxfun", self.maxfun, -math.inf)
+            if self.maxfun < 1:
                 raise ValueError(f"maxfun={self.maxfun!r}: at least one evaluation is needed.")
-            check_budget("maxfun", self.maxfun, 1)
         if self.maxtime is not None:
             check_number("maxtime", self.maxtime)
         for name in ("certify", "record", "return_all"):
