@@ -97,7 +97,9 @@ def test_an_option_of_a_wrong_kind_is_named(method, wrong) -> None:
 @pytest.mark.parametrize("wrong", WRONG)
 @pytest.mark.parametrize("name", [f.name for f in dataclasses.fields(RunOptions)])
 def test_an_option_of_every_method_of_a_wrong_kind_is_named(name, wrong) -> None:
-    if wrong not in TAKEN.get(name, ()) and not (name == "workers" and wrong in ("class", "function")):
+    if wrong not in TAKEN.get(name, ()) and not (
+        name == "workers" and wrong in ("class", "function")
+    ):
         refused("dqn-wolfe-pm", name, WRONG[wrong])
 
 
@@ -252,7 +254,9 @@ def test_a_quadratic_takes_one_newton_step_with_its_inverse(method) -> None:
         res = negopt.minimize(fun, x0, jac=jac, method=method, options=options)
         assert res.success
         assert res.nit <= 2
-        cold = negopt.minimize(fun, x0, jac=jac, method=method, options=options | {"hess_inv0": None})
+        cold = negopt.minimize(
+            fun, x0, jac=jac, method=method, options=options | {"hess_inv0": None}
+        )
         assert res.nfev < cold.nfev
     np.testing.assert_allclose(res.hess_inv, inverse, rtol=1e-3, atol=1e-9)
 

@@ -453,7 +453,9 @@ NO_FUNCTIONS = [
 
 
 @pytest.mark.parametrize(
-    ("argument", "value", "words"), NO_FUNCTIONS, ids=[f"{a}-{i}" for i, (a, *_) in enumerate(NO_FUNCTIONS)]
+    ("argument", "value", "words"),
+    NO_FUNCTIONS,
+    ids=[f"{a}-{i}" for i, (a, *_) in enumerate(NO_FUNCTIONS)],
 )
 def test_what_is_no_function_is_named(argument, value, words) -> None:
     call = {"fun": fun, "x0": X0, "jac": jac, argument: value}
@@ -474,9 +476,11 @@ def test_a_value_is_read_exactly(name, value) -> None:
 @given(
     st.recursive(
         st.none() | st.text(max_size=3) | st.booleans() | st.complex_numbers() | st.floats(),
-        lambda inner: st.lists(inner, max_size=4)
-        | st.tuples(inner, inner)
-        | st.dictionaries(st.text(max_size=2), inner, max_size=2),
+        lambda inner: (
+            st.lists(inner, max_size=4)
+            | st.tuples(inner, inner)
+            | st.dictionaries(st.text(max_size=2), inner, max_size=2)
+        ),
         max_leaves=8,
     ),
     st.sampled_from(["fun", "jac", "pair", "hess", "hessp", "x0"]),

@@ -8,7 +8,7 @@ import math
 import numbers
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import FrameType
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeGuard, TypeVar
@@ -29,6 +29,13 @@ T = TypeVar("T")
 
 #: Options by name, as the user gave them.
 Options = dict[str, Any]
+
+
+#: A function like `map`: its values are in the order of the points.
+WorkerMap = Callable[[Callable[[Any], object], list[Any]], Iterable[object]]
+
+#: The option ``workers``.
+Workforce = int | WorkerMap | None
 
 
 class Rule(Protocol):
@@ -89,6 +96,18 @@ def check_step(name: str, value: object) -> None:
         raise ValueError(
             f"{name}={in_short(value)}: must be a finite number other than 0, or n of them; leave "
             "it out for a step that suits the precision."
+        )
+
+
+def check_workers(name: str, value: object) -> None:
+    """Raise ``ValueError`` unless `value` is None, a number of processes or like `map`."""
+    integer = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if value is None or callable(value) or (integer and value == -1):
+        return
+    if not integer or not 1 <= value < MOST:  # type: ignore[operator] # an integer
+        raise ValueError(
+            f"{name}={in_short(value)}: must be an integer >= 1, -1 for all processors, or a "
+            "function like map, such as multiprocessing.Pool().map."
         )
 
 
@@ -192,6 +211,11 @@ class RunOptions:
     finite_diff_rel_step: npt.ArrayLike | None = option(
         None, "relative step of gradient differences"
     )
+    workers: Workforce = option(
+        None,
+        "difference gradients in parallel: a number of processes (-1: one a processor), or a "
+        "function like map, workers(f, points)",
+    )
 
     def __post_init__(self) -> None:
         if self.gtol is not None:
@@ -218,6 +242,7 @@ class RunOptions:
         check_number("ftarget", self.ftarget, -math.inf, open_high=True)
         check_integer("certify_products", self.certify_products, 0)
         check_integer("max_escapes", self.max_escapes, 0)
+        check_workers("workers", self.workers)
         if isinstance(self.rng, (bool, np.bool_)):
             raise ValueError(f"rng={self.rng!r}: pass a seed or a numpy Generator.")
 
