@@ -146,7 +146,7 @@ def test_a_run_that_walls_hold_says_so() -> None:
     call = functools.partial(scipy.optimize.differential_evolution, sloped, rng=1, maxiter=20)
     box = [(-1.0, 2.0), (0.5, 3.0)]
     call(box, polish=negopt.lqn_tr)
-    with pytest.raises(ValueError, match="lqn-tr.* cannot use bounds"):
+    with pytest.raises(ValueError, match=r"lqn-tr.* cannot use bounds"):
         call(box, polish=polish)  # a user's own function passes the bounds: his choice
     res = minimize_like_de(negopt.lqn_tr, sloped, [0.3, 1.0], Bounds(*np.array(box).T))
     assert res.success
@@ -161,7 +161,7 @@ def test_a_run_that_walls_hold_says_so() -> None:
 def minimize_like_de(method, fun, x0, bounds, **options):
     """Call a method as a module of SciPy does."""
     names = {"__name__": "scipy.optimize._differentialevolution", "method": method}
-    exec("def call(*args, **kwargs): return method(*args, **kwargs)", names)  # noqa: S102
+    exec("def call(*args, **kwargs): return method(*args, **kwargs)", names)
     return names["call"](fun, np.array(x0), bounds=bounds, constraints=(), **options)
 
 
@@ -207,7 +207,7 @@ def test_what_is_found_in_a_box_is_its_minimum(parts, method, with_jac) -> None:
 
 def test_constraints_are_refused_inside_global_optimisers_too() -> None:
     constraint = {"type": "ineq", "fun": lambda x: 1.0 - x[0]}
-    with pytest.raises(ValueError, match="lqn-tr.* cannot use bounds or constraints"):
+    with pytest.raises(ValueError, match=r"lqn-tr.* cannot use bounds or constraints"):
         scipy.optimize.shgo(
             rosen,
             [(0.0, 2.0)] * 2,
@@ -218,9 +218,9 @@ def test_constraints_are_refused_inside_global_optimisers_too() -> None:
 
 def test_a_user_who_passes_bounds_is_told_that_they_are_not_for_these_methods() -> None:
     for minimize in (scipy.optimize.minimize, negopt.minimize):
-        with pytest.raises(ValueError, match="lqn-tr.* cannot use bounds.*'L-BFGS-B'"):
+        with pytest.raises(ValueError, match=r"lqn-tr.* cannot use bounds.*'L-BFGS-B'"):
             minimize(rosen, [0.1, 0.2], method=negopt.lqn_tr, bounds=[(0, 1)] * 2)
-    with pytest.raises(ValueError, match="lqn-tr.* cannot use bounds"):
+    with pytest.raises(ValueError, match=r"lqn-tr.* cannot use bounds"):
         negopt.lqn_tr(rosen, [0.1, 0.2], bounds=[(0, 1)] * 2)
 
 

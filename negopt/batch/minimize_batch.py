@@ -17,9 +17,9 @@ from negopt.core.arrays import Array, as_vector, is_array, namespace_of
 from negopt.core.options import (
     Options,
     RunOptions,
-    own_options,
     check_integer,
     collect,
+    own_options,
     warn_unknown,
 )
 from negopt.core.types import Given, UserFunction

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from array_api_compat import is_torch_array
 
 Numbers = np.ndarray[tuple[int, ...], np.dtype[Any]]
 
@@ -22,7 +21,8 @@ def host_numbers(value: object, said: str) -> Numbers:
             f"{said} an array with masked entries; give each a value, such as filled(0.0)."
         )
     try:
-        out = np.asarray(value.detach() if is_torch_array(value) else value)
+        given: Any = value
+        out = np.asarray(given.detach() if hasattr(given, "detach") else given)
     except ValueError as error:
         raise ValueError(f"{said} {in_short(value)}, which is ragged: {error}.") from error
     except (TypeError, RuntimeError) as error:

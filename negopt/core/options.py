@@ -199,7 +199,7 @@ class RunOptions:
         0, "seed or numpy Generator of the random probes; the same seed, the same run"
     )
     state: State | None = option(None, "res.state of an earlier run, to resume it")
-    disp: bool = option(False, "log one line an iteration ('negopt' logger)")
+    disp: int | None = option(False, "log one line an iteration ('negopt' logger)")
     record: bool = option(False, "keep res.history, arrays of scalars")
     return_all: bool = option(False, "keep res.allvecs, the iterates")
     compiled: bool | str = option(
@@ -232,8 +232,8 @@ class RunOptions:
             check_number("maxtime", self.maxtime)
         for name in ("certify", "record", "return_all"):
             check_choice(name, getattr(self, name), (True, False))
-        if self.disp is not None and not isinstance(self.disp, numbers.Integral):
-            check_choice("disp", self.disp, (True, False))
+        if type(self.disp) is not int:  # SciPy takes any
+            check_choice("disp", self.disp, (True, False, None))
         for name in ("eps", "finite_diff_rel_step"):
             if getattr(self, name) is not None:
                 check_step(name, getattr(self, name))
@@ -249,7 +249,7 @@ class RunOptions:
 
 def _is_real(value: object) -> TypeGuard[float]:
     """Tell whether it is a number: no truth value, not nan, and in the range of floats."""
-    if not isinstance(value, numbers.Real) or isinstance(value, bool):
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
         return False
     try:
         return not math.isnan(float(value))

@@ -40,7 +40,7 @@ def bounds_nothing(bounds: object) -> bool:
 
 
 def box_of(bounds: object) -> tuple[FloatArray, FloatArray] | None:
-    """Return lower and upper bounds, of SciPy's ``Bounds`` or of pairs; None where it is neither."""
+    """Return lower and upper bounds, of ``Bounds`` or of pairs; None where it is neither."""
     try:
         if hasattr(bounds, "lb") and hasattr(bounds, "ub"):
             lower, upper = np.broadcast_arrays(bounds.lb, bounds.ub)
@@ -48,9 +48,8 @@ def box_of(bounds: object) -> tuple[FloatArray, FloatArray] | None:
             pairs = np.array(bounds, dtype=object)
             if pairs.ndim != 2 or pairs.shape[1] != 2:
                 return None
-            lower, upper = pairs.T
-            lower = np.where(np.equal(lower, None), -np.inf, lower)
-            upper = np.where(np.equal(upper, None), np.inf, upper)
+            lower = np.array([-np.inf if low is None else low for low, _ in pairs])
+            upper = np.array([np.inf if high is None else high for _, high in pairs])
         return np.array(lower, dtype=float).ravel(), np.array(upper, dtype=float).ravel()
     except (TypeError, ValueError):
         return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from negopt.core.arrays import Array
 from negopt.core.options import RunOptions, option_table
 from negopt.core.types import Given, UserFunction
@@ -36,7 +38,7 @@ class MethodCallable:
         self,
         fun: Given,
         x0: npt.ArrayLike,
-        args: tuple[object, ...] = (),
+        args: object = (),
         jac: Given = None,
         hess: Given = None,
         hessp: UserFunction | None = None,
@@ -56,7 +58,7 @@ class MethodCallable:
             if box is None or not passed_by_scipy():
                 return minimize(fun, x0, method=name, bounds=bounds, constraints=constraints)
             given = args if isinstance(args, tuple) else (args,)
-            return minimize_within(run, name, fun, x0, given, jac, box)
+            return minimize_within(run, name, fun, np.asarray(x0), given, jac, box)
         return run(fun, x0, jac)
 
     def lower(self) -> str:

@@ -17,6 +17,7 @@ from negopt.core.arrays import (
     to_host,
 )
 from negopt.core.given import host_numbers, in_short
+from negopt.core.types import Given
 
 
 def vector_like(value: object, like: Array, n: int, name: str) -> Array:
@@ -76,15 +77,13 @@ def _is_rewrapped(value: object) -> bool:
     )
 
 
-def checked_pair(pair: object) -> tuple[Array, Array]:
+def checked_pair(pair: Given) -> tuple[Array, Array]:
     """Return value and gradient of what a function with jac=True has returned.
 
     As in SciPy more may follow these two.
     """
-    if isinstance(pair, (tuple, list)) and len(pair) >= 2:
-        return pair[0], pair[1]
     try:
-        value, gradient = pair  # type: ignore[misc] # a TypeError is what is asked for
+        value, gradient, *_ = pair
     except (TypeError, ValueError):
         raise ValueError(
             "with jac=True fun must return the pair (value, gradient); "

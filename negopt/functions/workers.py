@@ -1,4 +1,4 @@
-"""Evaluations that do not depend on each other, side by side: the points of a difference gradient."""
+"""Evaluations that do not depend on each other, side by side: the points of differences."""
 
 from __future__ import annotations
 
@@ -78,11 +78,11 @@ class Workers:
                 f"({error}); define fun at the top of a module, or pass the map of a pool of "
                 "threads, workers=concurrent.futures.ThreadPoolExecutor().map."
             ) from error
-        method = multiprocessing.get_start_method(allow_none=True)
-        if method is None and os.name == "posix" and sys.version_info < (3, 14):
+        method = multiprocessing.get_start_method(allow_none=True) or ""
+        if not method and os.name == "posix" and sys.version_info < (3, 14):
             method = "forkserver"  # the default from 3.14 on: a fork beside threads may hang
         count = None if self._processes == -1 else self._processes
-        self._pool = multiprocessing.get_context(method).Pool(count)
+        self._pool = multiprocessing.get_context(method or None).Pool(count)
         return self._pool.map
 
     def __enter__(self) -> Self:

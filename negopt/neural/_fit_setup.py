@@ -14,10 +14,10 @@ from negopt.core.arrays import Array, copy_of, largest, namespace_of, norm, scal
 from negopt.core.messages import Words
 from negopt.core.options import (
     RunOptions,
-    own_options,
     check_integer,
     check_number,
     collect,
+    own_options,
     warn_unknown,
 )
 from negopt.core.randomness import Seed
