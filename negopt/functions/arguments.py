@@ -57,7 +57,7 @@ def checked_derivative(name: str, given: Given) -> Given:
     if isinstance(given, (str, bool, numbers.Number)) and not constant:
         raise ValueError(f"{name}={given!r}: {advice}")
     if isinstance(given, (list, tuple)) and len(given) == 1 and callable(given[0]):
-        advice = f"give the function itself, without brackets. {advice[0].upper()}{advice[1:]}"
+        advice = "give the function itself, without brackets."
     elif constant or isinstance(given, (list, tuple)):
-        advice = f"give a function of x; for a constant one {_CONSTANT[name]}. {advice}"
+        advice = f"give a function of x; for a constant one {_CONSTANT[name]}."
     raise TypeError(f"{name}={in_short(given)}: {advice}")
