@@ -65,7 +65,7 @@ class Setting(NamedTuple):
         reals[k.ANGLE] = cast(Signed, self.method.step).angle
         reals[k.FTARGET] = self.run.ftarget
         reals[k.LOWEST], reals[k.STALLED_GMAX] = math.inf, math.nan
-        error = product_error(EPS, self.objective.scheme or "")
+        error = product_error(EPS, "")
         reals[k.DIFFERENCE], reals[k.NOISE] = 1.5 * max(error, 1e-6), error
         return w
 

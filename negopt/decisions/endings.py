@@ -8,6 +8,9 @@ from negopt.decisions.noise import rounding
 
 #: Trials that lower neither f nor the gradient, after which a run is given up.
 STALL = 100
+#: The same for a gradient by differences, where f has to fall by more than its noise.
+FEWER = 10
+CREEPS = 1e-9
 #: What the gradient has to fall to, as a share, to count as progress where f does not fall.
 FALL = 0.9
 #: Curvature below this share of the largest is zero, however accurate the products are.

@@ -24,6 +24,7 @@ from negopt.core.options import (
 from negopt.core.types import Given, State, Status, UserFunction
 from negopt.entry.box import bounds_nothing, told
 from negopt.functions.objective import Objective
+from negopt.functions.workers import Workers
 from negopt.methods import METHODS, Method, choose
 from negopt.solver.loop import Solver
 from negopt.solver.report import (
@@ -250,6 +251,7 @@ def solve(
         )
     if hess is not None and hessp is not None:
         hess = None  # products are what is needed
+    workers = Workers(run.workers)
     objective = Objective(
         fun,
         start,
@@ -262,10 +264,11 @@ def solve(
         relative_step=run.finite_diff_rel_step,
         absolute_step=run.eps,
         products_required=method.needs == "hessp",
+        workers=workers if workers.apart else None,
     )
     del start  # the objective's until the run has moved: a name here would keep it
     solver = Solver(method, objective, run)
-    with logging_to_screen(bool(run.disp)):
+    with workers, logging_to_screen(bool(run.disp)):
         if run.state is None:
             state = solver.init()
         else:

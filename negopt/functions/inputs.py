@@ -35,6 +35,21 @@ def vector_like(value: object, like: Array, n: int, name: str) -> Array:
     return namespace_of(g).reshape(g, (n,))
 
 
+def complex_number(value: object) -> complex | None:
+    """Return the complex value of a function, which may be in an array of one; None for a real."""
+    if isinstance(value, (complex, float, int)):  # NumPy's complex128 too
+        return complex(value) if isinstance(value, complex) else None
+    found: Array = value
+    if not is_array(value) or isinstance(value, (np.ndarray, np.generic)):
+        found = host_numbers(value, "fun returned")
+    if math.prod(found.shape) != 1:
+        raise ValueError(f"{_NO_SCALAR} fun returned {in_short(value)}.")
+    xp = namespace_of(found)
+    if not xp.isdtype(found.dtype, "complex floating"):
+        return None
+    return complex(xp.reshape(found, ()))
+
+
 def matrix_like(value: object, like: Array, n: int, name: str) -> Array:
     """Return the caller's n x n matrix: an array like `like`, or sparse or an operator as it is."""
     if value is None:

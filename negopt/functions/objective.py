@@ -25,7 +25,10 @@ from negopt.core.messages import MINIMIZE, Words
 from negopt.core.types import BudgetExhausted, Counters, Given, Iterate, UserFunction
 from negopt.functions import differences
 from negopt.functions.arguments import check_function, checked_derivative, is_strategy
+from negopt.functions.balance import Differences
+from negopt.functions.by_differences import ByDifferences
 from negopt.functions.inputs import checked_pair, checked_value, is_proven, matrix_like, vector_like
+from negopt.functions.workers import Workers
 from negopt.vectors.primitives import measure
 
 if TYPE_CHECKING:
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
 MANY = 15_000
 
 
-class Objective:
+class Objective(ByDifferences):
     """The user's function and derivatives, counted and checked.
 
     Parameters
@@ -52,6 +55,8 @@ class Objective:
         ``hessp(x, p, *args) -> array``.
     products_required : bool
         Whether steps are taken by products: then the first one has to be finite.
+    workers : Workers or None
+        What computes the values of difference gradients, where that is not done here.
     maxfun, maxtime : float
         Evaluations of `fun` and seconds of this call, checked before each evaluation.
     words : Words
@@ -80,11 +85,12 @@ class Objective:
         relative_step: npt.ArrayLike | None = None,
         absolute_step: npt.ArrayLike | None = None,
         products_required: bool = False,
+        workers: Workers | None = None,
         words: Words = MINIMIZE,
     ) -> None:
         self.x0, self.n, self.args, self.words = x0, int(x0.shape[0]), args, words
         self._dtype = x0.dtype if type(x0) is np.ndarray else None
-        self.counters = Counters()
+        self.counters, self._workers = Counters(), workers
         self.best: Iterate | None = None
         self.maxfun, self.maxtime = maxfun, maxtime
         self._limited = min(maxfun, maxtime) < math.inf
@@ -110,28 +116,29 @@ class Objective:
 
     def _set_function(self, fun: Given, jac: Given) -> None:
         self._object: Given = None
+        self.differences = None
         self._both: UserFunction | None = None
         self._gradient: UserFunction | None = None
-        self.scheme: str | None = None
         if hasattr(fun, "fun") and hasattr(fun, "grad") and jac is None:
             self._object = fun
             self._value = fun.fun
             self._gradient = fun.grad
             self._both = getattr(fun, "fun_and_grad", None)
-            self.gradient_source = "grad"
+            self._gradient_source = "grad"
             return
         check_function(fun)
         self._value = fun
         jac = checked_derivative("jac", jac)
         if jac is True:
             self._both = fun
-            self.gradient_source = "fun"
+            self._gradient_source = "fun"
         elif callable(jac):
             self._gradient = jac
-            self.gradient_source = "jac"
+            self._gradient_source = "jac"
         else:
-            self.scheme = jac or "2-point"
-            self.gradient_source = f"differences of fun ({self.scheme})"
+            given = any(step is not None for step in self._steps)
+            scheme = jac or ("2-point" if given else "balanced")
+            self.differences = Differences(scheme, self.n, *self._steps)
 
     def _set_products(self, fun: Given, hess: Given, hessp: Given) -> None:
         self._hess = self._hessp = self._strategy = None
@@ -165,12 +172,7 @@ class Objective:
     @property
     def product_error(self) -> float:
         """Relative error, and step, of a product by differences of the gradient."""
-        return differences.product_error(eps_of(self.x0), self.scheme or "")
-
-    @property
-    def evaluation_cost(self) -> int:
-        """Calls of fun that one value with its gradient takes."""
-        return 1 + (differences.difference_cost(self.scheme, self.n) if self.scheme else 0)
+        return differences.product_error(eps_of(self.x0), self._order)
 
     def _require(self, calls: int) -> None:
         if self._spent + calls > self.maxfun:
@@ -191,7 +193,7 @@ class Objective:
 
         None where more than these is needed: differences, or pairs for a strategy.
         """
-        if self._strategy is not None or self.scheme is not None:
+        if self._strategy is not None or self.differences is not None:
             return None
         return (self._value, self._gradient) if self._both is None else (self._both, None)
 
@@ -250,6 +252,8 @@ class Objective:
             if best.f < value < math.inf and math.isfinite(g @ g):
                 return g  # the usual end: nothing of it is kept
             point = self._measured(x, value, g)
+        elif self.differences is not None:
+            point = self._near(x, self.differences)
         else:
             point = self.at(x)
         if best is not None and self.n > MANY:
@@ -281,20 +285,18 @@ class Objective:
             self._require(0)  # a gradient by differences may outlast maxtime
         self.spend(1, 0)
         raw = self._value(copy_of(x), *self.args)
-        return raw if type(raw) is float else scalars(checked_value(raw, self.x0))[0]
+        return raw if type(raw) is float else self._as_value(raw)
+
+    def _as_value(self, raw: Array) -> float:
+        return scalars(checked_value(raw, self.x0))[0]
 
     def _call_gradient(self, x: Array, f: float) -> Array:
         self.counters.njev += 1
         if self._gradient is not None:
             g = self._gradient(copy_of(x), *self.args)
             return g.copy() if self._plain(g) else self._as_gradient(g)
-        assert self.scheme is not None  # else _both gives the gradient
-        value = self._complex_value if self.scheme == "cs" else self._call_value
-        return differences.difference_gradient(value, x, f, self.scheme, *self._steps)
-
-    def _complex_value(self, x: Array) -> complex:
-        self.spend(1, 0)
-        return complex(self._value(x, *self.args))
+        assert self.differences is not None  # else _both gives the gradient
+        return self.differences.gradient(self._values, x, f)
 
     def _as_gradient(self, value: Array) -> Array:
         name = "fun (jac=True)" if self.gradient_source == "fun" else self.gradient_source

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
-import pickle
 import sys
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Self
@@ -70,6 +68,9 @@ class Workers:
         return found
 
     def _start(self, call: Callable[[Array], object]) -> WorkerMap:
+        import multiprocessing  # here: most runs need neither
+        import pickle
+
         try:
             pickle.dumps(call)
         except (pickle.PicklingError, AttributeError, TypeError) as error:
@@ -92,5 +93,5 @@ class Workers:
         if self._pool is not None:
             self._pool.terminate()
             self._pool.join()
-            self._pool = self._map = None
+        self._pool = self._map = None
         self._processes = 1

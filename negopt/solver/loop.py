@@ -12,18 +12,19 @@ from negopt.core.options import RunOptions
 from negopt.core.protocols import Model
 from negopt.core.randomness import Draws
 from negopt.core.types import BudgetExhausted, Certificate, Iterate, Outcome, State, Status
-from negopt.decisions.endings import STALL, improves, progresses
+from negopt.decisions.endings import improves, progresses
 from negopt.functions.objective import Objective
 from negopt.globalize.ratio import rounding_of
 from negopt.methods import Method
+from negopt.solver import resolution
 from negopt.solver.second_order import certify, escape, finding, in_one_piece, inverse_of
 from negopt.solver.stopping import (
     Limits,
-    bound_on_gradient,
     gradient_measure,
-    most_iterations,
+    limits_of,
     precision_message,
-    stop,
+    size_of,
+    verdict_on,
 )
 
 
@@ -67,6 +68,7 @@ class Solver:
             counters=self.objective.counters,
         )
         state.f0, state.measure0 = start.f, gradient_measure(start, self.run.norm)
+        resolution.go_on(self.objective, state)
         self._set_limits(state)
         self.check_stop(state)
         return state
@@ -96,13 +98,14 @@ class Solver:
         """Go on from `state`, which is already a copy of the caller's."""
         self.objective.counters = state.counters
         self.objective.best = state.best
+        resolution.go_on(self.objective, state)
         if state.rng_state:  # a generator of its own: the caller's is left as it is
             self.draws.go_back(state.rng_state)
         before = state.status, state.message
         state.status, state.message = None, ""
         self._elapsed_before = state.elapsed
         limits = self._set_limits(state)
-        verdict = stop(state.iterate, limits, state.k, None)
+        verdict = verdict_on(self.objective, state, limits)
         done = before[0] is Status.CONVERGED and verdict and verdict[0] is Status.CONVERGED
         if done and (state.certificate.status != "not checked" or not self.run.certify):
             state.status, state.message = before  # checked already, nothing to add
@@ -113,20 +116,11 @@ class Solver:
     _elapsed_before = 0.0
 
     def _set_limits(self, state: State) -> Limits:
-        run, x = self.run, state.iterate.x
-        gtol = bound_on_gradient(run.gtol, eps_of(x))
-        maxiter = most_iterations(run.maxiter, int(x.shape[0]))
-        self.limits = Limits(
-            gtol=max(gtol, run.grtol * state.measure0),
-            order=float(run.norm),
-            xrtol=run.xrtol,
-            ftarget=float(run.ftarget),
-            maxiter=state.k + maxiter,
-            f0=state.f0,
-            first=state.k,
-            words=self.objective.words,
-        )
+        self.limits = limits_of(self.run, state, self.objective.words)
         return self.limits
+
+    def _size(self, iterate: Iterate) -> float:
+        return size_of(self.objective, iterate, self.run.norm)
 
     # --- one step --------------------------------------------------------------------
 
@@ -156,6 +150,7 @@ class Solver:
 
     def _advance(self, state: State) -> None:
         method, objective, here = self.method, self.objective, state.iterate
+        resolution.prepare(objective, here)
         operator = self._operator = method.curvature.model(state.memory, objective, here)
         outcome = self.outcome = method.globalize.advance(
             state.globalize, objective, here, operator, method.step
@@ -166,7 +161,7 @@ class Solver:
             counters.n_rejected += max(outcome.trials - int(accepted), 0)
         if outcome.valid and trial is not None and outcome.s is not None:
             self.step_norm = outcome.step_norm
-            if outcome.informative and trial.finite:
+            if outcome.informative and trial.finite and resolution.learnt(objective, here, outcome):
                 s = outcome.s
                 if self.difference is None:
                     self._learn(state, s, trial.g - here.g, outcome, accepted=accepted)
@@ -183,6 +178,7 @@ class Solver:
             if outcome.step_size < 0.0:
                 counters.n_negative_steps += 1
             self._watch(state, outcome, trial)
+            resolution.followed(objective, state, here, outcome)
         elif outcome.stuck:
             self._stuck(state, outcome)
         else:
@@ -194,16 +190,15 @@ class Solver:
         At rounding level a step is accepted by its slopes; with a wrong or noisy gradient the
         run would follow a level set for ever.
         """
-        if trial is not None and progresses(trial.f, state.best.f, trial.gmax, state.stalled_gmax):
+        best, patience = resolution.to_beat(self.objective, state.best)
+        if trial is not None and progresses(trial.f, best, trial.gmax, state.stalled_gmax):
             state.stalled, state.stalled_gmax = 0, trial.gmax
             return
         state.stalled += outcome.trials
-        if self.limits is None or gradient_measure(state.iterate, self.limits.order) <= (
-            self.limits.gtol
-        ):
+        if self.limits is None or self._size(state.iterate) <= self.limits.gtol:
             return
         # A rule whose steps need not descend says how long it may be left alone.
-        if state.stalled >= getattr(self.method.globalize, "patience", STALL):
+        if state.stalled >= getattr(self.method.globalize, "patience", patience):
             self._give_up(state)
 
     def conclude(self, state: State, stalled: bool) -> None:
@@ -215,10 +210,12 @@ class Solver:
 
     def _give_up(self, state: State, reason: str = "") -> None:
         assert self.limits is not None
+        if resolution.sharpened(self.objective, state):
+            return
         reason = reason or f"neither f nor the gradient has fallen in {state.stalled} trials"
-        state.status, differences = Status.PRECISION, self.objective.scheme is not None
-        here = state.iterate
-        state.message = precision_message(here, self.limits, reason, differences=differences)
+        state.status, here = Status.PRECISION, state.iterate
+        told = resolution.told_at(self.objective, here, self.limits.order)
+        state.message = precision_message(here, self.limits, reason, told)
 
     def _learn(
         self, state: State, s: Array, y: Array, outcome: Outcome | None = None, *, accepted: bool
@@ -230,6 +227,8 @@ class Solver:
 
     def _stuck(self, state: State, outcome: Outcome) -> None:
         """Forget the model once and start afresh from here; then give up with the reason."""
+        if outcome.valid and resolution.sharpened(self.objective, state):
+            return
         had_memory = self.method.curvature.reset(state.memory)
         if had_memory and state.resets == 0:
             state.resets = 1
@@ -257,13 +256,14 @@ class Solver:
         assert self.limits is not None
         if state.status is not None:
             return
-        verdict = stop(state.iterate, self.limits, state.k, self.outcome)
+        resolution.resolve(self.objective, state, self.limits.gtol)
+        verdict = verdict_on(self.objective, state, self.limits, self.outcome)
         if verdict is None:
             return
         state.status, state.message = verdict
         if state.status is not Status.CONVERGED:
             return
-        if gradient_measure(state.iterate, self.limits.order) <= self.limits.gtol:
+        if self._size(state.iterate) <= self.limits.gtol:
             self._second_order(state, hessian)
         else:
             state.certificate = Certificate()
@@ -275,7 +275,7 @@ class Solver:
         state.certificate = certificate
         if self.outcome is not None:
             self.outcome.min_curvature = certificate.min_curvature
-        verdict = stop(state.iterate, self.limits, state.k, None)
+        verdict = verdict_on(self.objective, state, self.limits)
         assert verdict is not None
         state.status, state.message = verdict
         if state.status is Status.CONVERGED:
@@ -350,7 +350,7 @@ class Solver:
             return  # the verdict stands without it
         if improves(trial.f, trial.gmax, here.f, here.gmax, eps_of(here.x)):
             state.iterate = trial
-            verdict = stop(trial, self.limits, state.k, None) if self.limits else None
+            verdict = verdict_on(self.objective, state, self.limits) if self.limits else None
             state.status, state.message = verdict or (state.status, state.message)
 
     def _leave(self, state: State, certificate: Certificate) -> bool:
@@ -389,9 +389,9 @@ class Solver:
         if state.status in (Status.CONVERGED, Status.SADDLE) and self.limits is not None:
             # The verdict is about the iterate; a value lower by rounding alone does not
             # replace it unless it is stationary too.
-            order, gtol = self.limits.order, self.limits.gtol
-            here = gradient_measure(state.iterate, order) <= gtol
-            if here and (gradient_measure(best, order) > gtol or state.status is Status.SADDLE):
+            gtol = self.limits.gtol
+            here = self._size(state.iterate) <= gtol
+            if here and (self._size(best) > gtol or state.status is Status.SADDLE):
                 return state.iterate
             if not best.f < state.iterate.f:
                 return state.iterate

@@ -1,0 +1,114 @@
+"""What an objective does where the user gives no gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from negopt.core.arrays import Array
+from negopt.core.given import in_short
+from negopt.core.types import Counters, Given, Iterate
+from negopt.functions.balance import Differences
+from negopt.functions.inputs import complex_number
+from negopt.functions.workers import Call, Workers
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+class ByDifferences:
+    """The part of `negopt.functions.objective.Objective` that takes differences of values."""
+
+    n: int
+    args: tuple[object, ...]
+    counters: Counters
+    best: Iterate | None
+    #: how gradients are taken by differences; None where the user gives them
+    differences: Differences | None = None
+    _value: Given
+    _workers: Workers | None  #: what computes values that do not depend on each other
+    _gradient_source: str
+
+    if TYPE_CHECKING:  # what the objective does itself
+
+        def at(self, x: Array) -> Iterate: ...  # noqa: D102
+        def _require(self, calls: int) -> None: ...
+        def spend(self, values: int, gradients: int) -> None: ...  # noqa: D102
+        def _call_value(self, x: Array) -> float: ...
+        def _as_value(self, raw: object) -> float: ...
+        def _measured(self, x: Array, value: Array, g: Array) -> Iterate: ...
+
+    @property
+    def gradient_source(self) -> str:
+        """Where gradients come from by now, for results and messages."""
+        return self._gradient_source if self.differences is None else self.differences.source
+
+    @property
+    def _order(self) -> str:
+        """The scheme of differences that the gradient is as accurate as, "" for the user's own."""
+        taken = self.differences
+        if taken is None or not taken.adaptive:
+            return "" if taken is None else taken.scheme
+        return "3-point" if taken.central else "2-point"
+
+    @property
+    def evaluation_cost(self) -> int:
+        """Calls of fun that one value with its gradient takes."""
+        return 1 if self.differences is None else 1 + self.differences.cost
+
+    def _values(self, points: Iterable[Array]) -> Iterable[complex]:
+        """Return f at points of differences: the evaluations that could go side by side."""
+        assert self.differences is not None
+        if self._workers is not None:
+            points = list(points)
+            self._require(len(points))
+            self.spend(len(points), 0)
+            found = self._workers.values(Call(self._value, self.args), points)
+            read = self._as_complex if self.differences.scheme == "cs" else self._as_value
+            return map(read, found)
+        one = self._complex_value if self.differences.scheme == "cs" else self._call_value
+        return map(one, points)
+
+    def _complex_value(self, x: Array) -> complex:
+        self.spend(1, 0)
+        return self._as_complex(self._value(x, *self.args))
+
+    def _as_complex(self, raw: object) -> complex:
+        found = complex_number(raw)
+        if found is None:
+            raise ValueError(
+                f"jac='cs': fun returned {in_short(raw)} for a complex x, a real number, and so "
+                "the gradient would be zero. Keep the imaginary part in fun (no float(), abs() or "
+                ".real), or use jac='3-point'."
+            )
+        return found
+
+    def _near(self, x: Array, differences: Differences) -> Iterate:
+        """Return a point that only products are taken with."""
+        if not (differences.adaptive and differences.central):
+            return self.at(x)
+        self._require(1 + self.n)
+        f = self._call_value(x)
+        self.counters.njev += 1
+        return self._measured(x, f, differences.near(self._values, x, f))
+
+    def sharper(self, here: Iterate) -> Iterate | None:
+        """Return a point with a better gradient by differences; None where there is none."""
+        if self.differences is None:
+            return None
+        g = self.differences.sharper(self._values, here, self._require)
+        if g is None:
+            return None
+        self.counters.njev += 1
+        point = self._measured(here.x, here.f, g)
+        if self.best is here:
+            self.best = point
+        return point
+
+    def gradient_error(self, iterate: Iterate) -> npt.NDArray[np.float64] | None:
+        """Return the error of each component of g by differences, on the host; None without.
+
+        It is an estimate, shape (n,): truncation and the noise of f over the step.
+        """
+        return None if self.differences is None else self.differences.errors(iterate)
