@@ -388,3 +388,37 @@ def test_whatever_an_option_is_the_rules_take_it_or_name_it(method, data, value)
     else:
         named = True
     assert named
+
+
+# --- batches ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"options": {"record": np.array([1, 2])}}, r"options\['record'\] belongs to a single run"),
+        ({"options": {"hess_inv0": np.eye(2)}}, r"options\['hess_inv0'\] belongs to a single run"),
+        ({"options": {"workers": 2}}, r"options\['workers'\] belongs to a single run"),
+        ({"options": {"gtol": "a"}}, "gtol='a': must be a number"),
+        ({"options": {1: 2}}, "the name of an option is a string"),
+        ({"tol": np.nan}, "gtol=nan: must be a number"),
+        ({"workers": 1.5}, "workers=1.5: must be an integer"),
+        ({"fun": np.zeros(2)}, "fun=an array .* is neither callable"),
+        ({"jac": [len]}, "jac=.*give the function itself"),
+        ({"X0": [["a", "b"]] * 3}, "'X0' is .*real numbers are needed"),
+        ({"X0": [[1], [2, 3], [4]]}, "'X0' is .*ragged"),
+        ({"X0": [[1, None]] * 3}, "'X0' is .*real numbers are needed"),
+        ({"X0": None}, "'X0' is None; real numbers are needed"),
+        ({"X0": np.zeros(3)}, "'X0' must have shape"),
+    ],
+)
+def test_a_batch_names_what_is_wrong_too(changes, words) -> None:
+    call = {
+        "fun": lambda x, t: ((x - t) @ (x - t), 2.0 * (x - t)),
+        "X0": np.zeros((3, 2)),
+        "args": (np.ones((3, 2)),),
+        "jac": True,
+        **changes,
+    }
+    with pytest.raises((ValueError, TypeError), match=words):
+        negopt.minimize_batch(**call)

@@ -94,7 +94,7 @@ def test_budgets_hold() -> None:
 
 
 def test_what_cannot_be_sent_to_processes_says_so() -> None:
-    with pytest.raises(ValueError, match="workers=2: fun and args cannot be sent.*ThreadPool"):
+    with pytest.raises(ValueError, match=r"workers=2: fun and args cannot be sent.*ThreadPool"):
         negopt.minimize(lambda x: rosen(x), X0, options={"workers": 2})
 
 
@@ -104,7 +104,7 @@ def test_what_cannot_be_sent_to_processes_says_so() -> None:
     ids=["one", "none", "many"],
 )
 def test_a_map_that_loses_values_is_named(wrong) -> None:
-    with pytest.raises(ValueError, match="workers returned .* values for .* points"):
+    with pytest.raises(ValueError, match=r"workers returned .* values for .* points"):
         negopt.minimize(rosen, X0, options={"workers": wrong})
 
 
