@@ -168,7 +168,8 @@ def convert_like(value: Array, like: Array, name: str) -> Array:
         out = host_numbers(value, f"{name} returned")
         if out.dtype.kind == "c":
             raise TypeError(_complex(name))
-        return np.array(out, dtype=like.dtype)
+        with np.errstate(over="ignore"):  # what a narrower type cannot hold is inf
+            return np.array(out, dtype=like.dtype)
     if not is_array(value):
         try:  # a list may hold scalars of the device
             return xp.asarray(value, dtype=like.dtype, device=device_of(like))
