@@ -207,7 +207,9 @@ class RunOptions:
         "objectives jitted by Numba run in the compiled loop, with the methods that it knows: "
         "'auto' and True; False calls them from Python",
     )
-    eps: npt.ArrayLike | None = option(None, "absolute step of gradient differences")
+    eps: npt.ArrayLike | None = option(
+        None, "absolute step of gradient differences; None and no jac: steps are chosen as they go"
+    )
     finite_diff_rel_step: npt.ArrayLike | None = option(
         None, "relative step of gradient differences"
     )

@@ -79,8 +79,10 @@ def minimize(
         derivatives are given, else ``"dqn-wolfe-pm"`` for n <= 300 and ``"lqn-tr"``
         above; with bounds or constraints it does what SciPy does.
     jac : callable, True, {"2-point", "3-point", "cs"}, optional
-        Gradient ``jac(x, *args) -> (n,)``; True when `fun` returns ``(f, g)``.  None
-        takes forward differences, and says so in ``res.jac_source``.
+        Gradient ``jac(x, *args) -> (n,)``; True when `fun` returns ``(f, g)``.  None takes
+        differences with steps that balance the noise of `fun` and its curvature, forward ones
+        and, where these are exhausted, central ones; ``res.jac_source`` says which.  With the
+        names of schemes, or the options `eps` and `finite_diff_rel_step`, the steps are SciPy's.
     hess : callable or HessianUpdateStrategy, optional
         ``hess(x, *args)`` -> array, sparse matrix or LinearOperator of shape (n, n).
     hessp : callable, optional

@@ -6,15 +6,24 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from negopt.core.arrays import Array
-from negopt.core.given import in_short
 from negopt.core.types import Counters, Given, Iterate
-from negopt.functions.balance import Differences
-from negopt.functions.inputs import complex_number
+from negopt.functions.balance import Balanced
+from negopt.functions.inputs import complex_value
+from negopt.functions.taken import Differences
 from negopt.functions.workers import Call, Workers
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+
+def differences_for(
+    scheme: str | None, n: int, relative: npt.ArrayLike | None, absolute: npt.ArrayLike | None
+) -> Differences:
+    """Return how gradients are taken: as the user wants it, else balanced."""
+    if scheme is None and relative is None and absolute is None:
+        return Balanced(n)
+    return Differences(scheme or "2-point", n, relative, absolute)
 
 
 class ByDifferences:
@@ -60,33 +69,26 @@ class ByDifferences:
     def _values(self, points: Iterable[Array]) -> Iterable[complex]:
         """Return f at points of differences: the evaluations that could go side by side."""
         assert self.differences is not None
-        if self._workers is not None:
-            points = list(points)
-            self._require(len(points))
-            self.spend(len(points), 0)
-            found = self._workers.values(Call(self._value, self.args), points)
-            read = self._as_complex if self.differences.scheme == "cs" else self._as_value
-            return map(read, found)
-        one = self._complex_value if self.differences.scheme == "cs" else self._call_value
-        return map(one, points)
+        if self._workers is None:
+            return map(self._complex if self.differences.scheme == "cs" else self._real, points)
+        points = list(points)
+        self._require(len(points))
+        self.spend(len(points), 0)
+        found = self._workers.values(Call(self._value, self.args), points)
+        return map(complex_value if self.differences.scheme == "cs" else self._as_value, found)
 
-    def _complex_value(self, x: Array) -> complex:
+    def _real(self, x: Array) -> float:
+        self._require(1)
+        return self._call_value(x)
+
+    def _complex(self, x: Array) -> complex:
+        self._require(1)
         self.spend(1, 0)
-        return self._as_complex(self._value(x, *self.args))
-
-    def _as_complex(self, raw: object) -> complex:
-        found = complex_number(raw)
-        if found is None:
-            raise ValueError(
-                f"jac='cs': fun returned {in_short(raw)} for a complex x, a real number, and so "
-                "the gradient would be zero. Keep the imaginary part in fun (no float(), abs() or "
-                ".real), or use jac='3-point'."
-            )
-        return found
+        return complex_value(self._value(x, *self.args))
 
     def _near(self, x: Array, differences: Differences) -> Iterate:
         """Return a point that only products are taken with."""
-        if not (differences.adaptive and differences.central):
+        if not (isinstance(differences, Balanced) and differences.central):
             return self.at(x)
         self._require(1 + self.n)
         f = self._call_value(x)

@@ -91,12 +91,21 @@ def one_sided(
 def two_sided(
     values: Values, x: Array, step: Vector, which: npt.NDArray[np.intp]
 ) -> tuple[Vector, Vector, Vector]:
-    """Return ``f(x + h e_i)``, ``f(x - h e_i)`` and h for the variables `which`."""
-    host = to_host(x)
-    h = _reached(x, host + step) - host
-    entries = ((int(i), host[i] + side * h[i]) for i in which for side in (1.0, -1.0))
+    """Return ``f(x + h e_i)``, ``f(x - h e_i)`` and h for the variables `which`.
+
+    Where x resolves only one of ``x + h`` and ``x - h``, h is half their distance.
+    """
+    host, length = to_host(x), np.abs(step)
+    ahead, behind = _reached(x, host + length), _reached(x, host - length)
+    entries = ((int(i), side[i]) for i in which for side in (ahead, behind))
     found = np.asarray(list(values(points(x, entries))), dtype=np.float64).reshape(-1, 2)
-    return found[:, 0], found[:, 1], h[which]
+    return found[:, 0], found[:, 1], 0.5 * (ahead - behind)[which]
+
+
+def resolved(x: Array, step: Vector) -> Vector:
+    """Return steps that `x` represents, to both sides as a rule."""
+    host = to_host(x)
+    return np.asarray(_reached(x, host + step) - host)
 
 
 def complex_step(values: Values, x: Array, step: Vector) -> Vector:

@@ -35,19 +35,23 @@ def vector_like(value: object, like: Array, n: int, name: str) -> Array:
     return namespace_of(g).reshape(g, (n,))
 
 
-def complex_number(value: object) -> complex | None:
-    """Return the complex value of a function, which may be in an array of one; None for a real."""
-    if isinstance(value, (complex, float, int)):  # NumPy's complex128 too
-        return complex(value) if isinstance(value, complex) else None
-    found: Array = value
-    if not is_array(value) or isinstance(value, (np.ndarray, np.generic)):
-        found = host_numbers(value, "fun returned")
-    if math.prod(found.shape) != 1:
-        raise ValueError(f"{_NO_SCALAR} fun returned {in_short(value)}.")
-    xp = namespace_of(found)
-    if not xp.isdtype(found.dtype, "complex floating"):
-        return None
-    return complex(xp.reshape(found, ()))
+def complex_value(value: object) -> complex:
+    """Return the user's value for a complex x, or raise where it is of a real type."""
+    if isinstance(value, complex):  # NumPy's complex128 too
+        return complex(value)
+    if not isinstance(value, (int, float)):
+        found: Array = value
+        if not is_array(value) or isinstance(value, (np.ndarray, np.generic)):
+            found = host_numbers(value, "fun returned")
+        if math.prod(found.shape) != 1:
+            raise ValueError(f"{_NO_SCALAR} fun returned {in_short(value)}.")
+        if namespace_of(found).isdtype(found.dtype, "complex floating"):
+            return complex(namespace_of(found).reshape(found, ()))
+    raise ValueError(
+        f"jac='cs': fun returned {in_short(value)} for a complex x, a real number, and so the "
+        "gradient would be zero. Keep the imaginary part in fun (no float(), abs() or .real), or "
+        "use jac='3-point'."
+    )
 
 
 def matrix_like(value: object, like: Array, n: int, name: str) -> Array:

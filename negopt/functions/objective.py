@@ -25,8 +25,7 @@ from negopt.core.messages import MINIMIZE, Words
 from negopt.core.types import BudgetExhausted, Counters, Given, Iterate, UserFunction
 from negopt.functions import differences
 from negopt.functions.arguments import check_function, checked_derivative, is_strategy
-from negopt.functions.balance import Differences
-from negopt.functions.by_differences import ByDifferences
+from negopt.functions.by_differences import ByDifferences, differences_for
 from negopt.functions.inputs import checked_pair, checked_value, is_proven, matrix_like, vector_like
 from negopt.functions.workers import Workers
 from negopt.vectors.primitives import measure
@@ -136,9 +135,7 @@ class Objective(ByDifferences):
             self._gradient = jac
             self._gradient_source = "jac"
         else:
-            given = any(step is not None for step in self._steps)
-            scheme = jac or ("2-point" if given else "balanced")
-            self.differences = Differences(scheme, self.n, *self._steps)
+            self.differences = differences_for(jac, self.n, *self._steps)
 
     def _set_products(self, fun: Given, hess: Given, hessp: Given) -> None:
         self._hess = self._hessp = self._strategy = None

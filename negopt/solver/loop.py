@@ -258,7 +258,7 @@ class Solver:
             return
         resolution.resolve(self.objective, state, self.limits.gtol)
         verdict = verdict_on(self.objective, state, self.limits, self.outcome)
-        if verdict is None:
+        if verdict is None or state.status is not None:
             return
         state.status, state.message = verdict
         if state.status is not Status.CONVERGED:

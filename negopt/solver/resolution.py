@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from negopt.core.arrays import dot, scalars, to_host
-from negopt.core.types import Iterate, Outcome, State, Status
+from negopt.core.types import BudgetExhausted, Iterate, Outcome, State, Status
 from negopt.decisions.differences import trusted
 from negopt.decisions.endings import CREEPS, FEWER, STALL
 from negopt.functions.objective import Objective
@@ -99,9 +99,12 @@ def sharpened(objective: Objective, state: State) -> bool:
 def resolve(objective: Objective, state: State, gtol: float) -> None:
     """Take better differences where those at hand do not tell whether the run is over."""
     taken = objective.differences
-    while taken is not None and taken.is_doubtful(state.iterate, gtol):
-        if not sharpened(objective, state):
-            return
+    try:
+        while taken is not None and taken.is_doubtful(state.iterate, gtol):
+            if not sharpened(objective, state):
+                return
+    except BudgetExhausted as error:
+        state.status, state.message = Status.LIMIT, f"{error.message}."
 
 
 def learnt(objective: Objective, here: Iterate, outcome: Outcome) -> bool:
