@@ -341,6 +341,18 @@ def test_a_single_precision_start_uses_its_own_rounding():
     assert res.fun < 1e-5
 
 
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_runs_in_every_array_library(xp_case, dtype):
+    xp = xp_case.xp
+    weights = xp_case.asarray([1.0, 10.0, 100.0], dtype)
+    x0 = xp_case.asarray([3.0, -2.0, 0.5], dtype)
+    res = minimize(lambda x: xp.sum(weights * (x - 1.0) ** 2), x0, options=UNCHECKED)
+    assert res.success, res.message
+    assert xp_case.owns(res.x)
+    tolerance = 1e-5 if dtype == "float64" else 1e-2
+    np.testing.assert_allclose(xp_case.to_numpy(res.x), 1.0, atol=tolerance)
+
+
 # --- states and budgets ----------------------------------------------------------------------
 
 

@@ -108,9 +108,14 @@ class ByDifferences:
             self.best = point
         return point
 
-    def gradient_error(self, iterate: Iterate) -> npt.NDArray[np.float64] | None:
+    def gradient_error(
+        self, iterate: Iterate, *, constant: bool = True
+    ) -> npt.NDArray[np.float64] | None:
         """Return the error of each component of g by differences, on the host; None without.
 
-        It is an estimate, shape (n,): truncation and the noise of f over the step.
+        It is an estimate, shape (n,): truncation, and the noise of f over the step.  Without the
+        `constant` part, truncation, it is that of a difference of gradients at points close by.
         """
-        return None if self.differences is None else self.differences.errors(iterate)
+        if self.differences is None:
+            return None
+        return self.differences.errors(iterate, constant=constant)

@@ -140,7 +140,9 @@ class Differences:
         with np.errstate(all="ignore"):
             change, sy = np.abs(to_host(y)), float(to_host(s) @ to_host(y))
             if sy > decide.CLEAR * self.noise(here) and math.isfinite(sy):
-                change = np.maximum(change - 2.0 * self.errors(here, constant=False), 0.0)
+                change = np.maximum(
+                    change - 2.0 * self.errors(here, constant=False, least=True), 0.0
+                )
                 pairs = zip(change.tolist(), state.curvature.tolist(), strict=True)
                 shown = np.asarray([decide.shown_curvature(y_i, sy, c) for y_i, c in pairs])
                 state.curvature = np.where(np.isfinite(shown), shown, state.curvature)
@@ -164,18 +166,19 @@ class Differences:
         """Return the lengths of the steps at a point."""
         return np.abs(usual_steps(x, self.scheme, *self._user_steps))
 
-    def errors(self, iterate: Iterate, *, constant: bool = True) -> Vector:
+    def errors(self, iterate: Iterate, *, constant: bool = True, least: bool = False) -> Vector:
         """Return the error of each component of the gradient at an iterate, on the host.
 
         An estimate from the noise of f, the curvature seen so far and the spacing of x; shape
         (n,).  Without the `constant` part, the truncation of forward differences, it is that of
-        a change of the gradient.
+        a change of the gradient; `least` takes the rounding of f for its noise until that has been
+        measured.
         """
         x, eps, state = iterate.x, eps_of(iterate.x), self.state
         if self.scheme == "cs":
             return np.asarray(eps * np.abs(to_host(iterate.g)))
         noise = self.noise(iterate)
-        if not constant and state.stage == FORWARD:  # a guess from above: not to lose any pair
+        if least and state.stage == FORWARD:
             noise = eps * abs(iterate.f)
         steps = self.steps_at(x).tolist()
         if self.central or not constant:
@@ -188,10 +191,15 @@ class Differences:
         # No point that x can be is closer to one where g_i is zero.
         return np.asarray(eps * np.abs(to_host(x)) * state.curvature + errors)
 
-    def tells(self, here: Iterate, s: Array, change: float, *, constant: bool) -> bool:
-        """Tell whether a product of a step with the gradient, or its change, is not just error."""
-        along = float(self.errors(here, constant=constant) @ np.abs(to_host(s)))
-        return not abs(change) <= decide.EXHAUSTED * along
+    def tells_slope(self, here: Iterate, s: Array, slope: float) -> bool:
+        """Tell whether the slope along a step is more than the error of the gradient."""
+        along = float(self.errors(here) @ np.abs(to_host(s)))
+        return not abs(slope) <= decide.EXHAUSTED * along
+
+    def tells_pair(self, here: Iterate, s: Array, sy: float) -> bool:
+        """Tell whether a pair is more than error; where the noise is only guessed, it may be."""
+        along = float(self.errors(here, constant=False, least=True) @ np.abs(to_host(s)))
+        return not abs(sy) <= decide.EXHAUSTED * along
 
     # --- better ones ------------------------------------------------------------------
 

@@ -7,25 +7,20 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from negopt.core.arrays import Array, dot, eps_of, namespace_of, scalars
+from negopt.core.arrays import Array, dot, scalars
 from negopt.core.options import RunOptions
-from negopt.core.protocols import Model
+from negopt.core.protocols import Model, Root, Rooted
 from negopt.core.randomness import Draws
 from negopt.core.types import BudgetExhausted, Certificate, Iterate, Outcome, State, Status
-from negopt.decisions.endings import improves, progresses
+from negopt.decisions.endings import STALL, progresses
 from negopt.functions.objective import Objective
 from negopt.globalize.ratio import rounding_of
 from negopt.methods import Method
-from negopt.solver import resolution
-from negopt.solver.second_order import certify, escape, finding, in_one_piece, inverse_of
-from negopt.solver.stopping import (
-    Limits,
-    gradient_measure,
-    limits_of,
-    precision_message,
-    size_of,
-    verdict_on,
-)
+from negopt.solver import resolution, stopping
+from negopt.solver.second_order import Finding, certify, escape, finding, no_way_down
+
+#: Hessian products of a check, and more where they are less than a tenth of the run's gradients.
+PRODUCTS = 20
 
 
 class Solver:
@@ -37,7 +32,7 @@ class Solver:
         With its options already handed to its rules.
     objective : Objective
     run : RunOptions
-    limits : Limits or None
+    limits : stopping.Limits or None
         Set by `init` or `resume`.
     """
 
@@ -46,7 +41,7 @@ class Solver:
         self.objective = objective
         self.run = run
         self.draws = Draws(run.rng)
-        self.limits: Limits | None = None
+        self.limits: stopping.Limits | None = None
         self.outcome: Outcome | None = None
         self.step_norm = math.nan
         #: Tells a curvature rule that asks for it of a step whose pair says nothing.
@@ -67,9 +62,9 @@ class Solver:
             globalize=self.method.globalize.init(start),
             counters=self.objective.counters,
         )
-        state.f0, state.measure0 = start.f, gradient_measure(start, self.run.norm)
+        state.f0, state.measure0 = start.f, stopping.gradient_measure(start, self.run.norm)
         resolution.go_on(self.objective, state)
-        self._set_limits(state)
+        self.limits = stopping.limits_of(self.run, state, self.objective.words)
         self.check_stop(state)
         return state
 
@@ -104,8 +99,8 @@ class Solver:
         before = state.status, state.message
         state.status, state.message = None, ""
         self._elapsed_before = state.elapsed
-        limits = self._set_limits(state)
-        verdict = verdict_on(self.objective, state, limits)
+        limits = self.limits = stopping.limits_of(self.run, state, self.objective.words)
+        verdict = stopping.verdict_on(self.objective, state, limits)
         done = before[0] is Status.CONVERGED and verdict and verdict[0] is Status.CONVERGED
         if done and (state.certificate.status != "not checked" or not self.run.certify):
             state.status, state.message = before  # checked already, nothing to add
@@ -115,12 +110,8 @@ class Solver:
 
     _elapsed_before = 0.0
 
-    def _set_limits(self, state: State) -> Limits:
-        self.limits = limits_of(self.run, state, self.objective.words)
-        return self.limits
-
     def _size(self, iterate: Iterate) -> float:
-        return size_of(self.objective, iterate, self.run.norm)
+        return stopping.size_of(self.objective, iterate, self.run.norm)
 
     # --- one step --------------------------------------------------------------------
 
@@ -150,7 +141,9 @@ class Solver:
 
     def _advance(self, state: State) -> None:
         method, objective, here = self.method, self.objective, state.iterate
-        resolution.prepare(objective, here)
+        blurred = objective.differences is not None
+        if blurred:
+            resolution.prepare(objective, here)
         operator = self._operator = method.curvature.model(state.memory, objective, here)
         outcome = self.outcome = method.globalize.advance(
             state.globalize, objective, here, operator, method.step
@@ -161,7 +154,8 @@ class Solver:
             counters.n_rejected += max(outcome.trials - int(accepted), 0)
         if outcome.valid and trial is not None and outcome.s is not None:
             self.step_norm = outcome.step_norm
-            if outcome.informative and trial.finite and resolution.learnt(objective, here, outcome):
+            telling = outcome.informative and trial.finite
+            if telling and (not blurred or resolution.learnt(objective, here, outcome)):
                 s = outcome.s
                 if self.difference is None:
                     self._learn(state, s, trial.g - here.g, outcome, accepted=accepted)
@@ -178,7 +172,8 @@ class Solver:
             if outcome.step_size < 0.0:
                 counters.n_negative_steps += 1
             self._watch(state, outcome, trial)
-            resolution.followed(objective, state, here, outcome)
+            if blurred:
+                resolution.followed(objective, state, here, outcome)
         elif outcome.stuck:
             self._stuck(state, outcome)
         else:
@@ -190,7 +185,9 @@ class Solver:
         At rounding level a step is accepted by its slopes; with a wrong or noisy gradient the
         run would follow a level set for ever.
         """
-        best, patience = resolution.to_beat(self.objective, state.best)
+        best, patience = state.best.f, STALL
+        if self.objective.differences is not None:
+            best, patience = resolution.to_beat(best)
         if trial is not None and progresses(trial.f, best, trial.gmax, state.stalled_gmax):
             state.stalled, state.stalled_gmax = 0, trial.gmax
             return
@@ -215,7 +212,7 @@ class Solver:
         reason = reason or f"neither f nor the gradient has fallen in {state.stalled} trials"
         state.status, here = Status.PRECISION, state.iterate
         told = resolution.told_at(self.objective, here, self.limits.order)
-        state.message = precision_message(here, self.limits, reason, told)
+        state.message = stopping.precision_message(here, self.limits, reason, told)
 
     def _learn(
         self, state: State, s: Array, y: Array, outcome: Outcome | None = None, *, accepted: bool
@@ -251,20 +248,23 @@ class Solver:
 
     # --- the end, and what looks like it ----------------------------------------------
 
-    def check_stop(self, state: State, hessian: Array | None = None) -> None:
-        """End the run where a test holds; `hessian` is that at the iterate, where it is known."""
+    def check_stop(self, state: State) -> None:
+        """End the run where a test holds."""
         assert self.limits is not None
         if state.status is not None:
             return
-        resolution.resolve(self.objective, state, self.limits.gtol)
-        verdict = verdict_on(self.objective, state, self.limits, self.outcome)
+        if self.objective.differences is None:
+            verdict = stopping.stop(state.iterate, self.limits, state.k, self.outcome)
+        else:
+            resolution.resolve(self.objective, state, self.limits.gtol)
+            verdict = stopping.verdict_on(self.objective, state, self.limits, self.outcome)
         if verdict is None or state.status is not None:
             return
         state.status, state.message = verdict
         if state.status is not Status.CONVERGED:
             return
         if self._size(state.iterate) <= self.limits.gtol:
-            self._second_order(state, hessian)
+            self._second_order(state)
         else:
             state.certificate = Certificate()
             state.message += "; the curvature was not checked (the gradient is not small)."
@@ -275,57 +275,64 @@ class Solver:
         state.certificate = certificate
         if self.outcome is not None:
             self.outcome.min_curvature = certificate.min_curvature
-        verdict = verdict_on(self.objective, state, self.limits)
+        verdict = stopping.verdict_on(self.objective, state, self.limits)
         assert verdict is not None
         state.status, state.message = verdict
         if state.status is Status.CONVERGED:
             state.message += finding(certificate)
 
-    def _second_order(self, state: State, hessian: Array | None) -> None:
+    def _second_order(self, state: State) -> None:
         """Check the curvature; leave a saddle downhill or say that it is one."""
-        run, here = self.run, state.iterate
+        run = self.run
         state.certificate = Certificate()
         if not run.certify or run.certify_products == 0:
             state.message += "; the curvature was not checked (certify=False)."
             return
         # Where n is large the check needs the room.
         self.objective.forget_start()
-        state.best = self.objective.best or state.best
         if self.outcome is not None:
             self.outcome.start = self.outcome.step = self.outcome.s = None
-        limit, known, drawn = run.certify_products, self.objective.best, None
+        drawn = self.draws.state
         try:
-            if hessian is not None or in_one_piece(self.objective.n, limit):
-                certificate, newton = certify(self.objective, here, None, limit, hessian=hessian)
-            else:
-                drawn = self.draws.state
-                certificate, newton = certify(
-                    self.objective, here, self.draws, limit, self._model(state)
-                )
-            state.certificate = certificate
-            if self.outcome is not None:
-                self.outcome.min_curvature = certificate.min_curvature
-            if newton is not None:
-                self._polish(state, newton)
-            if certificate.status in ("negative", "flat") and self._leave(state, certificate):
+            found = self._look(state)
+        except BudgetExhausted as error:  # half a check counts for nothing: resuming begins it
+            self.draws.go_back(drawn)
+            state.message += f"; the curvature was not checked: {error.message}."
+            return
+        state.certificate = certificate = found.certificate
+        if self.outcome is not None:
+            self.outcome.min_curvature = certificate.min_curvature
+        try:
+            if certificate.status in ("negative", "flat") and self._leave(state, found):
                 return  # the verdict, if there is one already, is about the lower point
         except BudgetExhausted as error:
-            if drawn is not None:  # half a check counts for nothing: resuming begins it again
-                self.draws.go_back(drawn)
-            if state.certificate.status == "not checked":
-                state.message += f"; the curvature was not checked: {error.message}."
-                return
-            certificate, best = state.certificate, self.objective.best
-            lower = best is not known and best is not None and best.f < here.f - rounding_of(here)
-            if certificate.status == "negative" or lower:
-                found = f"Stationary point with {certificate.status} curvature"
-                state.status, state.message = Status.LIMIT, f"{found}, and {error.message}."
-                return
+            self.draws.go_back(drawn)
+            place = f"Stationary point with {certificate.status} curvature"
+            state.status, state.message = Status.LIMIT, f"{place}, and {error.message}."
+            return
         if state.status is Status.CONVERGED:
             state.message += finding(certificate)
 
-    def _model(self, state: State) -> Callable[[Array], Array] | None:
-        """Return ``v -> |B|^-1 v`` with the run's model of the Hessian here."""
+    def _look(self, state: State) -> Finding:
+        """Make the check; what fails in it loses no run, and no point of it becomes the result."""
+        objective, here = self.objective, state.iterate
+        best, f0 = objective.best, state.f0 if state.k else -math.inf
+        limit = self.run.certify_products
+        if limit is None:
+            limit = max(PRODUCTS, state.counters.njev // 10)
+        try:
+            return certify(objective, here, self.draws, limit, self._root(state), f0)
+        except BudgetExhausted:
+            raise
+        except Exception as error:
+            if state.k == 0:  # there is no run yet to lose
+                raise
+            return Finding(Certificate("unknown", reason=f"{type(error).__name__}: {error}"))
+        finally:
+            objective.best = best
+
+    def _root(self, state: State) -> Root | None:
+        """Return the root of the run's model of the Hessian here."""
         operator = self._operator
         if (
             operator is None
@@ -335,39 +342,30 @@ class Solver:
             return None  # at x0, or resumed where the model was not in the memory
         if operator is None or operator.learns:  # the last step's pair is in the memory by now
             operator = self.method.curvature.model(state.memory, self.objective, state.iterate)
-        return inverse_of(operator)
+        return operator.root(state.iterate.x) if isinstance(operator, Rooted) else None
 
-    def _polish(self, state: State, newton: Array) -> None:
-        """Take the Newton step that a complete check has paid for, when it is an improvement."""
-        here = state.iterate
-        x = here.x + newton
-        xp = namespace_of(x)
-        if here.gmax == 0.0 or bool(xp.all(x == here.x)):
-            return
-        try:
-            trial = self.objective.at(x)
-        except BudgetExhausted:
-            return  # the verdict stands without it
-        if improves(trial.f, trial.gmax, here.f, here.gmax, eps_of(here.x)):
-            state.iterate = trial
-            verdict = verdict_on(self.objective, state, self.limits) if self.limits else None
-            state.status, state.message = verdict or (state.status, state.message)
-
-    def _leave(self, state: State, certificate: Certificate) -> bool:
+    def _leave(self, state: State, found: Finding) -> bool:
         """Step off a saddle; return False, with the status set, when there is no way down."""
-        run, here = self.run, state.iterate
-        lower = None
+        run, here, certificate = self.run, state.iterate, found.certificate
+        known, lower, failed = self.objective.best, None, ""
         if state.counters.n_escapes < run.max_escapes:
-            lower = escape(self.objective, here, certificate)
+            try:
+                lower = escape(self.objective, here, found)
+            except BudgetExhausted:
+                best = self.objective.best or here
+                below = best is not known and best.f < here.f - rounding_of(here)
+                if below or certificate.status == "negative":
+                    raise
+            except Exception as error:
+                if state.k == 0:
+                    raise
+                failed = f" The search for one raised {type(error).__name__}: {error}."
         if lower is None:
+            self.objective.best = known
             if certificate.status == "negative":
                 state.status = Status.SADDLE
-                state.message = (
-                    f"Stationary point with negative curvature {certificate.min_curvature:.3g} "
-                    f"(scale {certificate.max_curvature:.3g}): it is a saddle or a maximum, and "
-                    f"no lower point was found along it after {state.counters.n_escapes} escapes "
-                    f"(max_escapes = {run.max_escapes}). Start elsewhere, or raise max_escapes."
-                )
+                tried = state.counters.n_escapes, run.max_escapes
+                state.message = no_way_down(certificate, *tried) + failed
             return False
         s = lower.x - here.x
         self._learn(state, s, lower.g - here.g, accepted=True)
@@ -385,7 +383,6 @@ class Solver:
         best = self.objective.best or state.iterate
         state.best = best
         state.rng_state = self.draws.state
-        state.certificate.direction = None
         if state.status in (Status.CONVERGED, Status.SADDLE) and self.limits is not None:
             # The verdict is about the iterate; a value lower by rounding alone does not
             # replace it unless it is stationary too.

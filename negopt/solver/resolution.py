@@ -10,7 +10,7 @@ import numpy as np
 from negopt.core.arrays import dot, scalars, to_host
 from negopt.core.types import BudgetExhausted, Iterate, Outcome, State, Status
 from negopt.decisions.differences import trusted
-from negopt.decisions.endings import CREEPS, FEWER, STALL
+from negopt.decisions.endings import CREEPS, FEWER
 from negopt.functions.objective import Objective
 
 
@@ -115,7 +115,7 @@ def learnt(objective: Objective, here: Iterate, outcome: Outcome) -> bool:
     y = trial.g - here.g
     if outcome.accepted:
         taken.learn(trial, s, y)
-    return taken.tells(here, s, scalars(dot(s, y))[0], constant=False)
+    return taken.tells_pair(here, s, scalars(dot(s, y))[0])
 
 
 def followed(objective: Objective, state: State, here: Iterate, outcome: Outcome) -> None:
@@ -123,12 +123,10 @@ def followed(objective: Objective, state: State, here: Iterate, outcome: Outcome
     taken, step = objective.differences, outcome.step
     if taken is None or taken.central or step is None or state.status is not None:
         return
-    if not taken.tells(here, step.s, step.slope, constant=True):
+    if not taken.tells_slope(here, step.s, step.slope):
         sharpened(objective, state)
 
 
-def to_beat(objective: Objective, best: Iterate) -> tuple[float, int]:
+def to_beat(best: float) -> tuple[float, int]:
     """Return the value below which a point is progress, and after how many without it to end."""
-    if objective.differences is None:
-        return best.f, STALL
-    return best.f - CREEPS * abs(best.f), FEWER
+    return best - CREEPS * abs(best), FEWER
