@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from negopt.core.arrays import Array
+from negopt.core.arrays import Array, scalars
 from negopt.core.types import Counters, Given, Iterate
 from negopt.functions.balance import Balanced
-from negopt.functions.inputs import complex_value
+from negopt.functions.inputs import checked_value, complex_value
 from negopt.functions.taken import Differences
 from negopt.functions.workers import Call, Workers
 
@@ -30,6 +30,7 @@ class ByDifferences:
     """The part of `negopt.functions.objective.Objective` that takes differences of values."""
 
     n: int
+    x0: Array
     args: tuple[object, ...]
     counters: Counters
     best: Iterate | None
@@ -45,7 +46,6 @@ class ByDifferences:
         def _require(self, calls: int) -> None: ...
         def spend(self, values: int, gradients: int) -> None: ...  # noqa: D102
         def _call_value(self, x: Array) -> float: ...
-        def _as_value(self, raw: object) -> float: ...
         def _measured(self, x: Array, value: Array, g: Array) -> Iterate: ...
 
     @property
@@ -76,6 +76,10 @@ class ByDifferences:
         self.spend(len(points), 0)
         found = self._workers.values(Call(self._value, self.args), points)
         return map(complex_value if self.differences.scheme == "cs" else self._as_value, found)
+
+    def _as_value(self, raw: object) -> float:
+        """Return what `fun` has returned as a float."""
+        return scalars(checked_value(raw, self.x0))[0]
 
     def _real(self, x: Array) -> float:
         self._require(1)

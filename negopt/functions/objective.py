@@ -19,7 +19,6 @@ from negopt.core.arrays import (
     is_plain,
     namespace_of,
     norm,
-    scalars,
 )
 from negopt.core.messages import MINIMIZE, Words
 from negopt.core.types import BudgetExhausted, Counters, Given, Iterate, UserFunction
@@ -283,9 +282,6 @@ class Objective(ByDifferences):
         self.spend(1, 0)
         raw = self._value(copy_of(x), *self.args)
         return raw if type(raw) is float else self._as_value(raw)
-
-    def _as_value(self, raw: Array) -> float:
-        return scalars(checked_value(raw, self.x0))[0]
 
     def _call_gradient(self, x: Array, f: float) -> Array:
         self.counters.njev += 1
