@@ -265,6 +265,7 @@ def test_stored_runs_without_a_gradient(scripts):
         ours, theirs = rows[group, script.OURS], rows[group, script.REFERENCE]
         assert int(ours["solved"]) >= 1.15 * int(theirs["solved"])
         assert ratio(ours["calls / BFGS's"])[0] < 0.85
+        assert ratio(rows[group, script.CHECKED]["calls / BFGS's"])[0] < 1.0
         assert int(ours["f above BFGS's"]) == 0
 
 

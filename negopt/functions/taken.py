@@ -159,7 +159,8 @@ class Differences:
         with np.errstate(all="ignore"):
             bent = float(state.curvature @ (x * x))
             noise = decide.noise_of(iterate.f, float(np.abs(g) @ np.abs(x)), bent, eps)
-            noise *= state.roundings
+            # Whatever was measured elsewhere: f is rounded to its own last place.
+            noise = max(state.roundings * noise, 0.5 * eps * abs(iterate.f))
         return noise if 0.0 < noise < math.inf else float(np.finfo(float).tiny)
 
     def steps_at(self, x: Array) -> Vector:
@@ -196,10 +197,13 @@ class Differences:
         along = float(self.errors(here) @ np.abs(to_host(s)))
         return not abs(slope) <= decide.EXHAUSTED * along
 
-    def tells_pair(self, here: Iterate, s: Array, sy: float) -> bool:
-        """Tell whether a pair is more than error; where the noise is only guessed, it may be."""
+    def tells_pair(self, here: Iterate, s: Array, sy: float, expected: float) -> bool:
+        """Tell whether a pair is more than error; where the noise is only guessed, it may be.
+
+        A curvature that is no more than error is news too where the model has `expected` another.
+        """
         along = float(self.errors(here, constant=False, least=True) @ np.abs(to_host(s)))
-        return not abs(sy) <= decide.EXHAUSTED * along
+        return not max(abs(sy), expected) <= decide.EXHAUSTED * along
 
     # --- better ones ------------------------------------------------------------------
 

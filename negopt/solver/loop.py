@@ -187,7 +187,7 @@ class Solver:
         """
         best, patience = state.best.f, STALL
         if self.objective.differences is not None:
-            best, patience = resolution.to_beat(best)
+            best, patience = resolution.to_beat(self.objective.differences, state.best)
         if trial is not None and progresses(trial.f, best, trial.gmax, state.stalled_gmax):
             state.stalled, state.stalled_gmax = 0, trial.gmax
             return

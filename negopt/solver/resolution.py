@@ -12,6 +12,7 @@ from negopt.core.types import BudgetExhausted, Iterate, Outcome, State, Status
 from negopt.decisions.differences import trusted
 from negopt.decisions.endings import CREEPS, FEWER
 from negopt.functions.objective import Objective
+from negopt.functions.taken import FORWARD, Differences
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +116,17 @@ def learnt(objective: Objective, here: Iterate, outcome: Outcome) -> bool:
     y = trial.g - here.g
     if outcome.accepted:
         taken.learn(trial, s, y)
-    return taken.tells_pair(here, s, scalars(dot(s, y))[0])
+    return taken.tells_pair(here, s, scalars(dot(s, y))[0], _expected(outcome))
+
+
+def _expected(outcome: Outcome) -> float:
+    """Return ``|s'Bs|`` of the step that was taken, with the run's model B."""
+    step, size = outcome.step, outcome.step_size
+    if step is None:
+        return 0.0
+    length = 1.0 if math.isnan(size) else size
+    bent = step.slope if math.isnan(step.quadratic) else step.quadratic
+    return abs(bent) * length * length
 
 
 def followed(objective: Objective, state: State, here: Iterate, outcome: Outcome) -> None:
@@ -127,6 +138,9 @@ def followed(objective: Objective, state: State, here: Iterate, outcome: Outcome
         sharpened(objective, state)
 
 
-def to_beat(best: float) -> tuple[float, int]:
+def to_beat(taken: Differences, best: Iterate) -> tuple[float, int]:
     """Return the value below which a point is progress, and after how many without it to end."""
-    return best - CREEPS * abs(best), FEWER
+    fall = CREEPS * abs(best.f)
+    if taken.state.stage > FORWARD:  # the noise has been measured
+        fall = max(fall, taken.noise(best))
+    return best.f - fall, FEWER
