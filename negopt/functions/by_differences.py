@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from negopt.core.arrays import Array
+from negopt.core.arrays import Array, scalars
 from negopt.core.types import Counters, Given, Iterate
 from negopt.functions.balance import Balanced
-from negopt.functions.inputs import complex_value
+from negopt.functions.inputs import checked_value, complex_value
 from negopt.functions.taken import Differences
+from negopt.functions.workers import Call, Workers
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,12 +30,14 @@ class ByDifferences:
     """The part of `negopt.functions.objective.Objective` that takes differences of values."""
 
     n: int
+    x0: Array
     args: tuple[object, ...]
     counters: Counters
     best: Iterate | None
     #: how gradients are taken by differences; None where the user gives them
     differences: Differences | None = None
     _value: Given
+    _workers: Workers | None  #: what computes values that do not depend on each other
     _gradient_source: str
 
     if TYPE_CHECKING:  # what the objective does itself
@@ -66,7 +69,17 @@ class ByDifferences:
     def _values(self, points: Iterable[Array]) -> Iterable[complex]:
         """Return f at points of differences: the evaluations that could go side by side."""
         assert self.differences is not None
-        return map(self._complex if self.differences.scheme == "cs" else self._real, points)
+        if self._workers is None:
+            return map(self._complex if self.differences.scheme == "cs" else self._real, points)
+        points = list(points)
+        self._require(len(points))
+        self.spend(len(points), 0)
+        found = self._workers.values(Call(self._value, self.args), points)
+        return map(complex_value if self.differences.scheme == "cs" else self._as_value, found)
+
+    def _as_value(self, raw: object) -> float:
+        """Return what `fun` has returned as a float."""
+        return scalars(checked_value(raw, self.x0))[0]
 
     def _real(self, x: Array) -> float:
         self._require(1)

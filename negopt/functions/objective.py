@@ -19,18 +19,14 @@ from negopt.core.arrays import (
     is_plain,
     namespace_of,
     norm,
-    scalars,
 )
 from negopt.core.messages import MINIMIZE, Words
 from negopt.core.types import BudgetExhausted, Counters, Given, Iterate, UserFunction
 from negopt.functions import differences
+from negopt.functions.arguments import check_function, checked_derivative, is_strategy
 from negopt.functions.by_differences import ByDifferences, differences_for
-from negopt.functions.inputs import (
-    checked_pair,
-    checked_value,
-    matrix_like,
-    vector_like,
-)
+from negopt.functions.inputs import checked_pair, checked_value, is_proven, matrix_like, vector_like
+from negopt.functions.workers import Workers
 from negopt.vectors.primitives import measure
 
 if TYPE_CHECKING:
@@ -55,6 +51,10 @@ class Objective(ByDifferences):
     hess : callable, HessianUpdateStrategy, str or None
     hessp : callable or None
         ``hessp(x, p, *args) -> array``.
+    products_required : bool
+        Whether steps are taken by products: then the first one has to be finite.
+    workers : Workers or None
+        What computes the values of difference gradients, where that is not done here.
     maxfun, maxtime : float
         Evaluations of `fun` and seconds of this call, checked before each evaluation.
     words : Words
@@ -82,11 +82,13 @@ class Objective(ByDifferences):
         maxtime: float = math.inf,
         relative_step: npt.ArrayLike | None = None,
         absolute_step: npt.ArrayLike | None = None,
+        products_required: bool = False,
+        workers: Workers | None = None,
         words: Words = MINIMIZE,
     ) -> None:
         self.x0, self.n, self.args, self.words = x0, int(x0.shape[0]), args, words
         self._dtype = x0.dtype if type(x0) is np.ndarray else None
-        self.counters = Counters()
+        self.counters, self._workers = Counters(), workers
         self.best: Iterate | None = None
         self.maxfun, self.maxtime = maxfun, maxtime
         self._limited = min(maxfun, maxtime) < math.inf
@@ -98,6 +100,7 @@ class Objective(ByDifferences):
         self._at: tuple[Iterate, list[Given]] | None = None
         self._set_function(fun, jac)
         self._set_products(fun, hess, hessp)
+        self._unproven = products_required and self.exact_products
 
     def rebind(self, fun: Given) -> None:
         """Take values and derivatives from the object `fun`; counts and budgets continue."""
@@ -121,42 +124,32 @@ class Objective(ByDifferences):
             self._both = getattr(fun, "fun_and_grad", None)
             self._gradient_source = "grad"
             return
-        if not callable(fun):
-            raise TypeError(
-                f"fun={fun!r} is neither callable nor an object with methods fun and grad."
-            )
+        check_function(fun)
         self._value = fun
+        jac = checked_derivative("jac", jac)
         if jac is True:
             self._both = fun
             self._gradient_source = "fun"
         elif callable(jac):
             self._gradient = jac
             self._gradient_source = "jac"
-        elif jac is None or jac is False or jac in differences.SCHEMES:
-            self.differences = differences_for(jac or None, self.n, *self._steps)
         else:
-            raise ValueError(
-                f"jac={jac!r}: use a callable, True, '2-point', '3-point', 'cs' or None."
-            )
+            self.differences = differences_for(jac, self.n, *self._steps)
 
     def _set_products(self, fun: Given, hess: Given, hessp: Given) -> None:
         self._hess = self._hessp = self._strategy = None
-        if callable(hessp):
+        hess, hessp = checked_derivative("hess", hess), checked_derivative("hessp", hessp)
+        if hessp is not None:
             self._hessp = hessp
             self.product_source = "hessp"
         elif callable(hess):
             self._hess = hess
             self.product_source = "hess"
-        elif hasattr(hess, "initialize") and hasattr(hess, "dot"):
+        elif is_strategy(hess):
             # A copy for this call alone: nested and repeated solves must not share it.
             self._strategy = copy.deepcopy(hess)
             self._strategy.initialize(self.n, "hess")
             self.product_source = type(hess).__name__
-        elif hess is not None and hess not in differences.SCHEMES:
-            raise ValueError(
-                f"hess={hess!r}: use a callable, a HessianUpdateStrategy, '2-point', '3-point', "
-                "'cs' or None."
-            )
         elif self._object is not None and hasattr(fun, "hessp"):
             self.product_source = "object"
         else:
@@ -280,7 +273,7 @@ class Objective(ByDifferences):
         self._spent += 1
         pair = self._both(copy_of(x), *self.args)
         raw, gradient = pair if type(pair) is tuple and len(pair) == 2 else checked_pair(pair)
-        value = raw if type(raw) is float else checked_value(raw)
+        value = raw if type(raw) is float else checked_value(raw, self.x0)
         return value, gradient.copy() if self._plain(gradient) else self._as_gradient(gradient)
 
     def _call_value(self, x: Array) -> float:
@@ -288,7 +281,7 @@ class Objective(ByDifferences):
             self._require(0)  # a gradient by differences may outlast maxtime
         self.spend(1, 0)
         raw = self._value(copy_of(x), *self.args)
-        return raw if type(raw) is float else scalars(checked_value(raw))[0]
+        return raw if type(raw) is float else self._as_value(raw)
 
     def _call_gradient(self, x: Array, f: float) -> Array:
         self.counters.njev += 1
@@ -340,7 +333,7 @@ class Objective(ByDifferences):
             def by_matrix(v: Array) -> Array:
                 if not known:
                     known.append(self._matrix(iterate))
-                return self._as_vector(known[0] @ v, "hess")
+                return self._by(known[0], v)
 
             return by_matrix
         if self._strategy is not None:
@@ -363,17 +356,26 @@ class Objective(ByDifferences):
         at, step = (self.gradient, iterate.x, iterate.g), known[0]
         return lambda v: differences.difference_product(*at, v, step)
 
+    def _by(self, h: Array, v: Array) -> Array:
+        return self._proven(self._as_vector(h @ v, "hess"), "hess")
+
     def _product(self, value: Array) -> Array:
         self.counters.nhev += 1
         self._require(0)
-        return self._as_vector(value, "hessp")
+        return self._proven(self._as_vector(value, "hessp"), "hessp")
+
+    def _proven(self, value: Array, name: str) -> Array:
+        """Return a matrix or product; the first one that steps are taken by has to be finite."""
+        if self._unproven:
+            self._unproven = not is_proven(value, name)
+        return value
 
     def _matrix(self, iterate: Iterate) -> Array:
         """Return what `hess` gives at `iterate`, checked: an array, sparse or an operator."""
         self._require(0)
         self.counters.nhev += 1
         h = self._hess(copy_of(iterate.x), *self.args)  # type: ignore[misc]
-        return matrix_like(h, iterate.x, self.n, "hess")
+        return self._proven(matrix_like(h, iterate.x, self.n, "hess"), "hess")
 
     def hessian(self, iterate: Iterate) -> Array:
         """Return the symmetric matrix H(x), shape (n, n): from `hess`, or by n products."""
@@ -384,7 +386,7 @@ class Objective(ByDifferences):
             if is_array(h):
                 h = xp.astype(xp.asarray(h), iterate.x.dtype)
                 return 0.5 * (h + xp.matrix_transpose(h))
-            product: Callable[[Array], Array] = lambda v: self._as_vector(h @ v, "hess")  # noqa: E731
+            product: Callable[[Array], Array] = lambda v: self._by(h, v)  # noqa: E731
         else:
             product = self.products(iterate)
         eye = xp.eye(self.n, dtype=iterate.x.dtype, device=device_of(iterate.x))
