@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from scipy.linalg.blas import ddot
 
 from negopt.core.arrays import Array, inners, is_plain
+from negopt.core.checks import MATRIX, refuse
 from negopt.core.options import check_choice, check_number, option
 from negopt.core.types import Iterate, Outcome, saved
 from negopt.curvature.bfgs import PositiveMemory, positive_update
@@ -28,7 +29,15 @@ class HybridMemory(PositiveMemory):
     """The BFGS model of `PositiveMemory`, and SR1's."""
 
     #: shape (n, n): the SR1 model, of any signature; None before the first pair
-    free: Array | None = field(default=None, metadata={"symmetric": True})
+    free: Array | None = field(default=None, metadata={"symmetric": True, "check": MATRIX})
+
+    def check(self, n: int, name: str) -> None:
+        """Raise ValueError where the parts do not belong together."""
+        PositiveMemory.check(self, n, name)
+        if (self.matrix is None) != (self.rest is None):
+            refuse(f"{name}.rest", self.rest, "None where matrix is, and only there")
+        if self.free is None and self.matrix is not None:
+            refuse(f"{name}.free", None, "a matrix: there is one of BFGS")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy as np
 from negopt.algebra.eigen import symmetric_eigen
 from negopt.algebra.krylov import LanczosBasis, Subspace
 from negopt.core.arrays import Array
+from negopt.core.checks import NONNEGATIVE
 from negopt.core.protocols import ProductSource
 from negopt.core.types import Iterate, Outcome, saved
 from negopt.curvature.metric import Metric
@@ -23,8 +24,9 @@ class ProductMemory:
 
     #: what the step rule measures the Hessian with: the series' bound V on its square, or the unit
     #: of the norm of |H|; 0 before the first step
-    scale: float = 0.0
-    first_gnorm: float = 0.0  #: gradient norm that the accuracy of inner solves is measured against
+    scale: float = field(default=0.0, metadata={"check": NONNEGATIVE})
+    #: gradient norm that the accuracy of inner solves is measured against
+    first_gnorm: float = field(default=0.0, metadata={"check": NONNEGATIVE})
 
 
 @dataclass(slots=True)

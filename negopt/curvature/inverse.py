@@ -15,6 +15,7 @@ from scipy.linalg.blas import daxpy, ddot, dscal, dsymv, dsyr, dsyr2
 
 from negopt.algebra.eigen import symmetric_eigen
 from negopt.core.arrays import Array, device_of, inner, inners, is_plain, namespace_of, scalars
+from negopt.core.checks import MATRIX, UNITS
 from negopt.core.types import Iterate, saved
 from negopt.decisions import pairs
 from negopt.decisions.endings import units_differ
@@ -26,9 +27,9 @@ class InverseMemory:
     """The inverse model of one update formula."""
 
     #: shape (n, n): H; None before the first pair
-    matrix: Array | None = field(default=None, metadata={"symmetric": True})
+    matrix: Array | None = field(default=None, metadata={"symmetric": True, "check": MATRIX})
     #: shape (n,): scale of each variable, where the start shows that they differ
-    units: Array | None = None
+    units: Array | None = field(default=None, metadata={"check": UNITS})
 
 
 # --- symmetric matrices -------------------------------------------------------------

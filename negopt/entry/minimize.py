@@ -27,7 +27,7 @@ from negopt.solver.report import (
     row,
 )
 from negopt.solver.result import notifier, wrap
-from negopt.solver.resume import adopt
+from negopt.solver.resume import adopt, look_again
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
@@ -260,6 +260,7 @@ def solve(
                 )
             rules = method.curvature, method.globalize
             state = adopt(run.state, method.name, objective.x0, rules)
+            look_again(state, objective, method.globalize, run.norm)
             solver.resume(state)
         allvecs = _loop(solver, state, callback)
     point = solver.finish(state)

@@ -1,26 +1,42 @@
-"""Resume from the state of an earlier run, in the library of a new starting point."""
+"""Resume from the state of an earlier run, in the library of a new starting point.
+
+A state comes from a user or a file: it is checked before anything of it is used.
+"""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from typing import TypeVar, cast
 
 import numpy as np
 
 from negopt.core.arrays import (
     Array,
+    eps_of,
     from_host,
     is_array,
     is_plain,
+    largest,
     library_of,
     namespace_of,
+    norm,
+    scalars,
     to_host,
 )
+from negopt.core.checks import MISSING, check_tree, refuse
 from negopt.core.protocols import AnyCurvature, AnyGlobalization
-from negopt.core.types import State
+from negopt.core.types import BudgetExhausted, Certificate, Counters, Iterate, State, Status
+from negopt.decisions.noise import rounding
+from negopt.functions.objective import Objective
+from negopt.solver.report import FIELDS
+from negopt.solver.stopping import gradient_measure
 
 T = TypeVar("T")
+
+#: Relative change of a stored gradient's measure that is rounding.
+MEASURED = 1e-5
 
 
 def adopt(
@@ -29,7 +45,7 @@ def adopt(
     start: Array,
     rules: tuple[AnyCurvature, AnyGlobalization] | None = None,
 ) -> State:
-    """Return a copy of `state` in the library, device and type of x0.
+    """Return a copy of `state`, checked, in the library, device and type of x0.
 
     With `rules`, what the state keeps for the two has to be of the kind that they make.
     """
@@ -44,17 +60,58 @@ def adopt(
             f"options['state'] is from method {state.method!r}; resume with that method, not "
             f"{method!r}."
         )
-    if state.iterate.x.shape != start.shape:
-        raise ValueError(
-            f"options['state'] has {state.iterate.x.shape[0]} variables but x0 has "
-            f"{start.shape[0]}."
-        )
+    n = variables(state, "options['state']")
+    if n != start.shape[0]:
+        raise ValueError(f"options['state'] has {n} variables but x0 has {start.shape[0]}.")
+    check_state(state, "options['state']", rules)
     moved = _like(state, start)
-    if rules is not None:
-        curvature, globalize = rules
-        _same_kind("memory", method, moved.memory, curvature.init(moved.iterate.x))
-        _same_kind("globalize", method, moved.globalize, globalize.init(moved.iterate))
+    if moved.iterate.x.dtype != state.iterate.x.dtype:  # what a smaller type cannot hold
+        check_state(moved, f"options['state'] in {start.dtype}", rules)
     return moved
+
+
+def variables(state: State, name: str) -> int:
+    """Return the number of variables of a state, of which nothing is known yet."""
+    if type(state.iterate) is not Iterate:
+        refuse(f"{name}.iterate", state.iterate, "an Iterate")
+    x = state.iterate.x
+    if not is_array(x) or isinstance(x, np.generic) or x.ndim != 1 or x.shape[0] == 0:
+        refuse(f"{name}.iterate.x", x, "a vector, of shape (n,)")
+    return int(x.shape[0])
+
+
+def check_state(
+    state: State, name: str, rules: tuple[AnyCurvature, AnyGlobalization] | None = None
+) -> None:
+    """Raise ValueError, which says what is wrong and what to do, unless `state` is one.
+
+    With `rules` its parts are compared with what these make at its point; without, they are only
+    what their classes say.
+    """
+    n = variables(state, name)
+    try:
+        here = state.iterate
+        check_tree(here, MISSING, n, f"{name}.iterate")
+        made = State(state.method, here, here, MISSING, MISSING)
+        if rules is not None:
+            curvature, globalize = rules
+            made.memory, made.globalize = curvature.init(here.x), globalize.init(here)
+            _same_kind("memory", state.method, state.memory, made.memory)
+            _same_kind("globalize", state.method, state.globalize, made.globalize)
+        check_tree(state, made, n, name)
+        history = state.history
+        if history is not None and not {"nit"} <= history.keys() <= set(FIELDS):
+            wanted = f"columns among {', '.join(FIELDS)}, nit always"
+            refuse(f"{name}.history", list(history), wanted)
+    except RecursionError:
+        raise ValueError(f"{name} refers to itself: it is no state of a run.") from None
+    except ValueError as error:
+        if "begin anew" in str(error):
+            raise
+        raise ValueError(
+            f"{error} No run of negopt has left it so: pass a state as it was returned or saved, "
+            "or begin anew from its point, x0 = state.iterate.x."
+        ) from None
 
 
 def _same_kind(name: str, method: str, kept: object, made: object) -> None:
@@ -91,3 +148,94 @@ def _like(value: T, start: Array) -> T:
     else:
         array = from_host(to_host(array), start)
     return cast("T", array)
+
+
+# --- another function -----------------------------------------------------------------------
+
+
+def look_again(
+    state: State, objective: Objective, globalize: AnyGlobalization, order: float
+) -> None:
+    """Evaluate f and g where `state`, a copy, stands, and go by what is found; it costs nothing.
+
+    1. Where they are as they were, nothing changes.
+    2. Where f is the same to within rounding (of another machine or type), the values are those
+       found now.
+    3. Else f is another function, or the state was changed: the run begins anew at its point, with
+       the curvature learnt so far, and this was its first evaluation.
+
+    A gradient by differences is only formed again in the third case.
+    """
+    here, cost = objective.look(state.iterate.x)
+    best = here
+    same = _is_same(here, state.iterate)
+    if same and bool(namespace_of(here.x).any(state.best.x != here.x)):
+        best, _ = objective.look(state.best.x)
+        same = _is_same(best, state.best)
+    if same:
+        state.iterate = _agreed(state.iterate, here, "options['state'].iterate")
+        state.best = _agreed(state.best, best, "options['state'].best")
+        return
+    objective.counters = state.counters = Counters()
+    if math.isnan(here.gmax) and objective.scheme is not None:
+        try:
+            here = objective.at(state.iterate.x)
+        except BudgetExhausted as error:
+            raise ValueError(
+                f"options['state'] is of another function, and {error.message}."
+            ) from None
+    else:
+        objective.spend(cost.nfev, cost.njev)
+    if not here.finite:
+        raise ValueError(
+            f"at the point of options['state'] f = {here.f} and max|g| = {here.gmax}: both must be "
+            "finite there; look at fun and jac, or begin anew from another x0."
+        )
+    if state.status is not Status.LIMIT:  # the other function's last steps were tiny
+        state.globalize = globalize.init(here)
+    change_function(state, here)
+    state.f0, state.measure0 = here.f, gradient_measure(here, order)
+    state.k, state.elapsed, state.history = 0, 0.0, None
+
+
+def _is_same(now: Iterate, then: Iterate) -> bool:
+    """Tell whether f is what it was, but for rounding."""
+    noise = rounding(then.f, eps_of(now.x))
+    return now.f == then.f or abs(now.f - then.f) <= noise or (now.f != now.f and then.f != then.f)
+
+
+def _agreed(then: Iterate, now: Iterate, name: str) -> Iterate:
+    """Return the point as it was kept, or, where that is not what it is, as it is now."""
+    if now.gmax != now.gmax and then.finite:  # f alone was evaluated
+        if abs(then.gnorm - norm(then.g)) > MEASURED * then.gnorm:
+            refuse(f"{name}.gnorm", then.gnorm, "the length of g")
+        gmax = scalars(largest(then.g))[0]
+        return dataclasses.replace(then, f=now.f, gmax=gmax, xnorm=now.xnorm)
+    kept = now.f == then.f and not bool(namespace_of(now.g).any(now.g != then.g))
+    for a, b in ((now.gnorm, then.gnorm), (now.gmax, then.gmax), (now.xnorm, then.xnorm)):
+        kept = kept and abs(a - b) <= MEASURED * a
+    return then if kept else now
+
+
+def change_function(state: State, here: Iterate) -> None:
+    """Put a run at a point with the values of another function: the curvature learnt stays.
+
+    What depends on values of f is forgotten: the lowest so far, trials without progress, the end.
+    """
+    forget_values(state.globalize)
+    forget_values(state.memory)
+    state.iterate = state.best = here
+    state.stalled, state.stalled_gmax, state.resets = 0, math.nan, 0
+    state.certificate = Certificate()
+    state.status, state.message = None, ""
+
+
+def forget_values(part: object) -> None:
+    """Set what belongs to f itself (metadata ``"value"``) back to its default."""
+    if not dataclasses.is_dataclass(part):  # the state of a user's own method may be anything
+        return
+    for f in dataclasses.fields(part):
+        if f.metadata.get("value"):
+            setattr(part, f.name, f.default)
+        else:
+            forget_values(getattr(part, f.name))
