@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from negopt.core.arrays import Array, all_finite, device_of, dot, namespace_of, scalars
 from negopt.core.checks import NONNEGATIVE, SQUARES, VECTOR
 from negopt.core.options import check_choice, check_number, option
@@ -196,7 +198,8 @@ def _normalised(
         memory = replace(memory, unit=scalars(dot(along, size * along))[0])
     if not 0.0 < memory.unit < math.inf:
         return Metric(), replace(memory, unit=0.0)
-    size = size / memory.unit
+    with np.errstate(over="ignore"):
+        size = size / memory.unit
     return Metric(1.0 / xp.sqrt(xp.maximum(size, xp.full_like(size, least)))), memory
 
 

@@ -55,7 +55,7 @@ def adopt(
             f"options['state'] is a {type(state).__name__}; pass res.state of an earlier run or "
             "negopt.checkpoint.load(path)."
         )
-    if state.method != method:
+    if not isinstance(state.method, str) or state.method != method:
         raise ValueError(
             f"options['state'] is from method {state.method!r}; resume with that method, not "
             f"{method!r}."
@@ -65,7 +65,8 @@ def adopt(
         raise ValueError(f"options['state'] has {n} variables but x0 has {start.shape[0]}.")
     check_state(state, "options['state']", rules)
     moved = _like(state, start)
-    if moved.iterate.x.dtype != state.iterate.x.dtype:  # what a smaller type cannot hold
+    there, here = state.iterate.x, moved.iterate.x
+    if type(there) is not type(here) or there.dtype != here.dtype:  # a smaller type holds less
         check_state(moved, f"options['state'] in {start.dtype}", rules)
     return moved
 
