@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import numbers
+import sys
 from dataclasses import dataclass
 from typing import NoReturn, Protocol, TypeGuard, cast
 
@@ -18,9 +19,9 @@ import numpy as np
 from negopt.core.arrays import (
     Array,
     FloatArray,
-    all_finite,
     float64_rows_dot,
     is_array,
+    largest,
     namespace_of,
     scalars,
 )
@@ -29,6 +30,8 @@ BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 #: A count beyond this is none: floats would no longer tell it from the next one.
 MOST = 2**53
+#: What a state holds is squared and multiplied: beyond this no run of use has brought it.
+LARGEST = 1e150
 
 
 class Check(Protocol):
@@ -50,7 +53,9 @@ def refuse(name: str, value: object, wanted: str) -> NoReturn:
 
 
 def is_real(value: object) -> TypeGuard[float]:
-    """Tell whether `value` is a real number, and no truth value."""
+    """Tell whether `value` is a real number, and no truth value: what is a float, or as good."""
+    if isinstance(value, int) and abs(value) > MOST:
+        return False
     return isinstance(value, numbers.Real) and not isinstance(value, (bool, np.bool_))
 
 
@@ -65,6 +70,7 @@ class Real:
     open_low: bool = False  #: `low` itself is none
     inf: bool = False
     nan: bool = False
+    most: float = LARGEST  #: of finite ones
 
     def __call__(self, value: object, n: int, name: str) -> None:
         """Check one number."""
@@ -74,11 +80,11 @@ class Real:
         elif good:
             number = float(cast("float", value))
             good = number > self.low if self.open_low else number >= self.low
-            good = good and (self.inf or math.isfinite(number))
+            good = good and (abs(number) <= self.most or (self.inf and math.isinf(number)))
         if not good:
             sign = "a positive" if self.open_low else "a nonnegative" if self.low == 0.0 else "a"
-            end = "" if self.inf else " finite"
-            refuse(name, value, f"{sign}{end} number{' or nan' if self.nan else ''}")
+            end = "" if self.inf else f", at most {self.most:g} in size"
+            refuse(name, value, f"{sign} number{' or nan' if self.nan else ''}{end}")
 
 
 @dataclass(frozen=True)
@@ -165,6 +171,7 @@ class Entries:
     low: float = -math.inf
     open_low: bool = False
     finite: bool = True
+    most: float = LARGEST  #: of the absolute entries
     optional: bool = True
     dtype: str | None = None  #: of NumPy; None takes any type of floats, of any library
 
@@ -186,7 +193,7 @@ class Entries:
         if isinstance(array, np.ndarray) and array.dtype.kind == "i":
             return  # what the integers mean is for the class to say
         if self.finite and 0 not in there:
-            check_finite(array, name)
+            check_finite(array, name, self.most)
             if self.low > -math.inf:
                 lowest = scalars(namespace_of(array).min(array))[0]
                 if not (lowest > self.low if self.open_low else lowest >= self.low):
@@ -200,10 +207,11 @@ def _of_type(array: Array, dtype: str | None) -> bool:
     return bool(xp.isdtype(array.dtype, "real floating")) and xp.finfo(array.dtype).bits <= 64
 
 
-def check_finite(array: Array, name: str) -> None:
-    """Raise ValueError where an entry is not finite."""
-    if not all_finite(array):
-        raise ValueError(f"{name} has an entry that is not finite: every entry must be.")
+def check_finite(array: Array, name: str, most: float = LARGEST) -> None:
+    """Raise ValueError where an entry is not finite, or larger than `most`."""
+    size = scalars(largest(array))[0]
+    if not size <= most:
+        refuse(f"max|{name}|", size, f"at most {most:g}")
 
 
 #: Most that kept inner products may differ from those of the rows, beside the lengths of both.
@@ -225,11 +233,11 @@ def check_gram(gram: FloatArray, rows: Array, name: str, empty: BoolArray | None
 
 
 #: A figure that decides nothing where it is not finite.
-FIGURE = Real(inf=True, nan=True)
+FIGURE = Real(inf=True, nan=True, most=math.inf)
 POSITIVE = Real(0.0, open_low=True)
 NONNEGATIVE = Real(0.0)
 #: A size that was not measured, or has overflowed.
-SIZE = Real(0.0, inf=True, nan=True)
+SIZE = Real(0.0, inf=True, nan=True, most=math.inf)
 VECTOR = Entries(("n",))
 MATRIX = Entries(("n", "n"))
 #: Scales of the variables.
@@ -298,7 +306,7 @@ def _check_like(value: object, made: object, n: int, name: str) -> None:
     elif is_real(made):
         unset = is_real(value) and (value == made or (value != value and made != made))
         if not unset:
-            Real()(value, n, name)
+            Real(most=math.inf)(value, n, name)
     elif is_array(made):
         there = cast("Array", made)
         shape = tuple(there.shape)
@@ -330,7 +338,7 @@ def _check_plain(value: object, name: str) -> None:
         if not xp.isdtype(array.dtype, ("bool", "integral", "real floating")):
             refuse(name, value, "an array of real numbers")
         if xp.isdtype(array.dtype, "real floating") and 0 not in tuple(array.shape):
-            check_finite(array, name)
+            check_finite(array, name, sys.float_info.max)
     elif dataclasses.is_dataclass(value):
         check_tree(value, MISSING, 0, name)
     elif not (value is None or isinstance(value, (bool, np.bool_, str)) or is_real(value)):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 import math
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -101,7 +102,9 @@ class BudgetExhausted(Exception):
 class Iterate:
     """A point with its value and gradient, always consistent with each other; never changed."""
 
-    x: Array = field(metadata={"check": Entries(("n",), optional=False)})  #: shape (n,)
+    x: Array = field(
+        metadata={"check": Entries(("n",), most=sys.float_info.max, optional=False)}
+    )  #: shape (n,)
     f: float = field(metadata={"check": FIGURE})
     #: shape (n,): gradient at `x`
     g: Array = field(metadata={"check": Entries(("n",), finite=False, optional=False)})

@@ -55,7 +55,7 @@ def adopt(
             f"options['state'] is a {type(state).__name__}; pass res.state of an earlier run or "
             "negopt.checkpoint.load(path)."
         )
-    if not isinstance(state.method, str) or state.method != method:
+    if type(state.method) is not str or state.method != method:
         raise ValueError(
             f"options['state'] is from method {state.method!r}; resume with that method, not "
             f"{method!r}."
@@ -174,8 +174,8 @@ def look_again(
         best, _ = objective.look(state.best.x)
         same = _is_same(best, state.best)
     if same:
-        state.iterate = _agreed(state.iterate, here, "options['state'].iterate")
-        state.best = _agreed(state.best, best, "options['state'].best")
+        state.iterate = agreed(state.iterate, here, "options['state'].iterate")
+        state.best = agreed(state.best, best, "options['state'].best")
         return
     objective.counters = state.counters = Counters()
     if math.isnan(here.gmax) and objective.scheme is not None:
@@ -205,7 +205,7 @@ def _is_same(now: Iterate, then: Iterate) -> bool:
     return now.f == then.f or abs(now.f - then.f) <= noise or (now.f != now.f and then.f != then.f)
 
 
-def _agreed(then: Iterate, now: Iterate, name: str) -> Iterate:
+def agreed(then: Iterate, now: Iterate, name: str) -> Iterate:
     """Return the point as it was kept, or, where that is not what it is, as it is now."""
     if now.gmax != now.gmax and then.finite:  # f alone was evaluated
         if abs(then.gnorm - norm(then.g)) > MEASURED * then.gnorm:
