@@ -96,19 +96,19 @@ class FitState:
 
     def check(self, n: int, name: str) -> None:
         """Raise ValueError where the parts do not belong together."""
-        places = [isinstance(i, int) and 0 <= i <= self.epoch + 1 for i in self.at[:1]]
-        if type(self.at) is not list or len(self.at) != 2 or not all(places):
-            checks.refuse(f"{name}.at", self.at, "an epoch up to the next one, and a batch")
+        if len(self.at) != 2:
+            checks.refuse(f"{name}.at", self.at, "an epoch and a batch")
+        Count(self.epoch + 1)(self.at[0], n, f"{name}.at[0]")
         Count()(self.at[1], n, f"{name}.at[1]")
-        for part, names in (("steps", STEP_FIELDS), ("epochs", EPOCH_FIELDS)):
-            table = getattr(self, part)
-            if not set(names) <= table.keys():
-                checks.refuse(f"{name}.{part}", list(table), f"columns {', '.join(names)}")
-        if len(self.epochs["epoch"]) != self.epoch:
-            rows = len(self.epochs["epoch"])
-            checks.refuse(
-                f"{name}.epochs", f"{rows} rows", f"a row for each of {self.epoch} epochs"
-            )
+        metrics = self.settings.get("metrics")
+        more = metrics if isinstance(metrics, list) else []
+        for part, names in (("steps", STEP_FIELDS), ("epochs", (*EPOCH_FIELDS, *more))):
+            table: Columns | None = getattr(self, part)
+            if table is None or table.keys() != set(names):
+                checks.refuse(f"{name}.{part}", table, f"a table of {', '.join(names)}")
+        rows = len(self.epochs["epoch"])
+        if rows != self.epoch:
+            checks.refuse(f"rows of {name}.epochs", rows, f"one for each of {self.epoch} epochs")
         if self.best_epoch > self.epoch or (self.best_x is None) != (self.best_epoch == 0):
             checks.refuse(f"{name}.best_epoch", self.best_epoch, "an epoch that was run, or 0")
 
