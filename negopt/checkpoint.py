@@ -289,8 +289,10 @@ def decode(tree: object, arrays: Arrays, wanted: type[T]) -> T:
         value = _decode(tree, arrays)
     except RecursionError:
         raise ValueError("its parts are nested too deeply.") from None
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"a part of it is missing or of another version ({error!r}).") from error
+    except KeyError as missing:
+        raise ValueError(f"it lacks {missing}.") from None
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"a part of it is of another version ({error}).") from error
     if not isinstance(value, wanted):
         raise ValueError(f"it holds no {wanted.__name__}.")
     return value

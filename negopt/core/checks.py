@@ -71,6 +71,7 @@ class Real:
     inf: bool = False
     nan: bool = False
     most: float = LARGEST  #: of finite ones
+    least: float = 0.0  #: of those that are not 0, in size
 
     def __call__(self, value: object, n: int, name: str) -> None:
         """Check one number."""
@@ -80,11 +81,14 @@ class Real:
         elif good:
             number = float(cast("float", value))
             good = number > self.low if self.open_low else number >= self.low
-            good = good and (abs(number) <= self.most or (self.inf and math.isinf(number)))
+            size = abs(number)
+            good = good and (size <= self.most or (self.inf and math.isinf(size)))
+            good = good and (size >= self.least or size == 0.0)
         if not good:
             sign = "a positive" if self.open_low else "a nonnegative" if self.low == 0.0 else "a"
             end = "" if self.inf else f", at most {self.most:g} in size"
-            refuse(name, value, f"{sign} number{' or nan' if self.nan else ''}{end}")
+            zero = f", 0 or at least {self.least:g}" if self.least else ""
+            refuse(name, value, f"{sign} number{' or nan' if self.nan else ''}{end}{zero}")
 
 
 @dataclass(frozen=True)
@@ -236,6 +240,8 @@ def check_gram(gram: FloatArray, rows: Array, name: str, empty: BoolArray | None
 FIGURE = Real(inf=True, nan=True, most=math.inf)
 POSITIVE = Real(0.0, open_low=True)
 NONNEGATIVE = Real(0.0)
+#: 0, not known yet, or what is divided by.
+SCALE = Real(0.0, least=1.0 / LARGEST)
 #: A size that was not measured, or has overflowed.
 SIZE = Real(0.0, inf=True, nan=True, most=math.inf)
 VECTOR = Entries(("n",))

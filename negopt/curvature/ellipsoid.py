@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from negopt.core.arrays import Array, dot, namespace_of, scalars
-from negopt.core.checks import MATRIX, NONNEGATIVE, SQUARES
+from negopt.core.checks import MATRIX, NONNEGATIVE, SCALE, SQUARES
 from negopt.core.options import check_choice, check_number, option
 from negopt.core.protocols import ProductSource
 from negopt.core.types import Iterate, Outcome, saved
@@ -34,7 +34,7 @@ class EllipsoidMemory:
     #: sum of the weights
     weight: float = field(default=0.0, metadata={"check": NONNEGATIVE})
     #: factor that gives a unit step along the first gradient the norm 1; 0 before it
-    unit: float = field(default=0.0, metadata={"check": NONNEGATIVE})
+    unit: float = field(default=0.0, metadata={"check": SCALE})
     #: largest gradient norm so far, for the accuracy of inner solves
     first_gnorm: float = field(default=0.0, metadata={"check": NONNEGATIVE})
 

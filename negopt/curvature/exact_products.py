@@ -11,7 +11,7 @@ import numpy as np
 from negopt.algebra.eigen import symmetric_eigen
 from negopt.algebra.krylov import LanczosBasis, Subspace
 from negopt.core.arrays import Array
-from negopt.core.checks import NONNEGATIVE
+from negopt.core.checks import NONNEGATIVE, SCALE
 from negopt.core.protocols import ProductSource
 from negopt.core.types import Iterate, Outcome, saved
 from negopt.curvature.metric import Metric
@@ -24,7 +24,7 @@ class ProductMemory:
 
     #: what the step rule measures the Hessian with: the series' bound V on its square, or the unit
     #: of the norm of |H|; 0 before the first step
-    scale: float = field(default=0.0, metadata={"check": NONNEGATIVE})
+    scale: float = field(default=0.0, metadata={"check": SCALE})
     #: gradient norm that the accuracy of inner solves is measured against
     first_gnorm: float = field(default=0.0, metadata={"check": NONNEGATIVE})
 

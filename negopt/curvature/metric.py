@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from negopt.core.arrays import Array, all_finite, device_of, dot, namespace_of, scalars
-from negopt.core.checks import LARGEST, NONNEGATIVE, SQUARES, VECTOR, Real
+from negopt.core.checks import SCALE, SQUARES, VECTOR
 from negopt.core.options import check_choice, check_number, option
 from negopt.core.protocols import ProductSource
 from negopt.core.types import Iterate, saved
@@ -51,23 +51,13 @@ class Metric:
         return v if self.inverse_root is None else v / self.inverse_root
 
 
-class Unit:
-    """0, or a positive number that may be divided by."""
-
-    def __call__(self, value: object, n: int, name: str) -> None:
-        """Check it."""
-        NONNEGATIVE(value, n, name)
-        if value != 0.0:
-            Real(1.0 / LARGEST)(value, n, name)
-
-
 @saved
 @dataclass(slots=True)
 class MetricMemory:
     """What the metric has seen; its fields are replaced, never written into."""
 
     #: ``u'Mu`` at the first point, u the unit vector along its gradient; 0 before it
-    unit: float = field(default=0.0, metadata={"check": Unit()})
+    unit: float = field(default=0.0, metadata={"check": SCALE})
     #: shape (n,): weighted sum of ``g * g``
     moments: Array | None = field(default=None, metadata={"check": SQUARES})
     #: shape (n,): estimate of the diagonal of the Hessian
