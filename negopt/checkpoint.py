@@ -19,7 +19,7 @@ from negopt.core.arrays import Array, is_array, to_host
 from negopt.core.checks import MISSING, check_tree
 from negopt.core.files import replacing
 from negopt.core.types import SAVED, State, Status
-from negopt.solver.resume import check_state, variables
+from negopt.solver.resume import check_state
 
 __all__ = ["load", "save"]
 
@@ -35,6 +35,8 @@ FORMAT = 4
 OLDEST = 3
 #: What stands before the checksum at the end of a file.
 SEAL = b"negopt checkpoint, sha256 "
+#: Kinds of NumPy's types that arrays may have.
+NUMBERS = "biufc"
 #: NumPy's readers of an array's type and shape.
 HEADERS = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 #: What to do with the file of another kind of run.
@@ -165,9 +167,9 @@ def check_saved(value: object) -> None:
     state = value if isinstance(value, State) else getattr(value, "solver", None)
     if not isinstance(state, State):
         raise ValueError("it holds no State.")
-    check_state(state, "state")
+    n = check_state(state, "state")
     if value is not state:
-        check_tree(value, MISSING, variables(state, "state"), "run")
+        check_tree(value, MISSING, n, "run")
 
 
 # --- the file -------------------------------------------------------------------------------
@@ -235,7 +237,7 @@ def _array(member: IO[bytes], size: int) -> Array:
     if version not in HEADERS:
         raise ValueError(f"its arrays have format {version}")
     shape, in_columns, dtype = HEADERS[version](member)
-    if dtype.kind not in "biufc" or dtype.itemsize > (16 if dtype.kind == "c" else 8):
+    if dtype.kind not in NUMBERS or dtype.itemsize > (16 if dtype.kind == "c" else 8):
         raise ValueError(f"it holds an array of type {dtype}")
     if math.prod(shape) * dtype.itemsize != size - member.tell():
         raise ValueError(f"an array of shape {shape} is cut, or longer than it says")
@@ -264,7 +266,10 @@ def encode(value: object, name: str, arrays: Arrays) -> Json:
     if isinstance(value, Status):
         return {"status": int(value)}
     if is_array(value) and not isinstance(value, np.generic):
-        arrays[name] = value if isinstance(value, np.ndarray) else _host_in_type(value)
+        array = value if isinstance(value, np.ndarray) else _host_in_type(value)
+        if array.dtype.kind not in NUMBERS:
+            raise TypeError(f"{name} is an array of {array.dtype}; a state holds numbers only.")
+        arrays[name] = array
         return {"array": name}
     if isinstance(value, np.generic):
         value = value.item()

@@ -82,7 +82,7 @@ class Real:
             number = float(cast("float", value))
             good = number > self.low if self.open_low else number >= self.low
             size = abs(number)
-            good = good and (size <= self.most or (self.inf and math.isinf(size)))
+            good = good and (self.inf if math.isinf(size) else size <= self.most)
             good = good and (size >= self.least or size == 0.0)
         if not good:
             sign = "a positive" if self.open_low else "a nonnegative" if self.low == 0.0 else "a"

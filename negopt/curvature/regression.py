@@ -9,7 +9,7 @@ import numpy as np
 
 from negopt.algebra.eigen import symmetric_eigen
 from negopt.core.arrays import Array, FloatArray, float64_rows_dot, from_host, namespace_of
-from negopt.core.checks import NONNEGATIVE, POSITIVE, Entries, check_gram, refuse
+from negopt.core.checks import POSITIVE, SCALE, Entries, check_gram, refuse
 from negopt.core.options import check_choice, check_integer, check_number, option
 from negopt.core.types import Iterate, Outcome, saved
 
@@ -33,7 +33,7 @@ class RegressionMemory:
         metadata={"host": True, "check": Entries((None, None), optional=False, dtype="float64")},
     )
     #: curvature of the last step, 0 before the first
-    scale: float = field(default=0.0, metadata={"check": NONNEGATIVE})
+    scale: float = field(default=0.0, metadata={"check": SCALE})
     #: sum of the weights of all points
     weight: float = field(default=1.0, metadata={"check": POSITIVE})
     #: shape (2, n): the last point and gradient, less their weighted means

@@ -60,10 +60,9 @@ def adopt(
             f"options['state'] is from method {state.method!r}; resume with that method, not "
             f"{method!r}."
         )
-    n = variables(state, "options['state']")
+    n = check_state(state, "options['state']", rules)
     if n != start.shape[0]:
         raise ValueError(f"options['state'] has {n} variables but x0 has {start.shape[0]}.")
-    check_state(state, "options['state']", rules)
     moved = _like(state, start)
     there, here = state.iterate.x, moved.iterate.x
     if type(there) is not type(here) or there.dtype != here.dtype:  # a smaller type holds less
@@ -71,27 +70,16 @@ def adopt(
     return moved
 
 
-def variables(state: State, name: str) -> int:
-    """Return the number of variables of a state, of which nothing is known yet."""
-    if type(state.iterate) is not Iterate:
-        refuse(f"{name}.iterate", state.iterate, "an Iterate")
-    x = state.iterate.x
-    if not is_array(x) or isinstance(x, np.generic) or x.ndim != 1 or x.shape[0] == 0:
-        refuse(f"{name}.iterate.x", x, "a vector, of shape (n,)")
-    return int(x.shape[0])
-
-
 def check_state(
     state: State, name: str, rules: tuple[AnyCurvature, AnyGlobalization] | None = None
-) -> None:
-    """Raise ValueError, which says what is wrong and what to do, unless `state` is one.
+) -> int:
+    """Return the number of variables of `state`; ValueError, with what to do, where it is none.
 
     With `rules` its parts are compared with what these make at its point; without, they are only
     what their classes say.
     """
-    n = variables(state, name)
     try:
-        here = state.iterate
+        n, here = _variables(state, name), state.iterate
         check_tree(here, MISSING, n, f"{name}.iterate")
         made = State(state.method, here, here, MISSING, MISSING)
         if rules is not None:
@@ -113,6 +101,17 @@ def check_state(
             f"{error} No run of negopt has left it so: pass a state as it was returned or saved, "
             "or begin anew from its point, x0 = state.iterate.x."
         ) from None
+    return n
+
+
+def _variables(state: State, name: str) -> int:
+    """Return the number of variables of a state, of which nothing is known yet."""
+    if type(state.iterate) is not Iterate:
+        refuse(f"{name}.iterate", state.iterate, "an Iterate")
+    x = state.iterate.x
+    if not is_array(x) or isinstance(x, np.generic) or x.ndim != 1 or x.shape[0] == 0:
+        refuse(f"{name}.iterate.x", x, "a vector, of shape (n,)")
+    return int(x.shape[0])
 
 
 def _same_kind(name: str, method: str, kept: object, made: object) -> None:
