@@ -21,7 +21,6 @@ from negopt.core.arrays import (
     FloatArray,
     float64_rows_dot,
     is_array,
-    largest,
     namespace_of,
     scalars,
 )
@@ -213,9 +212,14 @@ def _of_type(array: Array, dtype: str | None) -> bool:
 
 def check_finite(array: Array, name: str, most: float = LARGEST) -> None:
     """Raise ValueError where an entry is not finite, or larger than `most`."""
-    size = scalars(largest(array))[0]
-    if not size <= most:
-        refuse(f"max|{name}|", size, f"at most {most:g}")
+    xp = namespace_of(array)
+    low, high = scalars(xp.min(array), xp.max(array))  # no copy is made
+    if not (-most <= low and high <= most):
+        refuse(f"max|{name}|", max(-low, high, key=_size), f"at most {most:g}")
+
+
+def _size(value: float) -> float:
+    return math.inf if math.isnan(value) else abs(value)
 
 
 #: Most that kept inner products may differ from those of the rows, beside the lengths of both.

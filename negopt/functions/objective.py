@@ -308,18 +308,10 @@ class Objective:
     def _as_vector(self, value: Array, name: str) -> Array:
         return vector_like(value, self.x0, self.n, name)
 
-    def look(self, x: Array) -> tuple[Iterate, Counters]:
-        """Evaluate at `x`, at no cost to counters and budgets, and say what it would have cost.
-
-        A gradient that takes differences is left out (``gmax`` is nan).
-        """
-        other = self._alone()
-        return other.at(x, bar=math.inf if self.scheme is None else -math.inf), other.counters
-
     # --- Hessian products ------------------------------------------------------------
 
-    def _alone(self) -> Objective:
-        """Return the same with counters of its own, no point to remember and no budgets."""
+    def alone(self) -> Objective:
+        """Return the same with counters of its own and without budgets."""
         other = copy.copy(self)
         other.counters, other.best, other._at = Counters(), None, None
         other.maxfun, other.maxtime, other._limited = math.inf, math.inf, False
@@ -327,7 +319,7 @@ class Objective:
 
     def unlimited(self) -> Objective:
         """Return what products need, with counters of its own and without budgets."""
-        other = self._alone()
+        other = self.alone()
         if self._object is None and (self.exact_products or self._gradient is not None):
             other._value = other._both = None  # nothing else of the user's is kept alive
         return other

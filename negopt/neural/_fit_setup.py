@@ -35,7 +35,7 @@ from negopt.neural._trees import libraries_in, number_of_samples
 from negopt.solver.hessian import attach
 from negopt.solver.loop import Solver
 from negopt.solver.result import wrap
-from negopt.solver.resume import agreed
+from negopt.solver.resume import agreed, look
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
@@ -292,7 +292,7 @@ def _look_again(kept: FitState, objective: Objective, feed: Feed | None) -> None
 
 
 def _looked(point: Iterate, objective: Objective) -> Iterate:
-    now, _ = objective.look(point.x)
+    now, _ = look(objective, point.x)
     f = now.f
     if abs(f - point.f) <= SAME * max(abs(f), abs(point.f)) or not math.isfinite(point.f):
         return agreed(point, now, "the checkpoint's point")

@@ -166,11 +166,11 @@ def look_again(
 
     A gradient by differences is only formed again in the third case.
     """
-    here, cost = objective.look(state.iterate.x)
+    here, cost = look(objective, state.iterate.x)
     best = here
     same = _is_same(here, state.iterate)
     if same and bool(namespace_of(here.x).any(state.best.x != here.x)):
-        best, _ = objective.look(state.best.x)
+        best, _ = look(objective, state.best.x)
         same = _is_same(best, state.best)
     if same:
         state.iterate = agreed(state.iterate, here, "options['state'].iterate")
@@ -196,6 +196,15 @@ def look_again(
     change_function(state, here)
     state.f0, state.measure0 = here.f, gradient_measure(here, order)
     state.k, state.elapsed, state.history = 0, 0.0, None
+
+
+def look(objective: Objective, x: Array) -> tuple[Iterate, Counters]:
+    """Evaluate at `x`, at no cost to counters and budgets, and say what it would have cost.
+
+    A gradient that takes differences is left out (``gmax`` is nan).
+    """
+    other = objective.alone()
+    return other.at(x, bar=math.inf if other.scheme is None else -math.inf), other.counters
 
 
 def _is_same(now: Iterate, then: Iterate) -> bool:
