@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from negopt.compiled import run_for
-from negopt.core.arrays import Array, as_vector, namespace_of
+from negopt.core.arrays import Array, as_vector, eps_of, namespace_of
 from negopt.core.options import Options, RunOptions, as_options, collect, user_level, warn_unknown
 from negopt.core.types import Given, State, Status, UserFunction
 from negopt.functions.objective import Objective
@@ -260,7 +260,8 @@ def solve(
                 )
             rules = method.curvature, method.globalize
             state = adopt(run.state, method.name, objective.x0, rules)
-            look_again(state, objective, method.globalize, run.norm)
+            eps = eps_of(run.state.iterate.x)
+            look_again(state, objective, method.globalize, run.norm, eps)
             solver.resume(state)
         allvecs = _loop(solver, state, callback)
     point = solver.finish(state)

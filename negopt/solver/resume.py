@@ -154,9 +154,11 @@ def _like(value: T, start: Array) -> T:
 
 
 def look_again(
-    state: State, objective: Objective, globalize: AnyGlobalization, order: float
+    state: State, objective: Objective, globalize: AnyGlobalization, order: float, eps: float
 ) -> None:
     """Evaluate f and g where `state`, a copy, stands, and go by what is found; it costs nothing.
+
+    `eps` is that of the type in which the state was computed, `order` that of the gradient's norm.
 
     1. Where they are as they were, nothing changes.
     2. Where f is the same to within rounding (of another machine or type), the values are those
@@ -167,11 +169,11 @@ def look_again(
     A gradient by differences is only formed again in the third case.
     """
     here, cost = look(objective, state.iterate.x)
-    best = here
-    same = _is_same(here, state.iterate)
+    best, eps = here, max(eps, eps_of(here.x))
+    same = _is_same(here, state.iterate, eps)
     if same and bool(namespace_of(here.x).any(state.best.x != here.x)):
         best, _ = look(objective, state.best.x)
-        same = _is_same(best, state.best)
+        same = _is_same(best, state.best, eps)
     if same:
         state.iterate = agreed(state.iterate, here, "options['state'].iterate")
         state.best = agreed(state.best, best, "options['state'].best")
@@ -207,9 +209,9 @@ def look(objective: Objective, x: Array) -> tuple[Iterate, Counters]:
     return other.at(x, bar=math.inf if other.scheme is None else -math.inf), other.counters
 
 
-def _is_same(now: Iterate, then: Iterate) -> bool:
+def _is_same(now: Iterate, then: Iterate, eps: float) -> bool:
     """Tell whether f is what it was, but for rounding."""
-    noise = rounding(then.f, eps_of(now.x))
+    noise = rounding(then.f, eps)
     return now.f == then.f or abs(now.f - then.f) <= noise or (now.f != now.f and then.f != then.f)
 
 
