@@ -11,6 +11,7 @@ from typing import Any
 from negopt import checkpoint
 from negopt.cli._errors import UsageError, reading, reason
 from negopt.cli._network import IONOSPHERE, NetworkSpec, Task, build
+from negopt.core.checks import check_tree
 from negopt.core.files import replacing
 from negopt.core.types import State
 from negopt.methods import METHODS
@@ -112,6 +113,7 @@ def _read_recipe(path: str) -> Recipe:
         network = tree.pop("network")
         network["hidden"] = tuple(network["hidden"])
         recipe = Recipe(network=NetworkSpec(**network), **tree)
+        check_tree(recipe, Recipe(NetworkSpec(""), "", every=recipe.every), 0, "recipe")
         known = recipe.method in METHODS
     except OSError as error:
         raise UsageError(

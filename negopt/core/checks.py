@@ -29,6 +29,8 @@ BoolArray = np.ndarray[tuple[int, ...], np.dtype[np.bool_]]
 
 #: A count beyond this is none: floats would no longer tell it from the next one.
 MOST = 2**53
+#: Largest number there is.
+FLOATS = sys.float_info.max
 #: What a state holds is squared and multiplied: beyond this no run of use has brought it.
 LARGEST = 1e150
 
@@ -85,7 +87,7 @@ class Real:
             good = good and (size >= self.least or size == 0.0)
         if not good:
             sign = "a positive" if self.open_low else "a nonnegative" if self.low == 0.0 else "a"
-            end = "" if self.inf else f", at most {self.most:g} in size"
+            end = "" if self.inf else f", at most {min(self.most, FLOATS):g} in size"
             zero = f", 0 or at least {self.least:g}" if self.least else ""
             refuse(name, value, f"{sign} number{' or nan' if self.nan else ''}{end}{zero}")
 
@@ -348,7 +350,7 @@ def _check_plain(value: object, name: str) -> None:
         if not xp.isdtype(array.dtype, ("bool", "integral", "real floating")):
             refuse(name, value, "an array of real numbers")
         if xp.isdtype(array.dtype, "real floating") and 0 not in tuple(array.shape):
-            check_finite(array, name, sys.float_info.max)
+            check_finite(array, name, FLOATS)
     elif dataclasses.is_dataclass(value):
         check_tree(value, MISSING, 0, name)
     elif not (value is None or isinstance(value, (bool, np.bool_, str)) or is_real(value)):

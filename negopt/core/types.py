@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 from negopt.core.arrays import Array
 from negopt.core.checks import (
     FIGURE,
+    FLOATS,
     NONNEGATIVE,
     SIZE,
     VECTOR,
@@ -103,7 +103,7 @@ class Iterate:
     """A point with its value and gradient, always consistent with each other; never changed."""
 
     x: Array = field(
-        metadata={"check": Entries(("n",), most=sys.float_info.max, optional=False)}
+        metadata={"check": Entries(("n",), most=FLOATS, optional=False)}
     )  #: shape (n,)
     f: float = field(metadata={"check": FIGURE})
     #: shape (n,): gradient at `x`
