@@ -295,7 +295,7 @@ def _looked(point: Iterate, objective: Objective) -> Iterate:
     now, _ = look(objective, point.x)
     f = now.f
     if abs(f - point.f) <= SAME * max(abs(f), abs(point.f)) or not math.isfinite(point.f):
-        return agreed(point, now, "the checkpoint's point")
+        return agreed(point, now)
     raise ValueError(
         f"at the checkpoint's point the loss was {point.f:.6g} and is now {f:.6g}: the data, the "
         "network or the loss are not those of that run (or the loss is not deterministic)."

@@ -27,7 +27,7 @@ from negopt.core.arrays import (
 )
 from negopt.core.checks import MISSING, check_tree, refuse
 from negopt.core.protocols import AnyCurvature, AnyGlobalization
-from negopt.core.types import BudgetExhausted, Certificate, Counters, Iterate, State, Status
+from negopt.core.types import Certificate, Counters, Iterate, State, Status
 from negopt.decisions.noise import rounding
 from negopt.functions.objective import Objective
 from negopt.solver.report import FIELDS
@@ -35,8 +35,10 @@ from negopt.solver.stopping import gradient_measure
 
 T = TypeVar("T")
 
-#: Relative change of a stored gradient's measure that is rounding.
-MEASURED = 1e-5
+#: What a state is called in messages.
+STATE = "options['state']"
+#: Relative change of a norm that is rounding; relative error of a gradient by differences.
+MEASURED, DIFFERENCES = 1e-5, 1e-2
 
 
 def adopt(
@@ -52,21 +54,20 @@ def adopt(
     if not isinstance(state, State):
         # As every bad value of an option.
         raise ValueError(
-            f"options['state'] is a {type(state).__name__}; pass res.state of an earlier run or "
+            f"{STATE} is a {type(state).__name__}; pass res.state of an earlier run or "
             "negopt.checkpoint.load(path)."
         )
     if type(state.method) is not str or state.method != method:
         raise ValueError(
-            f"options['state'] is from method {state.method!r}; resume with that method, not "
-            f"{method!r}."
+            f"{STATE} is from method {state.method!r}; resume with that method, not {method!r}."
         )
-    n = check_state(state, "options['state']", rules)
+    n = check_state(state, STATE, rules)
     if n != start.shape[0]:
-        raise ValueError(f"options['state'] has {n} variables but x0 has {start.shape[0]}.")
+        raise ValueError(f"{STATE} has {n} variables but x0 has {start.shape[0]}.")
     moved = _like(state, start)
     there, here = state.iterate.x, moved.iterate.x
     if type(there) is not type(here) or there.dtype != here.dtype:  # a smaller type holds less
-        check_state(moved, f"options['state'] in {start.dtype}", rules)
+        check_state(moved, f"{STATE} in {start.dtype}", rules)
     return moved
 
 
@@ -118,7 +119,7 @@ def _same_kind(name: str, method: str, kept: object, made: object) -> None:
     """Refuse what another version, or another method of the same name, has kept."""
     if type(kept) is not type(made):
         raise ValueError(
-            f"options['state'].{name} is a {type(kept).__name__}, but {method!r} keeps a "
+            f"{STATE}.{name} is a {type(kept).__name__}, but {method!r} keeps a "
             f"{type(made).__name__}: the state is of another version of the method; begin "
             "anew from its point, x0 = state.iterate.x."
         )
@@ -166,7 +167,8 @@ def look_again(
     3. Else f is another function, or the state was changed: the run begins anew at its point, with
        the curvature learnt so far, and this was its first evaluation.
 
-    A gradient by differences is only formed again in the third case.
+    A gradient by differences is formed too, for its n calls: one that was formed otherwise, to the
+    accuracy that differences have, stays as it was.
     """
     here, cost = look(objective, state.iterate.x)
     best, eps = here, max(eps, eps_of(here.x))
@@ -174,25 +176,24 @@ def look_again(
     if same and bool(namespace_of(here.x).any(state.best.x != here.x)):
         best, _ = look(objective, state.best.x)
         same = _is_same(best, state.best, eps)
-    if same:
-        state.iterate = agreed(state.iterate, here, "options['state'].iterate")
-        state.best = agreed(state.best, best, "options['state'].best")
-        return
-    objective.counters = state.counters = Counters()
-    if math.isnan(here.gmax) and objective.scheme is not None:
-        try:
-            here = objective.at(state.iterate.x)
-        except BudgetExhausted as error:
+    for point in (here, best):
+        if not point.finite:
             raise ValueError(
-                f"options['state'] is of another function, and {error.message}."
-            ) from None
-    else:
-        objective.spend(cost.nfev, cost.njev)
-    if not here.finite:
+                f"at the point of {STATE} f = {point.f} and max|g| = {point.gmax}: both must be "
+                "finite there; look at fun and jac, or begin anew from another x0."
+            )
+    if same:
+        differences = objective.scheme is not None
+        state.iterate = agreed(state.iterate, here, differences=differences)
+        state.best = agreed(state.best, best, differences=differences)
+        return
+    if cost.nfev > objective.maxfun:
         raise ValueError(
-            f"at the point of options['state'] f = {here.f} and max|g| = {here.gmax}: both must be "
-            "finite there; look at fun and jac, or begin anew from another x0."
+            f"{STATE} is of another function: f and its gradient at its point are {cost.nfev} "
+            f"evaluations, maxfun={objective.maxfun:g}; raise it."
         )
+    objective.counters = state.counters = Counters()
+    objective.spend(cost.nfev, cost.njev)
     if state.status is not Status.LIMIT:  # the other function's last steps were tiny
         state.globalize = globalize.init(here)
     change_function(state, here)
@@ -201,29 +202,29 @@ def look_again(
 
 
 def look(objective: Objective, x: Array) -> tuple[Iterate, Counters]:
-    """Evaluate at `x`, at no cost to counters and budgets, and say what it would have cost.
-
-    A gradient that takes differences is left out (``gmax`` is nan).
-    """
+    """Evaluate at `x`, at no cost to counters and budgets, and say what it would have cost."""
     other = objective.alone()
-    return other.at(x, bar=math.inf if other.scheme is None else -math.inf), other.counters
+    return other.at(x), other.counters
 
 
 def _is_same(now: Iterate, then: Iterate, eps: float) -> bool:
     """Tell whether f is what it was, but for rounding."""
     noise = rounding(then.f, eps)
-    return now.f == then.f or abs(now.f - then.f) <= noise or (now.f != now.f and then.f != then.f)
+    close = noise < math.inf and abs(now.f - then.f) <= noise
+    return now.f == then.f or close or (now.f != now.f and then.f != then.f)
 
 
-def agreed(then: Iterate, now: Iterate, name: str) -> Iterate:
-    """Return the point as it was kept, or, where that is not what it is, as it is now."""
-    if now.gmax != now.gmax and then.finite:  # f alone was evaluated
-        if abs(then.gnorm - norm(then.g)) > MEASURED * then.gnorm:
-            refuse(f"{name}.gnorm", then.gnorm, "the length of g")
-        gmax = scalars(largest(then.g))[0]
-        return dataclasses.replace(then, f=now.f, gmax=gmax, xnorm=now.xnorm)
-    kept = now.f == then.f and not bool(namespace_of(now.g).any(now.g != then.g))
-    for a, b in ((now.gnorm, then.gnorm), (now.gmax, then.gmax), (now.xnorm, then.xnorm)):
+def agreed(then: Iterate, now: Iterate, *, differences: bool = False) -> Iterate:
+    """Return the point as it was kept, or, where that is not what it is, as it is now.
+
+    With `differences` a gradient within their error is what it is.
+    """
+    error = 0.0
+    if differences:
+        error = DIFFERENCES * now.gmax + math.sqrt(eps_of(now.x)) * max(1.0, abs(now.f))
+    kept = now.f == then.f and scalars(largest(now.g - then.g))[0] <= error
+    size, gmax = norm(then.g), scalars(largest(then.g))[0]
+    for a, b in ((size, then.gnorm), (gmax, then.gmax), (now.xnorm, then.xnorm)):
         kept = kept and abs(a - b) <= MEASURED * a
     return then if kept else now
 

@@ -41,16 +41,16 @@ def packed(state: State | None, method: Method, n: int) -> Saved:
 
 def restored(saved: Saved, method: Method, x: torch.Tensor) -> State | None:
     """Return what was packed, at the parameters `x`, shape (n,); raise where it does not fit."""
-    if "format" not in saved:
+    if type(saved) is not dict or "format" not in saved:
         raise ValueError("the state is of another optimizer.")
-    if saved["format"] not in range(OLDEST, FORMAT + 1):
+    version, size = saved["format"], saved.get("n")
+    if type(version) is not int or not OLDEST <= version <= FORMAT:
         raise ValueError(
-            f"the state has format {saved['format']!r}; this negopt reads formats {OLDEST} to "
-            f"{FORMAT}."
+            f"the state has format {version!r}; this negopt reads formats {OLDEST} to {FORMAT}."
         )
-    if saved.get("n") != len(x):
+    if type(size) is not int or size != len(x):
         raise ValueError(
-            f"the state is of {saved.get('n')} parameters but the optimizer has {len(x)} to train: "
+            f"the state is of {size} parameters but the optimizer has {len(x)} to train: "
             "load it beside the module that it was saved with, with the same ones frozen."
         )
     if "tree" not in saved:  # before the first step
