@@ -18,7 +18,7 @@ import negopt.methods  # noqa: F401  - every part registers what its state is ma
 from negopt.core.arrays import Array, is_array, to_host
 from negopt.core.checks import MISSING, check_tree
 from negopt.core.files import replacing
-from negopt.core.types import SAVED, State, Status
+from negopt.core.types import SAVED, Certificate, State, Status
 from negopt.solver.resume import check_state
 
 __all__ = ["load", "save"]
@@ -155,7 +155,7 @@ def read(path: str | os.PathLike[str], wanted: type[T], name: str) -> T:
         hint = HINTS.get(found, "")
         raise ValueError(f"{where} holds a {found}, not {name}{hint}.")
     try:
-        value = decode(tree, arrays, wanted)
+        value = decode(tree, arrays, wanted, version)
         check_saved(value)
     except ValueError as error:
         raise ValueError(f"{where} is a damaged checkpoint: {error}") from error
@@ -288,10 +288,10 @@ def _host_in_type(value: Array) -> Array:
     return to_host(value).astype(np.float32 if narrow else np.float64)
 
 
-def decode(tree: object, arrays: Arrays, wanted: type[T]) -> T:
+def decode(tree: object, arrays: Arrays, wanted: type[T], version: int = FORMAT) -> T:
     """Return what `encode` was given, of the class `wanted`; ValueError where it was not that."""
     try:
-        value = _decode(tree, arrays)
+        value = _decode(tree, arrays, version)
     except RecursionError:
         raise ValueError("its parts are nested too deeply.") from None
     except KeyError as missing:
@@ -303,18 +303,20 @@ def decode(tree: object, arrays: Arrays, wanted: type[T]) -> T:
     return value
 
 
-def _decode(tree: object, arrays: Arrays) -> object:
+def _decode(tree: object, arrays: Arrays, version: int) -> object:
     match tree:
+        case {"type": "Certificate", "fields": dict()} if version == 3:
+            return Certificate()  # the verdict of another check: it is made anew
         case {"type": str(kind), "fields": dict(fields)}:
-            return SAVED[kind](**{k: _decode(v, arrays) for k, v in fields.items()})
+            return SAVED[kind](**{k: _decode(v, arrays, version) for k, v in fields.items()})
         case {"array": str(name)}:
             return arrays[name]
         case {"status": int(number)}:
             return Status(number)
         case {"dict": dict(entries)}:
-            return {k: _decode(v, arrays) for k, v in entries.items()}
+            return {k: _decode(v, arrays, version) for k, v in entries.items()}
         case {"list": list(items)}:
-            return [_decode(v, arrays) for v in items]
+            return [_decode(v, arrays, version) for v in items]
         case dict() | list():
             raise KeyError(str(tree)[:40])
     return tree

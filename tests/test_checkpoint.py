@@ -221,6 +221,7 @@ def test_format_3_which_had_no_checksum_is_read(tmp_path) -> None:
     with np.load(path) as file:
         arrays = dict(file)
     header = json.loads(arrays.pop("__header__").tobytes())
+    header["tree"]["fields"]["certificate"]["fields"] = {"status": "flat", "settled": True}
     for version in (3, 4):
         header["format"] = version
         text = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
@@ -228,6 +229,7 @@ def test_format_3_which_had_no_checksum_is_read(tmp_path) -> None:
             np.savez(file, __header__=text, **arrays)
         if version == 3:
             assert checkpoint.load(path).k == 2
+            assert checkpoint.load(path).certificate.status == "not checked"
         else:
             with pytest.raises(ValueError, match=r"is a damaged checkpoint: it has no checksum"):
                 checkpoint.load(path)

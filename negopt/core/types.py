@@ -18,7 +18,6 @@ from negopt.core.checks import (
     FLOATS,
     NONNEGATIVE,
     SIZE,
-    VECTOR,
     Columns,
     Entries,
     Instance,
@@ -190,23 +189,21 @@ VERDICTS = ("not checked", "positive", "flat", "negative", "unsettled", "unknown
 class Certificate:
     """Result of the second-order check at a stationary point."""
 
-    #: "not checked", "positive", "flat", "negative"
+    #: "positive": no negative curvature is left to find; "negative": confirmed; "flat": zero within
+    #: the accuracy of the products; "unsettled": none was found, and some may be left; "unknown":
+    #: the products failed; "not checked"
     status: str = field(default="not checked", metadata={"check": OneOf(VERDICTS)})
-    #: smallest Rayleigh quotient ``d'Hd / d'd`` that was found; nan when not checked
+    #: curvature ``d'Hd / d'd`` along the lowest direction found; nan when not checked
     min_curvature: float = field(default=math.nan, metadata={"check": FIGURE})
-    #: largest absolute Ritz value: the scale that `min_curvature` is judged against
-    max_curvature: float = field(default=math.nan, metadata={"check": SIZE})
+    #: the same in the variables of the check, as a share of the largest curvature met
+    relative_curvature: float = field(default=math.nan, metadata={"check": FIGURE})
     products: int = 0  #: Hessian products that the check used
-    #: whether more products would no longer have changed `min_curvature` much; False with
-    #: ``"positive"`` says that none was found, not that there is none
-    settled: bool = False
-    #: shape (n,): unit vector that has `min_curvature`
-    direction: Array | None = field(default=None, metadata={"check": VECTOR})
+    reason: str = ""  #: why it is "unknown"
 
     def check(self, n: int, name: str) -> None:
         """Raise ValueError where the verdict is not that of the number."""
         low = self.min_curvature
-        if (self.status == "positive" and low <= 0.0) or (self.status == "negative" and low >= 0.0):
+        if (self.status == "positive" and low < 0.0) or (self.status == "negative" and low > 0.0):
             refuse(f"{name}.min_curvature", low, f"of the sign that status {self.status!r} has")
 
 

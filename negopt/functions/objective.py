@@ -310,23 +310,26 @@ class Objective:
 
     # --- Hessian products ------------------------------------------------------------
 
-    def alone(self) -> Objective:
-        """Return the same with counters of its own and without budgets."""
+    def unlimited(self, *, whole: bool = False) -> Objective:
+        """Return what products need, or the `whole`, with own counters and without budgets."""
         other = copy.copy(self)
         other.counters, other.best, other._at = Counters(), None, None
         other.maxfun, other.maxtime, other._limited = math.inf, math.inf, False
-        return other
-
-    def unlimited(self) -> Objective:
-        """Return what products need, with counters of its own and without budgets."""
-        other = self.alone()
-        if self._object is None and (self.exact_products or self._gradient is not None):
+        derived = self.exact_products or self._gradient is not None
+        if derived and self._object is None and not whole:
             other._value = other._both = None  # nothing else of the user's is kept alive
         return other
 
-    def measured_products(self, iterate: Iterate) -> Callable[[Array], Array]:
-        """Return products that are evidence: a HessianUpdateStrategy's guess is none."""
-        return self.products(iterate) if self._strategy is None else self._differences(iterate, [])
+    def measured_products(self, iterate: Iterate) -> Callable[[Array, float], Array]:
+        """Return ``v, h -> H v``: exact, or the difference of gradients over ``h v``.
+
+        A HessianUpdateStrategy's guess is no evidence.
+        """
+        if self.exact_products:
+            product = self.products(iterate)
+            return lambda v, _: product(v)
+        at = self.gradient, iterate.x, iterate.g
+        return lambda v, h: differences.difference_product(*at, v, h * norm(v))
 
     def products(self, iterate: Iterate) -> Callable[[Array], Array]:
         """Return ``v -> H(x) v`` at `iterate`; the linearisation is shared by all v."""

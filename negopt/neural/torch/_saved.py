@@ -63,7 +63,7 @@ def restored(saved: Saved, method: Method, x: torch.Tensor) -> State | None:
             raise ValueError(f"the state is damaged: {name} is a {type(value).__name__}.")
     arrays = {name: value.cpu().numpy() for name, value in tensors.items()}
     try:
-        state = decode(saved["tree"], arrays, State)
+        state = decode(saved["tree"], arrays, State, version)
     except ValueError as error:
         raise ValueError(f"the state is damaged: {error}") from None
     if type(state.iterate) is not Iterate:
