@@ -113,7 +113,7 @@ def load(path: str | os.PathLike[str]) -> State:
     Notes
     -----
     **Guarantee**: no file, whatever it holds, has code run or names looked up that it chooses, nor
-    more memory taken than a few times its size (``tests/test_hostile_states.py``).
+    more memory taken than in proportion to its size (``tests/test_hostile_states.py``).
     """
     return read(path, State, "a state")
 

@@ -3,8 +3,8 @@
 Guarantee.  Let one part of a state be replaced by anything, or one part of a file, with or without
 a checksum that fits.  Then `minimize` and `load` raise ValueError, which names the part, or the
 result is consistent: ``res.fun == fun(res.x)``, ``res.jac == jac(res.x)``, success only where the
-gradient is small.  Nothing that a file names is looked up or called, and no more memory is taken
-than a few times its size.
+gradient is small.  Nothing that a file names is looked up or called, and memory is taken in
+proportion to its size alone.
 """
 
 from __future__ import annotations

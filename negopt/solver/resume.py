@@ -157,7 +157,7 @@ def _like(value: T, start: Array) -> T:
 def look_again(
     state: State, objective: Objective, globalize: AnyGlobalization, order: float, eps: float
 ) -> None:
-    """Evaluate f and g where `state`, a copy, stands, and go by what is found; it costs nothing.
+    """Evaluate f and g where `state`, a copy, stands, and go by what is found; no count sees it.
 
     `eps` is that of the type in which the state was computed, `order` that of the gradient's norm.
 
