@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import hashlib
 import json
 import math
@@ -133,9 +134,10 @@ def read(path: str | os.PathLike[str], wanted: type[T], name: str) -> T:
             version, tree = header["format"], header["tree"]
             if type(version) is not int:
                 raise TypeError("the format is no integer")
-        except OSError:
-            raise
         except Exception as error:
+            # Of a damaged file a part may seem to lie before the beginning: that is EINVAL.
+            if isinstance(error, OSError) and error.errno != errno.EINVAL:
+                raise
             raise ValueError(f"{where} is not a negopt checkpoint ({error}).") from error
     if version > FORMAT:
         raise ValueError(

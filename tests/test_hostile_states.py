@@ -339,6 +339,18 @@ def test_every_byte_of_a_file_counts(tmp_path) -> None:
             checkpoint.load(path)
 
 
+def test_a_directory_of_parts_that_lies_before_the_beginning(tmp_path) -> None:
+    """Without a checksum: the system's error for it is none of reading."""
+    path = tmp_path / "run.npz"
+    checkpoint.save(path, solve("lqn-tr", maxiter=1))
+    good = bytearray(path.read_bytes())
+    end = good.rindex(b"PK\x05\x06")
+    good[end + 16 : end + 20] = b"\xff\xff\xff\x7f"  # where the directory begins
+    path.write_bytes(good[: len(good) - 1])
+    with pytest.raises(ValueError, match=r"run.npz' is (not a negopt|a damaged) checkpoint"):
+        checkpoint.load(path)
+
+
 def nested(depth):
     return b'{"format": 4, "tree": ' + b'{"list": [' * depth + b"]}" * depth + b"}"
 
