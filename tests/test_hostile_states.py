@@ -215,7 +215,12 @@ def test_one_part_of_a_state_is_changed(method) -> None:
         ("lqn-tr", ("globalize", "radius"), -1.0, r"radius = -1.0: must be a positive number"),
         ("lqn-tr", ("globalize", "radius"), None, r"radius = None: must be a positive number"),
         ("lqn-tr", ("globalize", "free"), 1, r"globalize.free = 1: must be True or False"),
-        ("lqn-tr", ("certificate", "status"), "sure", r"status = 'sure': must be one of 'not chec"),
+        (
+            "lqn-tr",
+            ("certificate", "status"),
+            "sure",
+            r"status = 'sure': must be one of 'not check",
+        ),
         ("lqn-tr", ("rng_state", "bit_generator"), "seed", r"rng_state: bit_generator = 'seed'"),
         ("lqn-tr", ("counters", "nfev"), 1.5, r"counters.nfev = 1.5: must be an integer"),
         ("lqn-tr", ("history", "nit"), [1.0], r"history = \[.*: must be columns of one length"),
