@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib
+import json
 import os
 import sys
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
@@ -123,3 +126,35 @@ def scripts() -> Iterator[Callable[[str], ModuleType]]:
         for name, module in list(sys.modules.items()):
             if str(getattr(module, "__file__", "")).startswith(folder):
                 del sys.modules[name]
+
+
+def _write_sealed(path: Path, header: object, arrays: dict[str, Any], **how: Any) -> None:
+    """Write a checkpoint, whatever it holds, with the checksum that belongs to it."""
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    with zipfile.ZipFile(path, "w", **how) as archive:
+        for name, array in {"__header__": np.frombuffer(text, np.uint8), **arrays}.items():
+            with archive.open(f"{name}.npy", "w") as member:
+                np.lib.format.write_array(member, np.asanyarray(array))
+        archive.comment = b"negopt checkpoint, sha256 " + b"0" * 64
+    raw = path.read_bytes()[:-64]
+    path.write_bytes(raw + hashlib.sha256(raw).hexdigest().encode())
+
+
+@pytest.fixture(scope="session")
+def write_sealed() -> Callable[..., None]:
+    """``write_sealed(path, header, arrays)`` writes a checkpoint with its checksum."""
+    return _write_sealed
+
+
+@pytest.fixture(scope="session")
+def rewrite() -> Callable[..., None]:
+    """``rewrite(path, change)``: a checkpoint after ``change(header, arrays)``, sealed again."""
+
+    def changed(path: Path, change: Callable[..., object]) -> None:
+        with np.load(path) as file:
+            arrays = dict(file)
+        header = json.loads(arrays.pop("__header__").tobytes())
+        change(header, arrays)
+        _write_sealed(path, header, arrays)
+
+    return changed

@@ -110,17 +110,17 @@ def test_what_a_killed_process_left_is_taken_by_the_next_write(tmp_path) -> None
 
 
 def test_two_that_write_one_file_at_a_time(tmp_path, monkeypatch) -> None:
+    """The second is told so, and the first goes on."""
     path, savez, first = tmp_path / "run.npz", np.savez, run(maxiter=1)
 
     def interrupted(file, **arrays):
         savez(file, **arrays)
-        monkeypatch.setattr(np, "savez", savez)
-        checkpoint.save(path, run(maxiter=2))  # somebody else's, from beginning to end
+        with pytest.raises(OSError, match=r"another process or thread too: give each run a file"):
+            checkpoint.save(path, run(maxiter=2))
 
     monkeypatch.setattr(np, "savez", interrupted)
-    with pytest.raises(OSError, match=r"another process or thread too: give each run a file"):
-        checkpoint.save(path, first)
-    assert checkpoint.load(path).k == 2
+    checkpoint.save(path, first)
+    assert checkpoint.load(path).k == 1
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -177,18 +177,7 @@ def test_a_missing_file_is_an_os_error(tmp_path) -> None:
         checkpoint.load(tmp_path / "none.npz")
 
 
-def rewrite(path, change) -> None:
-    """Change a checkpoint's header."""
-    with np.load(path) as file:
-        arrays = dict(file)
-    header = json.loads(arrays.pop("__header__").tobytes())
-    change(header, arrays)
-    text = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
-    with path.open("wb") as file:
-        np.savez(file, __header__=text, **arrays)
-
-
-def test_later_formats_and_damage(tmp_path) -> None:
+def test_later_formats_and_damage(tmp_path, rewrite) -> None:
     path = tmp_path / "run.npz"
 
     def fresh():
@@ -216,7 +205,7 @@ def test_later_formats_and_damage(tmp_path) -> None:
         checkpoint.load(path)
 
 
-def test_an_older_format_says_how_to_go_on(tmp_path) -> None:
+def test_an_older_format_says_how_to_go_on(tmp_path, rewrite) -> None:
     path = tmp_path / "run.npz"
     res = run(maxiter=2)
     checkpoint.save(path, res)
@@ -224,6 +213,26 @@ def test_an_older_format_says_how_to_go_on(tmp_path) -> None:
     with pytest.raises(ValueError, match=r"format 1, of an older negopt.*begin anew.*numpy\.load"):
         checkpoint.load(path)
     assert np.array_equal(np.load(path)["state.iterate.x"], res.x)  # as the message has it
+
+
+def test_format_3_which_had_no_checksum_is_read(tmp_path) -> None:
+    path = tmp_path / "run.npz"
+    checkpoint.save(path, run(maxiter=2))
+    with np.load(path) as file:
+        arrays = dict(file)
+    header = json.loads(arrays.pop("__header__").tobytes())
+    header["tree"]["fields"]["certificate"]["fields"] = {"status": "flat", "settled": True}
+    for version in (3, 4):
+        header["format"] = version
+        text = np.frombuffer(json.dumps(header).encode(), dtype=np.uint8)
+        with path.open("wb") as file:
+            np.savez(file, __header__=text, **arrays)
+        if version == 3:
+            assert checkpoint.load(path).k == 2
+            assert checkpoint.load(path).certificate.status == "not checked"
+        else:
+            with pytest.raises(ValueError, match=r"is a damaged checkpoint: it has no checksum"):
+                checkpoint.load(path)
 
 
 @pytest.mark.parametrize("method", list(negopt.METHODS))

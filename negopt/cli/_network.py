@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from argparse import Namespace
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from negopt.cli._errors import UsageError, nearest, reason
 from negopt.core.arrays import Array
+from negopt.core.checks import NONNEGATIVE, OneOf
 from negopt.neural import (
     MLP,
     Dataset,
@@ -39,13 +40,13 @@ class NetworkSpec:
     data: str
     target: str | None = None
     hidden: tuple[int, ...] = (8,)
-    activation: str = "tanh"
-    loss: str = "auto"
-    l2: float = 1e-4
+    activation: str = field(default="tanh", metadata={"check": OneOf(ACTIVATIONS)})
+    loss: str = field(default="auto", metadata={"check": OneOf(("auto", *LOSSES))})
+    l2: float = field(default=1e-4, metadata={"check": NONNEGATIVE})
     standardize: bool = True
     seed: int = 0
-    dtype: str = "float64"
-    test_fraction: float = 0.0
+    dtype: str = field(default="float64", metadata={"check": OneOf(DTYPES)})
+    test_fraction: float = field(default=0.0, metadata={"check": NONNEGATIVE})
     sha256: str = ""
 
 

@@ -11,6 +11,8 @@ from typing import Any
 from negopt import checkpoint
 from negopt.cli._errors import UsageError, reading, reason
 from negopt.cli._network import IONOSPHERE, NetworkSpec, Task, build
+from negopt.core.checks import check_tree
+from negopt.core.files import replacing
 from negopt.core.types import State
 from negopt.methods import METHODS
 
@@ -47,7 +49,7 @@ def write_recipe(path: str, recipe: Recipe) -> None:
         tree["network"]["data"] = str(Path(recipe.network.data).resolve())
     text = json.dumps({"format": FORMAT, **tree}, indent=2) + "\n"
     try:
-        with checkpoint.replacing(recipe_path(path)) as file:
+        with replacing(recipe_path(path)) as file:
             file.write(text.encode())
     except OSError as error:
         raise UsageError(f"cannot write the checkpoint {path}: {reason(error)}") from error
@@ -111,6 +113,7 @@ def _read_recipe(path: str) -> Recipe:
         network = tree.pop("network")
         network["hidden"] = tuple(network["hidden"])
         recipe = Recipe(network=NetworkSpec(**network), **tree)
+        check_tree(recipe, Recipe(NetworkSpec(""), "", every=recipe.every), 0, "recipe")
         known = recipe.method in METHODS
     except OSError as error:
         raise UsageError(

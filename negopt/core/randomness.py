@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
-from numpy.random import BitGenerator, Generator, SeedSequence
+from numpy.random import (
+    MT19937,
+    PCG64,
+    PCG64DXSM,
+    SFC64,
+    BitGenerator,
+    Generator,
+    Philox,
+    SeedSequence,
+)
 
 from negopt.core.arrays import FloatArray
+from negopt.core.checks import refuse
 
 #: What NumPy makes a generator of (SPEC 7).
 Seed = int | Sequence[int] | SeedSequence | BitGenerator | Generator | None
+
+#: The generators that a state may name: nothing else of what a file says is looked up or called.
+KNOWN: dict[str, type[BitGenerator]] = {
+    kind.__name__: kind for kind in (PCG64, PCG64DXSM, MT19937, Philox, SFC64)
+}
+#: Most that a position in a generator's buffer may be; NumPy does not check it.
+POSITIONS = {("state", "pos"): 624, ("buffer_pos",): 4}
 
 
 class Draws:
@@ -44,9 +62,52 @@ class Draws:
 
     def go_back(self, state: dict[str, object]) -> None:
         """Draw again from `state` on, with a generator of its own: the user's stays as it is."""
-        bits = getattr(np.random, str(state["bit_generator"]))()
+        self._made = Generator(bits_of(state, self._own))
+
+    @property
+    def _own(self) -> dict[str, type[BitGenerator]]:
+        """The class of the user's own generator, by name."""
+        own = None if self._made is None else type(self._made.bit_generator)
+        return {} if own is None else {own.__name__: own}
+
+
+def bits_of(
+    state: dict[str, object], more: Mapping[str, type[BitGenerator]] = MappingProxyType({})
+) -> BitGenerator:
+    """Return the bit generator in the state `state`, one of the table or of `more`.
+
+    It is a ValueError when there is none of that name, or the state is none of it.
+    """
+    kind = state.get("bit_generator")
+    known = {**more, **KNOWN}
+    if not isinstance(kind, str) or kind not in known:
+        refuse("bit_generator", kind, f"one of {', '.join(known)}")
+    for path, most in POSITIONS.items():
+        at: object = state
+        for key in path:
+            at = at.get(key, 0) if isinstance(at, dict) else 0
+        if not isinstance(at, (int, np.integer)) or not 0 <= at <= most:
+            refuse(".".join(path), at, f"an integer from 0 to {most}")
+    bits = known[kind]()
+    try:
         bits.state = state
-        self._made = Generator(bits)
+    except (TypeError, ValueError, LookupError, OverflowError, AttributeError) as error:
+        raise ValueError(f"it is no state of {kind} ({error}).") from None
+    return bits
+
+
+class RandomState:
+    """What may be kept of a generator: nothing, or a state of one of the table."""
+
+    def __call__(self, value: object, n: int, name: str) -> None:
+        """Check by setting a generator to it."""
+        if type(value) is not dict:
+            refuse(name, value, "a dict, the state of a NumPy bit generator")
+        if value:
+            try:
+                bits_of(value)
+            except ValueError as error:
+                raise ValueError(f"{name}: {error}") from None
 
 
 def generator(seed: Seed) -> Generator:

@@ -13,6 +13,20 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from negopt.core.arrays import Array
+from negopt.core.checks import (
+    FIGURE,
+    FLOATS,
+    NONNEGATIVE,
+    SIZE,
+    Columns,
+    Entries,
+    Instance,
+    OneOf,
+    Part,
+    Real,
+    refuse,
+)
+from negopt.core.randomness import RandomState
 
 T = TypeVar("T")
 
@@ -68,7 +82,8 @@ def saved(cls: type[T]) -> type[T]:
     """Register a dataclass of arrays and numbers as part of a state that can be saved.
 
     Metadata of its fields: ``"host"``, an array that stays on the host; ``"value"``, what
-    belongs to f itself and falls back to its default when f becomes that of another batch.
+    belongs to f itself and falls back to its default when f becomes that of another batch;
+    ``"check"``, what it may hold (`negopt.core.checks`), where its default does not say so.
     """
     SAVED[cls.__name__] = cls
     return cls
@@ -87,13 +102,16 @@ class BudgetExhausted(Exception):
 class Iterate:
     """A point with its value and gradient, always consistent with each other; never changed."""
 
-    x: Array  #: shape (n,)
-    f: float
-    g: Array  #: shape (n,): gradient at `x`
-    gnorm: float  #: Euclidean norm of `g`
-    gmax: float  #: largest absolute entry of `g`
+    x: Array = field(
+        metadata={"check": Entries(("n",), most=FLOATS, optional=False)}
+    )  #: shape (n,)
+    f: float = field(metadata={"check": FIGURE})
+    #: shape (n,): gradient at `x`
+    g: Array = field(metadata={"check": Entries(("n",), finite=False, optional=False)})
+    gnorm: float = field(metadata={"check": SIZE})  #: Euclidean norm of `g`
+    gmax: float = field(metadata={"check": SIZE})  #: largest absolute entry of `g`
     #: Euclidean norm of `x`, read together with the others; nan when it was not
-    xnorm: float = math.nan
+    xnorm: float = field(default=math.nan, metadata={"check": SIZE})
 
     @property
     def finite(self) -> bool:
@@ -163,6 +181,10 @@ class Counters:
     n_escapes: int = 0
 
 
+#: What a second-order check may find.
+VERDICTS = ("not checked", "positive", "flat", "negative", "unsettled", "unknown")
+
+
 @saved
 @dataclass(slots=True)
 class Certificate:
@@ -171,13 +193,19 @@ class Certificate:
     #: "positive": no negative curvature is left to find; "negative": confirmed; "flat": zero within
     #: the accuracy of the products; "unsettled": none was found, and some may be left; "unknown":
     #: the products failed; "not checked"
-    status: str = "not checked"
+    status: str = field(default="not checked", metadata={"check": OneOf(VERDICTS)})
     #: curvature ``d'Hd / d'd`` along the lowest direction found; nan when not checked
-    min_curvature: float = math.nan
+    min_curvature: float = field(default=math.nan, metadata={"check": FIGURE})
     #: the same in the variables of the check, as a share of the largest curvature met
-    relative_curvature: float = math.nan
+    relative_curvature: float = field(default=math.nan, metadata={"check": FIGURE})
     products: int = 0  #: Hessian products that the check used
     reason: str = ""  #: why it is "unknown"
+
+    def check(self, n: int, name: str) -> None:
+        """Raise ValueError where the verdict is not that of the number."""
+        low = self.min_curvature
+        if (self.status == "positive" and low < 0.0) or (self.status == "negative" and low > 0.0):
+            refuse(f"{name}.min_curvature", low, f"of the sign that status {self.status!r} has")
 
 
 @saved
@@ -198,20 +226,26 @@ class State:
     memory: object
     globalize: object
     f0: float = math.nan
-    measure0: float = math.nan
+    measure0: float = field(default=math.nan, metadata={"check": Real(0.0, nan=True)})
     k: int = 0
     resets: int = 0
     stalled: int = 0
-    stalled_gmax: float = math.nan
+    stalled_gmax: float = field(default=math.nan, metadata={"check": SIZE})
     counters: Counters = field(default_factory=Counters)
     certificate: Certificate = field(default_factory=Certificate)
-    rng_state: dict[str, object] = field(default_factory=dict)
-    elapsed: float = 0.0
-    status: Status | None = None
+    rng_state: dict[str, object] = field(default_factory=dict, metadata={"check": RandomState()})
+    elapsed: float = field(default=0.0, metadata={"check": NONNEGATIVE})
+    status: Status | None = field(default=None, metadata={"check": Instance(Status)})
     message: str = ""
-    history: dict[str, list[float]] | None = None
+    history: dict[str, list[float]] | None = field(default=None, metadata={"check": Columns()})
     #: what is known of the differences that stand for a gradient; None with one
-    differences: object = None
+    differences: object = field(default=None, metadata={"check": Part()})
+
+    def check(self, n: int, name: str) -> None:
+        """Raise ValueError where the end contradicts the curvature found there."""
+        found = self.certificate.status
+        if self.status is Status.CONVERGED and found == "negative":
+            refuse(f"{name}.status", self.status.name, f"another one: the curvature is {found}")
 
     def __repr__(self) -> str:
         """Return a short form: a result prints its state."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from negopt.core.arrays import Array
+from negopt.core.checks import MATRIX, NONNEGATIVE, UNITS, refuse
 from negopt.core.options import check_choice, check_inverse, check_number, option
 from negopt.core.types import Iterate, Outcome, saved
 from negopt.curvature.inverse import (
@@ -29,13 +30,19 @@ class PositiveMemory:
     """The inverse model ``H = matrix + gamma rest``."""
 
     #: shape (n, n): what the pairs have contributed; None before the first
-    matrix: Array | None = field(default=None, metadata={"symmetric": True})
+    matrix: Array | None = field(default=None, metadata={"symmetric": True, "check": MATRIX})
     #: shape (n, n): what the updates have left of the initial matrix; None where that is inside
     #: `matrix`
-    rest: Array | None = field(default=None, metadata={"symmetric": True})
-    gamma: float = 0.0  #: today's scale of the initial matrix
+    rest: Array | None = field(default=None, metadata={"symmetric": True, "check": MATRIX})
+    #: today's scale of the initial matrix
+    gamma: float = field(default=0.0, metadata={"check": NONNEGATIVE})
     #: shape (n,): scale of each variable, where the start shows that they differ
-    units: Array | None = None
+    units: Array | None = field(default=None, metadata={"check": UNITS})
+
+    def check(self, n: int, name: str) -> None:
+        """Raise ValueError where the parts do not belong together."""
+        if self.matrix is None and self.rest is not None:
+            refuse(f"{name}.rest", self.rest, "None, as matrix is")
 
 
 @dataclass(frozen=True)

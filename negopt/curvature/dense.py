@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from negopt.algebra.eigen import eigen_of
 from negopt.algebra.roots import DenseRoot
 from negopt.core.arrays import Array, all_finite, namespace_of, scalars
+from negopt.core.checks import MATRIX, NONNEGATIVE, SCALE
 from negopt.core.options import check_number, option
 from negopt.core.protocols import ProductSource
 from negopt.core.types import Iterate, Outcome, saved
@@ -18,9 +19,11 @@ class HessianMemory:
     """What one point leaves behind for the next."""
 
     #: shape (n, n): the moving average of the Hessians; None when none is kept
-    average: Array | None = None
-    scale: float = 0.0  #: largest |eigenvalue| at the first point where it was not zero; 0 before
-    gnorm: float = 0.0  #: largest gradient norm met so far
+    average: Array | None = field(default=None, metadata={"check": MATRIX})
+    #: largest |eigenvalue| at the first point where it was not zero; 0 before
+    scale: float = field(default=0.0, metadata={"check": SCALE})
+    #: largest gradient norm met so far
+    gnorm: float = field(default=0.0, metadata={"check": NONNEGATIVE})
 
 
 class DenseOperator:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from scipy.linalg.blas import ddot
 
 from negopt.core.arrays import Array, inners, is_plain, to_host
+from negopt.core.checks import MATRIX, refuse
 from negopt.core.given import is_positive_definite
 from negopt.core.options import check_choice, check_inverse, check_number, option
 from negopt.core.types import Iterate, Outcome, saved
@@ -34,7 +35,15 @@ class HybridMemory(PositiveMemory):
     """The BFGS model of `PositiveMemory`, and SR1's."""
 
     #: shape (n, n): the SR1 model, of any signature; None before the first pair
-    free: Array | None = field(default=None, metadata={"symmetric": True})
+    free: Array | None = field(default=None, metadata={"symmetric": True, "check": MATRIX})
+
+    def check(self, n: int, name: str) -> None:
+        """Raise ValueError where the parts do not belong together."""
+        PositiveMemory.check(self, n, name)
+        if (self.matrix is None) != (self.rest is None):
+            refuse(f"{name}.rest", self.rest, "None where matrix is, and only there")
+        if self.free is None and self.matrix is not None:
+            refuse(f"{name}.free", None, "a matrix: there is one of BFGS")
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from negopt.core.arrays import Array, dot, namespace_of, scalars
+from negopt.core.checks import MATRIX, NONNEGATIVE, SCALE, SQUARES
 from negopt.core.options import check_choice, check_number, option
 from negopt.core.protocols import ProductSource
 from negopt.core.types import Iterate, Outcome, saved
@@ -15,17 +16,27 @@ from negopt.curvature.metric import OF_GRADIENTS
 KINDS = ("sphere", *OF_GRADIENTS)
 
 
+class Moment:
+    """Squares of n gradients' entries, or a matrix of their products."""
+
+    def __call__(self, value: object, n: int, name: str) -> None:
+        """Check one of the two, by its shape."""
+        (MATRIX if len(getattr(value, "shape", ())) == 2 else SQUARES)(value, n, name)
+
+
 @saved
 @dataclass(slots=True)
 class EllipsoidMemory:
     """What the gradients met so far make of the norm."""
 
     #: shape (n,) or (n, n): weighted sum of g * g, or of g g', at the points left behind
-    moment: Array | None = None
-    weight: float = 0.0  #: sum of the weights
+    moment: Array | None = field(default=None, metadata={"check": Moment()})
+    #: sum of the weights
+    weight: float = field(default=0.0, metadata={"check": NONNEGATIVE})
     #: factor that gives a unit step along the first gradient the norm 1; 0 before it
-    unit: float = 0.0
-    first_gnorm: float = 0.0  #: largest gradient norm so far, for the accuracy of inner solves
+    unit: float = field(default=0.0, metadata={"check": SCALE})
+    #: largest gradient norm so far, for the accuracy of inner solves
+    first_gnorm: float = field(default=0.0, metadata={"check": NONNEGATIVE})
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from negopt.core.arrays import Array
+from negopt.core.checks import NONNEGATIVE, SCALE
 from negopt.core.protocols import ProductSource
 from negopt.core.types import Iterate, Outcome, saved
 from negopt.curvature.metric import Metric
@@ -19,8 +20,9 @@ class ProductMemory:
 
     #: what the step rule measures the Hessian with: the series' bound V on its square, or the unit
     #: of the norm of |H|; 0 before the first step
-    scale: float = 0.0
-    first_gnorm: float = 0.0  #: gradient norm that the accuracy of inner solves is measured against
+    scale: float = field(default=0.0, metadata={"check": SCALE})
+    #: gradient norm that the accuracy of inner solves is measured against
+    first_gnorm: float = field(default=0.0, metadata={"check": NONNEGATIVE})
 
 
 @dataclass(slots=True)

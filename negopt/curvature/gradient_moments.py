@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from negopt.core.arrays import Array, dot, namespace_of, scalars
+from negopt.core.checks import SQUARES, VECTOR
 from negopt.core.options import check_choice, check_number, option
 from negopt.core.types import Iterate, Outcome, saved
 
@@ -17,9 +18,10 @@ class MomentMemory:
     """Moments of the gradients at the points left behind."""
 
     #: shape (n,): running means of g and of its entries' squares; None before the first step
-    first: Array | None = None
-    second: Array | None = None
-    largest: Array | None = None  #: shape (n,): largest second moment so far (AMSGrad)
+    first: Array | None = field(default=None, metadata={"check": VECTOR})
+    second: Array | None = field(default=None, metadata={"check": SQUARES})
+    #: shape (n,): largest second moment so far (AMSGrad)
+    largest: Array | None = field(default=None, metadata={"check": SQUARES})
     count: int = 0  #: gradients in the means
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from negopt.core.arrays import Array, dot, scalars
+from negopt.core.checks import POSITIVE, SCALE, Reals
 from negopt.core.options import check_choice, option
 from negopt.core.types import Iterate, Outcome, saved
 
@@ -68,8 +69,8 @@ ALIGNED = 0.5
 class ScaleMemory:
     """The curvature to step with (0 before the first step), those of recent steps."""
 
-    scale: float = 0.0
-    recent: list[float] = field(default_factory=list)
+    scale: float = field(default=0.0, metadata={"check": SCALE})
+    recent: list[float] = field(default_factory=list, metadata={"check": Reals(POSITIVE)})
 
 
 @dataclass(frozen=True)

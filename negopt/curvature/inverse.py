@@ -25,6 +25,7 @@ from negopt.core.arrays import (
     namespace_of,
     scalars,
 )
+from negopt.core.checks import MATRIX, UNITS
 from negopt.core.given import dense
 from negopt.core.types import Iterate, saved
 from negopt.decisions import pairs
@@ -37,9 +38,9 @@ class InverseMemory:
     """The inverse model of one update formula."""
 
     #: shape (n, n): H; None before the first pair
-    matrix: Array | None = field(default=None, metadata={"symmetric": True})
+    matrix: Array | None = field(default=None, metadata={"symmetric": True, "check": MATRIX})
     #: shape (n,): scale of each variable, where the start shows that they differ
-    units: Array | None = None
+    units: Array | None = field(default=None, metadata={"check": UNITS})
 
 
 # --- symmetric matrices -------------------------------------------------------------

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from negopt.core.arrays import Array, all_finite, device_of, dot, namespace_of, scalars
+from negopt.core.checks import SCALE, SQUARES, VECTOR
 from negopt.core.options import check_choice, check_number, option
 from negopt.core.protocols import ProductSource
 from negopt.core.types import Iterate, saved
@@ -54,13 +57,15 @@ class MetricMemory:
     """What the metric has seen; its fields are replaced, never written into."""
 
     #: ``u'Mu`` at the first point, u the unit vector along its gradient; 0 before it
-    unit: float = 0.0
-    moments: Array | None = None  #: shape (n,): weighted sum of ``g * g``
-    diagonal: Array | None = None  #: shape (n,): estimate of the diagonal of the Hessian
+    unit: float = field(default=0.0, metadata={"check": SCALE})
+    #: shape (n,): weighted sum of ``g * g``
+    moments: Array | None = field(default=None, metadata={"check": SQUARES})
+    #: shape (n,): estimate of the diagonal of the Hessian
+    diagonal: Array | None = field(default=None, metadata={"check": VECTOR})
     #: shape (n,): of ``"diag"``: the diagonal of M used last, and its largest values, but for the
     #: unit
-    size: Array | None = None
-    peak: Array | None = None
+    size: Array | None = field(default=None, metadata={"check": SQUARES})
+    peak: Array | None = field(default=None, metadata={"check": SQUARES})
     even: bool = False  #: the estimate does not span the ratio that would make a metric of it
 
 
@@ -193,7 +198,8 @@ def _normalised(
         memory = replace(memory, unit=scalars(dot(along, size * along))[0])
     if not 0.0 < memory.unit < math.inf:
         return Metric(), replace(memory, unit=0.0)
-    size = size / memory.unit
+    with np.errstate(over="ignore"):
+        size = size / memory.unit
     return Metric(1.0 / xp.sqrt(xp.maximum(size, xp.full_like(size, least)))), memory
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from negopt.algebra.krylov import Subspace
 from negopt.algebra.roots import SymmetricRoot
 from negopt.core.arrays import Array, namespace_of, norm
+from negopt.core.checks import NONNEGATIVE, Count, Instance
 from negopt.core.options import MOST_PAIRS, check_choice, check_integer, option
 from negopt.core.protocols import ProductSource
 from negopt.core.types import Iterate, Outcome, saved
@@ -33,14 +34,15 @@ class ModelledMemory:
     """What outlives a point."""
 
     #: displacements and gradient differences, and products; None when no model is kept
-    pairs: PairMemory | None = None
+    pairs: PairMemory | None = field(default=None, metadata={"check": Instance(PairMemory)})
     metric: MetricMemory = field(default_factory=MetricMemory)
-    first_gnorm: float = 0.0  #: largest gradient norm so far, in the metric of its point
+    #: largest gradient norm so far, in the metric of its point
+    first_gnorm: float = field(default=0.0, metadata={"check": NONNEGATIVE})
     trusted: bool = field(default=False, metadata={"value": True})  #: the model makes the next step
     #: steps of the model in a row that did not do well; steps with products still to be made
     #: before it is asked again
-    failures: int = 0
-    wait: int = 0
+    failures: int = field(default=0, metadata={"check": Count(MOST_FAILURES)})
+    wait: int = field(default=0, metadata={"check": Count(2**MOST_FAILURES)})
 
 
 @dataclass(slots=True)

@@ -17,6 +17,7 @@ from negopt.core.arrays import (
     from_host,
     namespace_of,
 )
+from negopt.core.checks import POSITIVE, SCALE, Entries, check_gram, refuse
 from negopt.core.options import check_choice, check_integer, check_number, option
 from negopt.core.types import Iterate, Outcome, saved
 
@@ -33,13 +34,31 @@ class RegressionMemory:
     #: shape (k, 2n): row i holds a displacement and the gradient's change that belongs to it, both
     #: times the root of their weight.  The sums of their products over i are the weighted
     #: covariances; a rotation of the rows leaves them as they are.
-    rows: Array | None = None
+    rows: Array | None = field(default=None, metadata={"check": Entries((None, None))})
     #: shape (2k, 2k): inner products of displacements (even) and changes (odd)
-    gram: FloatArray = field(default_factory=_no_products, metadata={"host": True})
-    scale: float = 0.0  #: curvature of the last step, 0 before the first
-    weight: float = 1.0  #: sum of the weights of all points
+    gram: FloatArray = field(
+        default_factory=_no_products,
+        metadata={"host": True, "check": Entries((None, None), optional=False, dtype="float64")},
+    )
+    #: curvature of the last step, 0 before the first
+    scale: float = field(default=0.0, metadata={"check": SCALE})
+    #: sum of the weights of all points
+    weight: float = field(default=1.0, metadata={"check": POSITIVE})
     #: shape (2, n): the last point and gradient, less their weighted means
-    lag: Array | None = None
+    lag: Array | None = field(default=None, metadata={"check": Entries((None, "n"))})
+
+    def check(self, n: int, name: str) -> None:
+        """Raise ValueError where rows and inner products do not belong together."""
+        if self.lag is not None and self.lag.shape[0] != 2:
+            refuse(f"{name}.lag", self.lag, f"of shape (2, {n})")
+        k = 0 if self.rows is None else int(self.rows.shape[0])
+        if self.rows is not None and not (k > 0 and self.rows.shape[1] == 2 * n):
+            refuse(f"{name}.rows", self.rows, f"of shape (k, {2 * n})")
+        if self.gram.shape != (2 * k, 2 * k):
+            refuse(f"{name}.gram", self.gram, f"of shape ({2 * k}, {2 * k}), as rows have it")
+        if self.rows is not None:
+            xp = namespace_of(self.rows)
+            check_gram(self.gram, xp.reshape(self.rows, (-1, n)), f"{name}.gram")
 
 
 class RegressionOperator:

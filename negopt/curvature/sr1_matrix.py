@@ -9,6 +9,7 @@ import numpy as np
 from negopt.algebra.eigen import symmetric_eigen
 from negopt.algebra.roots import DenseRoot
 from negopt.core.arrays import Array, FloatArray, from_host, inners, to_host
+from negopt.core.checks import UNITS, Entries
 from negopt.core.options import check_choice, check_number, option
 from negopt.core.types import Iterate, Outcome, Step, saved
 from negopt.curvature.inverse import diagonal, sr1_update, symmetric, unit_step, units_at
@@ -23,9 +24,11 @@ class MatrixMemory:
 
     #: shape (n, n): ``D B D`` with ``D = diag(units)``, on the host, by its upper triangle; None
     #: before the first pair
-    matrix: FloatArray | None = field(default=None, metadata={"host": True})
+    matrix: FloatArray | None = field(
+        default=None, metadata={"host": True, "check": Entries(("n", "n"), dtype="float64")}
+    )
     #: shape (n,): scale of each variable, where the start shows that they differ; else D is I
-    units: Array | None = None
+    units: Array | None = field(default=None, metadata={"check": UNITS})
 
 
 class MatrixOperator:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from negopt.compiled import run_for
-from negopt.core.arrays import Array, as_vector, namespace_of
+from negopt.core.arrays import Array, as_vector, eps_of, namespace_of
 from negopt.core.options import (
     Options,
     RunOptions,
@@ -38,7 +38,7 @@ from negopt.solver.report import (
     row,
 )
 from negopt.solver.result import notifier, wrap
-from negopt.solver.resume import adopt
+from negopt.solver.resume import adopt, look_again
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
@@ -281,6 +281,8 @@ def solve(
                 )
             rules = method.curvature, method.globalize
             state = adopt(run.state, method.name, objective.x0, rules)
+            eps = eps_of(run.state.iterate.x)
+            look_again(state, objective, method.globalize, run.norm, eps)
             solver.resume(state)
         allvecs = _loop(solver, state, callback)
     point = solver.finish(state)

@@ -300,12 +300,13 @@ class Objective(ByDifferences):
 
     # --- Hessian products ------------------------------------------------------------
 
-    def unlimited(self) -> Objective:
-        """Return what products need, with counters of its own and without budgets."""
+    def unlimited(self, *, whole: bool = False) -> Objective:
+        """Return what products need, or the `whole`, with own counters and without budgets."""
         other = copy.copy(self)
         other.counters, other.best, other._at = Counters(), None, None
         other.maxfun, other.maxtime, other._limited = math.inf, math.inf, False
-        if self._object is None and (self.exact_products or self._gradient is not None):
+        derived = self.exact_products or self._gradient is not None
+        if derived and self._object is None and not whole:
             other._value = other._both = None  # nothing else of the user's is kept alive
         return other
 

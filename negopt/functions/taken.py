@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from negopt.core.arrays import Array, eps_of, from_host, to_host
+from negopt.core.checks import FLOATS, NONNEGATIVE, POSITIVE, Entries, OneOf, refuse
 from negopt.core.types import Iterate, State, saved
 from negopt.decisions import differences as decide
 from negopt.functions.differences import (
@@ -28,6 +29,10 @@ if TYPE_CHECKING:
 #: measured over longer distances, with nothing further to be had while it is what it was.
 FORWARD, CENTRAL, MEASURED = 0, 1, 2
 
+#: What is known of each variable; what has changed there may have overflowed.
+ALONG = Entries(("n",), low=0.0, most=FLOATS, optional=False, dtype="float64")
+CHANGED = Entries(("n",), finite=False, dtype="float64")
+
 
 @saved
 @dataclass(slots=True)
@@ -35,37 +40,24 @@ class Balance:
     """What a run has learnt about the differences that it takes."""
 
     #: shape (n,): second derivatives along the variables, as far as they showed; 0 where unknown
-    curvature: Array = field(metadata={"host": True})
+    curvature: Array = field(metadata={"host": True, "check": ALONG})
     #: shape (n,): the steps, without signs; 0 before the first
-    steps: Array = field(metadata={"host": True})
+    steps: Array = field(metadata={"host": True, "check": ALONG})
     #: shape (n,): what doubled steps have changed; None before that was tried
-    truncation: Array | None = field(default=None, metadata={"host": True})
+    truncation: Array | None = field(default=None, metadata={"host": True, "check": CHANGED})
     #: noise of f in units of what it is guessed to be
-    roundings: float = 1.0
+    roundings: float = field(default=1.0, metadata={"check": POSITIVE})
     #: what the noise was taken for where it was measured last; 0 before
-    noise: float = 0.0
+    noise: float = field(default=0.0, metadata={"check": NONNEGATIVE})
     #: FORWARD, CENTRAL or MEASURED
-    stage: int = FORWARD
+    stage: int = field(default=FORWARD, metadata={"check": OneOf((FORWARD, CENTRAL, MEASURED))})
 
-    def is_sound(self, n: int) -> bool:
-        """Tell whether every field is one that a run with n variables leaves."""
-        steps, truncation = self.steps, self.truncation
-        for part in (self.curvature, steps, np.zeros(n) if truncation is None else truncation):
-            if getattr(part, "dtype", None) != np.float64 or part.shape != (n,):
-                return False
-            if not np.all(part >= 0.0):
-                return False
-        if not np.all(np.isfinite(self.curvature) & np.isfinite(steps)):
-            return False
-        if np.any(steps) and not np.all(steps):
-            return False
-        return (
-            type(self.roundings) is float
-            and 0.0 < self.roundings < math.inf
-            and type(self.noise) is float
-            and 0.0 <= self.noise < math.inf
-            and self.stage in (FORWARD, CENTRAL, MEASURED)
-        )
+    def check(self, n: int, name: str) -> None:
+        """Raise ValueError where some steps are known and others are not."""
+        if np.any(self.steps) and not np.all(self.steps):
+            refuse(f"{name}.steps", self.steps, "all zero, or all positive")
+        if self.truncation is not None and not np.all(self.truncation >= 0.0):
+            refuse(f"{name}.truncation", self.truncation, "nonnegative")
 
 
 class Differences:
@@ -121,13 +113,10 @@ class Differences:
         kept = state.differences
         if kept is None:
             state.differences = self.state
-        elif isinstance(kept, Balance) and kept.is_sound(self.n):
+        elif isinstance(kept, Balance):  # checked with the rest of the state
             self.state = kept
         else:
-            raise ValueError(
-                "options['state'].differences is not what a run without a gradient leaves; begin "
-                "anew from its point, x0 = state.iterate.x."
-            )
+            refuse("options['state'].differences", kept, "a Balance, or None")
 
     def gradient(self, values: Values, x: Array, f: float) -> Array:
         """Return the gradient at `x`, where f is known."""

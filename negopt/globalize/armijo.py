@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from negopt.core.arrays import dot, scalars
+from negopt.core.checks import NONNEGATIVE
 from negopt.core.options import check_choice, check_number, option
 from negopt.core.protocols import M, Oracle, StepRule
 from negopt.core.types import Iterate, Outcome, Step, saved
@@ -22,8 +23,10 @@ LONGEST = 100
 class StepFactor:
     """State of the search."""
 
-    factor: float = 0.0  #: factor that a two-way search begins with; 0 before the first step
-    first: float = 0.0  #: factor that the first trial had; 0 before it
+    #: factor that a two-way search begins with; 0 before the first step
+    factor: float = field(default=0.0, metadata={"check": NONNEGATIVE})
+    #: factor that the first trial had; 0 before it
+    first: float = field(default=0.0, metadata={"check": NONNEGATIVE})
     lowest: float = field(default=math.inf, metadata={"value": True})  #: lowest value of f accepted
 
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field
 
 from negopt.core.bounds import CubicWeight
+from negopt.core.checks import POSITIVE
 from negopt.core.options import check_number, option
 from negopt.core.protocols import M, Oracle, StepRule
 from negopt.core.types import Iterate, Outcome, Step, saved
@@ -20,8 +21,9 @@ RANGE = 1e30
 class CubicState:
     """State of the cubic regularisation."""
 
-    weight: float  #: sigma of the term ``sigma/3 ||s||^3``
-    first: float  #: its first value
+    #: sigma of the term ``sigma/3 ||s||^3``
+    weight: float = field(metadata={"check": POSITIVE})
+    first: float = field(metadata={"check": POSITIVE})  #: its first value
     #: no step has failed yet: the weight is still looking for the scale of the problem
     free: bool = True
     lowest: float = field(default=math.inf, metadata={"value": True})  #: lowest value of f accepted

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from negopt.core import bounds
 from negopt.core.arrays import Array, eps_of
+from negopt.core.checks import NONNEGATIVE, VECTOR, Real
 from negopt.core.options import check_choice, check_number, option
 from negopt.core.protocols import Oracle, P, Products, StepRule
 from negopt.core.types import Iterate, Outcome, Step, saved
@@ -24,11 +25,13 @@ MOST = {"relative": 1e18, "absolute": 1e300}
 class Damping:
     """State."""
 
-    damping: float  #: in the units of ``damping_unit``
-    factor: float = 2.0  #: what the next rejection multiplies it by
+    #: in the units of ``damping_unit``
+    damping: float = field(metadata={"check": NONNEGATIVE})
+    #: what the next rejection multiplies it by
+    factor: float = field(default=2.0, metadata={"check": Real(2.0)})
     lowest: float = field(default=math.inf, metadata={"value": True})  #: lowest value of f accepted
     #: shape (n,): the last step that was taken; kept only where momentum may use it
-    previous: Array | None = None
+    previous: Array | None = field(default=None, metadata={"check": VECTOR})
 
 
 @dataclass(frozen=True)

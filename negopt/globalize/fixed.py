@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from negopt.core.arrays import Array, dot, scalars
+from negopt.core.checks import VECTOR
 from negopt.core.options import check_choice, check_number, option
 from negopt.core.protocols import M, Oracle, StepRule
 from negopt.core.types import Iterate, Outcome, Step, saved
@@ -56,7 +57,7 @@ def take_step(
 class Velocity:
     """State: the velocity, shape (n,), or None at rest, and the lowest f."""
 
-    velocity: Array | None = None
+    velocity: Array | None = field(default=None, metadata={"check": VECTOR})
     lowest: float = math.inf
 
 

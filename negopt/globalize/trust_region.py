@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from negopt.core import bounds
 from negopt.core.arrays import dot, eps_of, scalars
+from negopt.core.checks import POSITIVE
 from negopt.core.options import check_choice, check_number, option
 from negopt.core.protocols import M, Oracle, StepRule
 from negopt.core.types import Iterate, Outcome, Step, saved
@@ -20,7 +21,7 @@ from negopt.globalize.ratio import moves, reduction_ratio, rounding_of, tried
 class Radius:
     """State of the trust region."""
 
-    radius: float
+    radius: float = field(metadata={"check": POSITIVE})
     #: no step has failed yet: the radius is still looking for the scale of the problem
     free: bool = True
     started: bool = False  #: a step has been accepted

@@ -23,6 +23,7 @@ from negopt.core.arrays import (
     norm,
     scalars,
 )
+from negopt.core.checks import NONNEGATIVE
 from negopt.core.options import check_choice, check_integer, check_number, option
 from negopt.core.protocols import M, Oracle, StepRule
 from negopt.core.types import Iterate, Outcome, saved
@@ -46,7 +47,7 @@ from negopt.vectors.primitives import add_scaled
 class SearchLength:
     """State: the length of the last step (0 before the first) and the lowest f."""
 
-    length: float = 0.0
+    length: float = field(default=0.0, metadata={"check": NONNEGATIVE})
     lowest: float = field(default=math.inf, metadata={"value": True})
 
 

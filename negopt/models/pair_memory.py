@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 
 from negopt.core.arrays import Array, device_of, dot, namespace_of, scalars
+from negopt.core.checks import NONNEGATIVE, POSITIVE, SIZE, Entries, Reals, check_gram, refuse
 from negopt.core.types import Iterate, Outcome, saved
 from negopt.decisions import pairs
 from negopt.vectors.primitives import HostArray, pair_products, products, put
@@ -57,16 +58,23 @@ class PairMemory:
         Multiplier of the last boundary step, with which the next one begins.
     """
 
-    rows: Array
-    gram: HostArray = field(metadata={"host": True})
-    kinds: HostArray = field(metadata={"host": True})
+    rows: Array = field(metadata={"check": Entries((None, "n"), optional=False)})
+    gram: HostArray = field(
+        metadata={"host": True, "check": Entries((None, None), optional=False, dtype="float64")}
+    )
+    kinds: HostArray = field(
+        metadata={"host": True, "check": Entries((None,), optional=False, dtype="int64")}
+    )
     count: int = 0
     concave: int = 0
     block: int = 0
-    curvatures: list[float] = field(default_factory=list)
-    along: HostArray | None = field(default=None, metadata={"host": True, "value": True})
-    at: float = math.nan
-    shift: float = 0.0
+    curvatures: list[float] = field(default_factory=list, metadata={"check": Reals(POSITIVE)})
+    along: HostArray | None = field(
+        default=None,
+        metadata={"host": True, "value": True, "check": Entries((None,), dtype="float64")},
+    )
+    at: float = field(default=math.nan, metadata={"check": SIZE})
+    shift: float = field(default=0.0, metadata={"check": NONNEGATIVE})
 
     @property
     def capacity(self) -> int:
@@ -77,6 +85,40 @@ class PairMemory:
     def newest(self) -> int:
         """Slot of the newest pair."""
         return (self.count - 1) % self.capacity
+
+    def check(self, n: int, name: str) -> None:
+        """Raise ValueError where the parts do not belong together: compiled code reads them."""
+        m = self.capacity
+        if m == 0:
+            refuse(f"{name}.kinds", self.kinds, "of at least one slot")
+        shapes = {"rows": (2 * m, n), "gram": (2 * m, 2 * m), "along": (2 * m,)}
+        for part, shape in shapes.items():
+            value = getattr(self, part)
+            if value is not None and tuple(value.shape) != shape:
+                refuse(f"{name}.{part}", value, f"of shape {shape}, for the {m} slots of kinds")
+        if isinstance(self.rows, np.ndarray) and not self.rows.flags.c_contiguous:
+            refuse(f"{name}.rows", self.rows, "held row by row")
+        full = min(self.count, m)
+        filled = (self.kinds == BFGS) | (self.kinds == SR1)
+        if not (filled[:full].all() and (self.kinds[full:] == EMPTY).all()):
+            wanted = f"{full} times 1 or 2, as count = {self.count} has it, then 0"
+            refuse(f"{name}.kinds", self.kinds.tolist(), wanted)
+        concave = int(np.count_nonzero(self.kinds == SR1))
+        if self.concave != concave:
+            refuse(f"{name}.concave", self.concave, f"{concave}, as kinds have it")
+        newest = (self.count - 1 - np.arange(min(self.block, m))) % m
+        if self.block > full or (self.kinds[newest] != BFGS).any():
+            refuse(f"{name}.block", self.block, "a number of newest pairs that are convex")
+        empty, blank = np.tile(self.kinds == EMPTY, 2), np.empty_like(self.gram)
+        _clear(blank, m)
+        other = self.gram != blank
+        if other[empty].any() or other[:, empty].any():
+            refuse(f"{name}.gram", self.gram, "that of the identity in empty slots")
+        check_gram(self.gram, self.rows, f"{name}.gram", empty)
+        if (self.gram.diagonal()[:m] <= 0.0).any():
+            refuse(f"{name}.gram", self.gram, "one with s's > 0 of every pair")
+        if (self.gram.diagonal(m)[self.kinds != SR1] <= 0.0).any():
+            refuse(f"{name}.gram", self.gram, "one with s'y > 0 of every convex pair")
 
 
 @dataclass(slots=True)

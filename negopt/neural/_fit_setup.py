@@ -35,6 +35,7 @@ from negopt.neural._trees import libraries_in, number_of_samples
 from negopt.solver.hessian import attach
 from negopt.solver.loop import Solver
 from negopt.solver.result import wrap
+from negopt.solver.resume import agreed, look
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
@@ -240,6 +241,11 @@ def begin(
         place = kept.at
         if feed is not None:
             feed.plan = dataclasses.replace(feed.plan, seed=kept.seed)
+            if max(kept.batch, place[1]) >= feed.plan.count:
+                raise ValueError(
+                    f"the checkpoint is of batch {max(kept.batch, place[1])} of an epoch that has "
+                    f"{feed.plan.count}: it is damaged; begin anew."
+                )
         elif epochs is not None:  # in all, those before included
             run = dataclasses.replace(run, maxiter=epochs - kept.solver.k)
     first = whole if feed is None else feed.batch(*place)
@@ -254,7 +260,7 @@ def begin(
     )
     solver = Solver(method, objective, run)
     if kept is not None:
-        _check_same(first, kept.solver.iterate)
+        _look_again(kept, objective, feed)
         if kept.buffers is not None and hasattr(whole, "load_buffers"):
             whole.load_buffers(kept.buffers)
         state = solver.resume(kept.solver)
@@ -274,11 +280,22 @@ def begin(
     return solver, new
 
 
-def _check_same(objective: ObjectiveLike, point: Iterate) -> None:
-    """Raise when the loss at the point of a checkpoint is no longer what it was."""
-    f = scalars(objective.fun(copy_of(point.x)))[0]
+def _look_again(kept: FitState, objective: Objective, feed: Feed | None) -> None:
+    """Take loss and gradient at the points of a checkpoint as they are now.
+
+    It is a ValueError when the loss is no longer what it was.
+    """
+    state = kept.solver
+    state.iterate = _looked(state.iterate, objective)
+    other = feed is None and bool(namespace_of(state.best.x).any(state.best.x != state.iterate.x))
+    state.best = _looked(state.best, objective) if other else state.iterate
+
+
+def _looked(point: Iterate, objective: Objective) -> Iterate:
+    now, _ = look(objective, point.x)
+    f = now.f
     if abs(f - point.f) <= SAME * max(abs(f), abs(point.f)) or not math.isfinite(point.f):
-        return
+        return agreed(point, now)
     raise ValueError(
         f"at the checkpoint's point the loss was {point.f:.6g} and is now {f:.6g}: the data, the "
         "network or the loss are not those of that run (or the loss is not deterministic)."

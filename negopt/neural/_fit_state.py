@@ -11,7 +11,9 @@ from typing import TypeAlias
 import numpy as np
 
 from negopt import checkpoint
+from negopt.core import checks
 from negopt.core.arrays import Array, from_host, library_of, namespace_of, to_host
+from negopt.core.checks import Count
 from negopt.core.randomness import Draws
 from negopt.core.types import State, saved
 from negopt.methods import Method
@@ -31,23 +33,56 @@ Columns: TypeAlias = dict[str, list[float]]
 Settings: TypeAlias = dict[str, str | bool | list[str]]
 
 
+class Strings:
+    """Settings: strings, truth values and lists of strings, by name."""
+
+    def __call__(self, value: object, n: int, name: str) -> None:
+        """Check every one."""
+        if type(value) is not dict:
+            checks.refuse(name, value, "a dict of settings")
+        for key, one in value.items():
+            texts = one if type(one) is list else [one]
+            if not all(isinstance(text, (str, bool)) for text in (key, *texts)):
+                checks.refuse(f"{name}[{key!r}]", one, "a string, a truth value or a list of them")
+
+
+class Buffers:
+    """Arrays of a network by name, of any shape and type; or None."""
+
+    def __call__(self, value: object, n: int, name: str) -> None:
+        """Check that they are arrays."""
+        if value is None:
+            return
+        if type(value) is not dict:
+            checks.refuse(name, value, "a dict of arrays, or None")
+        for key, one in value.items():
+            if not (isinstance(key, str) and isinstance(one, np.ndarray) and one.dtype != object):
+                checks.refuse(f"{name}[{key!r}]", one, "an array of numbers")
+
+
 @saved
 @dataclass(slots=True)
 class FitState:
     """A training run between two steps: arrays, numbers and strings."""
 
     solver: State
-    settings: Settings  #: what a resumed run must have in common with this one
-    seed: int = 0  #: of the order of the samples
+    #: what a resumed run must have in common with this one
+    settings: Settings = field(metadata={"check": Strings()})
+    #: of the order of the samples
+    seed: int = field(default=0, metadata={"check": Count(2**63)})
     epoch: int = 0  #: epochs completed
     batch: int = 0  #: batches of the present epoch completed
     #: Epoch and batch whose loss the value and gradient of ``solver.iterate`` are.
     at: list[int] = field(default_factory=lambda: [0, 0])
-    steps: Columns = field(default_factory=dict)  #: the history, a row for each step
-    epochs: Columns = field(default_factory=dict)  #: the history, a row for each epoch
-    best_x: Array | None = None  #: parameters of the lowest validation loss
+    #: the history, a row for each step
+    steps: Columns = field(default_factory=dict, metadata={"check": checks.Columns()})
+    #: the history, a row for each epoch
+    epochs: Columns = field(default_factory=dict, metadata={"check": checks.Columns()})
+    #: parameters of the lowest validation loss
+    best_x: Array | None = field(default=None, metadata={"check": checks.VECTOR})
     best_loss: float = math.inf
-    best_buffers: dict[str, Array] | None = None  #: buffers that it was measured with
+    #: buffers that it was measured with
+    best_buffers: dict[str, Array] | None = field(default=None, metadata={"check": Buffers()})
     best_epoch: int = 0  #: its epoch, from 1
     waited: int = 0  #: epochs since then
     loss: float = 0.0  #: sum over the batches of the present epoch
@@ -56,7 +91,26 @@ class FitState:
     accepted: int = 0  #: accepted steps of the present epoch
     viable: int = 0  #: its steps after which the method could continue from where it was
     passes: float = 0.0  #: gradients per sample so far, a Hessian product counted as two
-    buffers: dict[str, Array] | None = None  #: those of the network, where it has any
+    #: those of the network, where it has any
+    buffers: dict[str, Array] | None = field(default=None, metadata={"check": Buffers()})
+
+    def check(self, n: int, name: str) -> None:
+        """Raise ValueError where the parts do not belong together."""
+        if len(self.at) != 2:
+            checks.refuse(f"{name}.at", self.at, "an epoch and a batch")
+        Count(self.epoch + 1)(self.at[0], n, f"{name}.at[0]")
+        Count()(self.at[1], n, f"{name}.at[1]")
+        metrics = self.settings.get("metrics")
+        more = metrics if isinstance(metrics, list) else []
+        for part, names in (("steps", STEP_FIELDS), ("epochs", (*EPOCH_FIELDS, *more))):
+            table: Columns | None = getattr(self, part)
+            if table is None or table.keys() != set(names):
+                checks.refuse(f"{name}.{part}", table, f"a table of {', '.join(names)}")
+        rows = len(self.epochs["epoch"])
+        if rows != self.epoch:
+            checks.refuse(f"rows of {name}.epochs", rows, f"one for each of {self.epoch} epochs")
+        if self.best_epoch > self.epoch or (self.best_x is None) != (self.best_epoch == 0):
+            checks.refuse(f"{name}.best_epoch", self.best_epoch, "an epoch that was run, or 0")
 
 
 def save(path: PathLike, state: FitState, draws: Draws) -> None:

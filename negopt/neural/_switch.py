@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
-
-from negopt.core.types import Certificate, State, Status
+from negopt.core.types import State, Status
 from negopt.diagnostics.derivatives import ObjectiveLike
 from negopt.solver.loop import Solver
+from negopt.solver.resume import change_function
 
 #: What ends a run on batches too; every other status is about one batch.
 FINAL = (Status.LIMIT, Status.NONFINITE, Status.UNBOUNDED)
@@ -18,8 +16,8 @@ def switch_batch(
 ) -> None:
     """Continue with another objective, `fun`, from the same point.
 
-    What depends on values of f is forgotten: the lowest value so far, trials without progress,
-    the status of the batch before.  Pairs, radius or search length, and counts stay.  Without
+    What depends on values of f is forgotten, as `change_function` has it.  Pairs, radius or search
+    length, and counts stay.  Without
     `evaluate` f and g too are those of the batch before; the next trial is then the first point
     that is evaluated on the new batch.
 
@@ -28,20 +26,5 @@ def switch_batch(
     objective = solver.objective
     objective.rebind(fun)
     here = objective.at(state.iterate.x) if evaluate else state.iterate
-    forget_values(state.globalize)
-    forget_values(state.memory)
-    state.iterate = state.best = objective.best = here
-    state.stalled, state.stalled_gmax, state.resets = 0, math.nan, 0
-    state.certificate = Certificate()
-    state.status, state.message = None, ""
-
-
-def forget_values(part: object) -> None:
-    """Set what belongs to f itself (metadata ``"value"``) back to its default."""
-    if not dataclasses.is_dataclass(part):  # the state of a user's own method may be anything
-        return
-    for f in dataclasses.fields(part):
-        if f.metadata.get("value"):
-            setattr(part, f.name, f.default)
-        else:
-            forget_values(getattr(part, f.name))
+    change_function(state, here)
+    objective.best = here

@@ -107,7 +107,7 @@ def test_budgets_are_of_the_call_and_counters_of_the_run(method) -> None:
 
     rest = solve(method, f=counted, maxfun=10, state=half.state)
     assert half.nfev == 10
-    assert len(calls) == 10
+    assert len(calls) == 11  # that which looks whether f is the same counts nowhere
     assert rest.nfev == 20
     assert rest.nit > half.nit
     assert rest.fun <= half.fun

@@ -79,6 +79,12 @@ class Buffers:
                 f"the saved buffers and those of the module differ in {', '.join(odd)}; load them "
                 "into the module that they were saved from."
             )
+        for name, now in mine.items():
+            if np.shape(saved[name]) != now.shape:
+                raise ValueError(
+                    f"the saved buffer {name} has shape {np.shape(saved[name])}, the module's "
+                    f"{now.shape}; load it into the module that it was saved from."
+                )
         with torch.no_grad():
             for name, buffer in self.module.named_buffers():
                 if name in mine:

@@ -7,7 +7,7 @@ from typing import TypedDict
 
 import torch
 
-from negopt.checkpoint import FORMAT, Json, decode, encode
+from negopt.checkpoint import FORMAT, OLDEST, Json, decode, encode
 from negopt.core.arrays import Array
 from negopt.core.types import Iterate, State
 from negopt.methods import Method
@@ -41,25 +41,33 @@ def packed(state: State | None, method: Method, n: int) -> Saved:
 
 def restored(saved: Saved, method: Method, x: torch.Tensor) -> State | None:
     """Return what was packed, at the parameters `x`, shape (n,); raise where it does not fit."""
-    if "format" not in saved:
+    if type(saved) is not dict or "format" not in saved:
         raise ValueError("the state is of another optimizer.")
-    if saved["format"] != FORMAT:
+    version, size = saved["format"], saved.get("n")
+    if type(version) is not int or not OLDEST <= version <= FORMAT:
         raise ValueError(
-            f"the state has format {saved['format']!r}; this negopt reads its own format {FORMAT} "
-            "alone."
+            f"the state has format {version!r}; this negopt reads formats {OLDEST} to {FORMAT}."
         )
-    if saved["n"] != len(x):
+    if type(size) is not int or size != len(x):
         raise ValueError(
-            f"the state is of {saved['n']} parameters but the optimizer has {len(x)} to train: "
+            f"the state is of {size} parameters but the optimizer has {len(x)} to train: "
             "load it beside the module that it was saved with, with the same ones frozen."
         )
     if "tree" not in saved:  # before the first step
         return None
-    arrays = {name: value.cpu().numpy() for name, value in saved["arrays"].items()}
+    tensors, options = saved.get("arrays"), saved.get("options")
+    if not isinstance(tensors, dict) or not isinstance(options, dict):
+        raise ValueError("the state is damaged: it has no arrays, or no options.")
+    for name, value in tensors.items():
+        if not isinstance(value, torch.Tensor):
+            raise ValueError(f"the state is damaged: {name} is a {type(value).__name__}.")
+    arrays = {name: value.cpu().numpy() for name, value in tensors.items()}
     try:
-        state = decode(saved["tree"], arrays, State)
-    except KeyError as missing:
-        raise ValueError(f"the state is damaged: it lacks {missing}.") from None
+        state = decode(saved["tree"], arrays, State, version)
+    except ValueError as error:
+        raise ValueError(f"the state is damaged: {error}") from None
+    if type(state.iterate) is not Iterate:
+        raise ValueError("the state is damaged: it has no point.")
     if state.method != method.name:
         raise ValueError(
             f"the state is from method {state.method!r}, not {method.name!r}: make the optimizer "
@@ -69,9 +77,9 @@ def restored(saved: Saved, method: Method, x: torch.Tensor) -> State | None:
     state = replace(state, iterate=point, best=point)
     state = adopt(state, method.name, x, (method.curvature, method.globalize))
     for name, now in _settings(method).items():
-        if saved["options"].get(name) != now:
+        if options.get(name) != now:
             raise ValueError(
-                f"the state is of {RENAMED.get(name, name)}={saved['options'].get(name)}, not "
+                f"the state is of {RENAMED.get(name, name)}={options.get(name)}, not "
                 f"{now}: make the optimizer with the arguments that it was saved with."
             )
     return state

@@ -14,10 +14,10 @@ from negopt.core.options import RunOptions
 from negopt.core.types import BudgetExhausted, Iterate, State, Status
 from negopt.functions.objective import Objective
 from negopt.methods import Method
-from negopt.neural._switch import forget_values
 from negopt.neural.torch._frozen import Buffers, RandomNumbers
 from negopt.neural.torch._vector import Parameters
 from negopt.solver.loop import Solver
+from negopt.solver.resume import change_function
 
 #: The names of the options in messages, and how to resume.
 WORDS = Words(
@@ -138,12 +138,10 @@ def _resumed(solver: Solver, state: State, start: Iterate) -> State:
     state.counters.nfev += solver.objective.counters.nfev
     state.counters.njev += solver.objective.counters.njev
     if start.f != state.iterate.f or start.gnorm != state.iterate.gnorm:
-        state.f0, state.stalled, state.resets = start.f, 0, 0
-        state.stalled_gmax = math.nan
         if state.status is not Status.LIMIT:  # the other function's last steps were tiny
             state.globalize = solver.method.globalize.init(start)
-        forget_values(state.globalize)
-        forget_values(state.memory)
+        change_function(state, start)
+        state.f0 = start.f
     state.iterate = state.best = start
     return solver.resume(state)
 
