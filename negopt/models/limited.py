@@ -9,7 +9,7 @@ from scipy.linalg.lapack import dgetrf, dgetrs
 
 from negopt.core.arrays import Array
 from negopt.core.types import Iterate, Step
-from negopt.models.compact_form import CompactForm, Factor
+from negopt.models.compact_form import CompactForm
 from negopt.models.pair_memory import Weights, along, quiet
 from negopt.models.spectrum import spectral_step
 from negopt.vectors.primitives import HostArray, combine, products, slope_and_square
@@ -80,7 +80,7 @@ class LimitedModel(CompactForm):
         self, iterate: Iterate, around: HostArray, radius: float
     ) -> tuple[HostArray, float, float] | None:
         """Return weights, scale and multiplier of the step; None where it needs the spectrum."""
-        gamma, gg = self.gamma, iterate.gnorm * iterate.gnorm
+        gg = iterate.gnorm * iterate.gnorm
         sigma, low, high = 0.0, 0.0, math.inf
         if self.convex:
             weights, scale = self.newton(around)
@@ -98,26 +98,21 @@ class LimitedModel(CompactForm):
             sigma = square / inner * (length - aim) / aim if inner > 0.0 else math.nan
             if not 0.0 < sigma < math.inf:
                 sigma = iterate.gnorm / radius
-        else:
-            self._settle()
-            if not 0 < self._kept().shape[0] < self.n:
-                return None
-        negative = self._negative()
-        right = self._right(around)
+        elif not 0 < self.settle() < self.n:
+            return None
+        negative = self.negative
+        right = self.inward(around)
         for _ in range(MOST_SHIFTS):
-            theta, tau = sigma / gamma, gamma + sigma
-            if not theta < 1e100:
+            tau = self.gamma + sigma
+            if not sigma < 1e100 * self.gamma:
                 return None
-            factor = self._factor(theta)
-            if factor.negative is None:
-                return None
-            if factor.negative > negative:  # B + sigma I is not positive definite
+            factor = self._factor(sigma)
+            if not self.convex and factor.negative > negative:  # B + sigma I is not definite
                 low = sigma
                 sigma = self._raised(sigma, low, high, iterate.gnorm / radius)
                 continue
-            solved = factor.solve(right)
             scale = -1.0 / tau
-            weights = self._right(solved)
+            weights = self.outward(factor.solve(right))
             weights *= scale
             image, square = self._measure(weights, scale, around, gg)
             if not 0.0 < square < math.inf:
@@ -130,7 +125,7 @@ class LimitedModel(CompactForm):
                 low = max(low, sigma)
             else:
                 high = min(high, sigma)
-            back = self._right(image)
+            back = self.inward(image)
             inner = (square + float(back.dot(factor.solve(back)))) / tau
             aim = ON_BOUNDARY * radius  # met from above
             trial = sigma + square / inner * (length - aim) / aim if inner > 0.0 else math.nan
@@ -183,16 +178,9 @@ class LimitedModel(CompactForm):
     def matvec(self, v: Array) -> Array:
         """Return ``B v``."""
         memory, gamma = self.memory, self.gamma
-        if self._core_factor is None:
-            self._settle()
-            if not self._kept().size:  # no pair, or none that gamma I does not explain
-                return gamma * v
-            if self.convex:
-                self._core_factor = Factor(self._whole_core(), self.m)
-            else:
-                core = self._reduced(self._whole_core())
-                self._core_factor = Factor(core, self.m, self._reduction())
-        weights = self._right(self._core_factor.solve(self._right(products(memory.rows, v))))
+        if not self.settle():  # no pair, or none that gamma I does not explain
+            return gamma * v
+        weights = self.outward(self.core().solve(self.inward(products(memory.rows, v))))
         weights *= -gamma
         if not np.isfinite(weights).all():  # pairs whose sizes leave the range of float64
             return self.spectrum.matvec(v)
@@ -225,9 +213,9 @@ class LimitedModel(CompactForm):
             weights, scale = self.newton(around)
             return combine(weights, memory.rows, scale, v)
         if self._shifted is None or self._shifted[0] != sigma:
-            self._settle()
-            self._shifted = sigma, self._factor(sigma / self.gamma)
+            self.settle()
+            self._shifted = sigma, self._factor(sigma)
         scale = 1.0 / (self.gamma + sigma)
-        weights = self._right(self._shifted[1].solve(self._right(around)))
+        weights = self.outward(self._shifted[1].solve(self.inward(around)))
         weights *= scale
         return combine(weights, memory.rows, scale, v)
