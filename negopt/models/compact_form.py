@@ -100,6 +100,17 @@ class CompactForm:
     n : int
     """
 
+    _dropped = 0  # oldest pairs that are left out
+    # What is formed when it is first asked for.
+    _parts: tuple[HostArray, HostArray] | None = None
+    _columns: Columns | None = None
+    _root: HostArray | None = None
+    _lu: tuple[HostArray, HostArray] | None = None
+    _pencil: tuple[HostArray, HostArray] | None = None
+    _core: ScaledFactor | None = None
+    _spectrum: Spectrum | None = None
+    _shifted: tuple[float, Factor] | None = None  # the shift factored last
+
     def __init__(self, memory: PairMemory, gamma: float, n: int) -> None:
         self.memory = memory
         self.gamma = gamma
@@ -108,27 +119,17 @@ class CompactForm:
         gram = memory.gram
         self._ss, self._sy, self._yy = gram[:m, :m], gram[:m, m:], gram[m:, m:]
         self.convex = memory.concave == 0
-        self._dropped = 0  # oldest pairs that are left out
-        self._parts: tuple[HostArray, HostArray, HostArray] | None = None
-        self._columns: Columns | None = None
-        self._root: HostArray | None = None
-        self._lu: tuple[HostArray, HostArray] | None = None
-        self._pencil: tuple[HostArray, HostArray] | None = None
-        self._core: ScaledFactor | None = None
-        self._spectrum: Spectrum | None = None
-        self._shifted: tuple[float, Factor] | None = None  # the shift factored last
 
-    def _split(self) -> tuple[HostArray, HostArray, HostArray]:
-        """Return U, L and D (with its block)."""
+    def _split(self) -> tuple[HostArray, HostArray]:
+        """Return U and D (with its block)."""
         if self._parts is None:
             memory, m = self.memory, self.m
             upper, diagonal = _masks(m, memory.block, memory.count % m)
-            u = self._sy * upper
             d = self._sy * diagonal
             if memory.block > 1:
                 d = d + d.T
                 d *= 0.5
-            self._parts = u, self._sy - u, d
+            self._parts = self._sy * upper, d
         return self._parts
 
     @property
@@ -177,7 +178,8 @@ class CompactForm:
         """Return N and K_0 in the columns of the model; of convex pairs K_0 above the diagonal."""
         if self._pencil is None:
             m, gamma = self.m, self.gamma
-            upper, lower, d = self._split()
+            upper, d = self._split()
+            lower = self._sy - upper
             both = np.zeros((2 * m, 4 * m))
             np.multiply(self._ss, gamma, both[:m, :m])
             both[:m, m : 2 * m] = lower
