@@ -8,7 +8,10 @@ from collections.abc import Callable
 import numpy as np
 
 from negopt.core.arrays import Array, FloatArray, device_of, inner, namespace_of, norm
-from negopt.vectors.primitives import combine, products
+from negopt.vectors.primitives import add_scaled, combine, products
+
+#: Entries of a basis up to which there is room for all of its rows at once.
+SHORT = 200_000
 
 
 class LanczosBasis:
@@ -106,6 +109,58 @@ class LanczosBasis:
         return combine(weights, rows, 0.0, rows[0, :])
 
 
+class Rows:
+    """Vectors kept as rows, in blocks, so that none is moved when there are more."""
+
+    def __init__(self, like: Array, most: int) -> None:
+        self._like, self._most = like, most
+        self._size = most if most * like.shape[0] <= SHORT else min(most, 8)
+        self._blocks: list[Array] = []
+        self.k = 0  #: how many there are
+
+    def append(self, v: Array) -> Array:
+        """Copy `v`, and return the row."""
+        if self.k == len(self._blocks) * self._size:
+            shape = (min(self._size, self._most - self.k), self._like.shape[0])
+            like = self._like
+            empty = namespace_of(like).empty(shape, dtype=like.dtype, device=device_of(like))
+            self._blocks.append(empty)
+        row = self[self.k]
+        row[...] = v
+        self.k += 1
+        return row
+
+    def __getitem__(self, i: int) -> Array:
+        """Return row i, also where it is no longer counted."""
+        return self._blocks[i // self._size][i % self._size, ...]
+
+    def _parts(self) -> list[Array]:
+        full, rest = divmod(self.k, self._size)
+        parts = self._blocks[:full]
+        return [*parts, self._blocks[full][:rest, ...]] if rest else parts
+
+    def all(self) -> Array:
+        """Return the rows in one array, shape (k, n)."""
+        like = self._like
+        return namespace_of(like).concat([like[None, ...][:0, ...], *self._parts()], axis=0)
+
+    def products(self, v: Array) -> FloatArray:
+        """Return the products of all rows with `v`, shape (k,)."""
+        parts = self._parts()
+        if len(parts) == 1:
+            return products(parts[0], v)
+        return np.concatenate([products(part, v) for part in parts]) if parts else np.zeros(0)
+
+    def combine(self, weights: FloatArray) -> Array:
+        """Return the linear combination of all rows with these weights."""
+        out, at = None, 0
+        for part in self._parts():
+            end = at + part.shape[0]
+            summand = combine(weights[at:end], part, 0.0, self._like)
+            out, at = summand if out is None else add_scaled(out, 1.0, summand), end
+        return 0.0 * self._like if out is None else out
+
+
 class Subspace:
     """Orthonormal rows V with their images ``W = V H``, grown in any direction.
 
@@ -124,14 +179,10 @@ class Subspace:
         self.product = product
         self.g = g
         self.limit = min(limit, int(g.shape[0]))
-        self._room = min(self.limit, 8)
-        shape = (self._room, g.shape[0])
-        self._rows = xp.empty(shape, dtype=g.dtype, device=device_of(g))
-        self._images = xp.empty(shape, dtype=g.dtype, device=device_of(g))
-        self._small = np.zeros((self._room, self._room))
-        self._along = np.zeros(self._room)
+        self._rows, self._images = Rows(g, self.limit), Rows(g, self.limit)
+        self._small = np.empty((self.limit, self.limit))
+        self._along = np.empty(self.limit)
         self._least = 1e-8 if g.dtype == xp.float64 else 1e-4
-        self.k = 0  #: products taken so far
         self.invalid = False  #: a product was not finite; the space ends before it
         #: what the preconditioner of the next direction was last factored for
         self.shift = math.nan
@@ -141,14 +192,23 @@ class Subspace:
         self.orthonormal = True
 
     @property
+    def k(self) -> int:
+        """Products taken so far."""
+        return self._rows.k
+
+    @property
     def rows(self) -> Array:
-        """V, shape (k, n)."""
-        return self._rows[: self.k, ...]
+        """A copy of V, shape (k, n)."""
+        return self._rows.all()
 
     @property
     def images(self) -> Array:
-        """W, shape (k, n)."""
-        return self._images[: self.k, ...]
+        """A copy of W, shape (k, n)."""
+        return self._images.all()
+
+    def vectors(self) -> tuple[list[Array], list[Array]]:
+        """Return the rows and their images, one by one."""
+        return [self._rows[i] for i in range(self.k)], [self._images[i] for i in range(self.k)]
 
     @property
     def along(self) -> FloatArray:
@@ -157,8 +217,7 @@ class Subspace:
 
     def grow(self, direction: Array) -> bool:
         """Take the product with what of `direction` is new; False when nothing is, or can be."""
-        k = self.k
-        if self.invalid or k >= self.limit:
+        if self.invalid or self.k >= self.limit:
             return False
         v = self._orthogonal(direction)
         if v is None:
@@ -167,21 +226,16 @@ class Subspace:
         if not math.isfinite(norm(w)):
             self.invalid = True
             return False
-        self._append(v, w)
-        self._enter(k)
+        self._enter(v, w)
         return True
 
-    def _append(self, v: Array, w: Array) -> None:
-        if self.k == self._room:
-            self._reserve()
-        self._rows[self.k, :], self._images[self.k, :] = v, w
-        self.k += 1
-
-    def _enter(self, k: int) -> None:
-        """Form what row k adds to the projections."""
-        column = products(self._rows[: k + 1, :], self._images[k, :])
+    def _enter(self, v: Array, w: Array) -> None:
+        """Append a row and its image, and form what they add to the projections."""
+        k = self.k
+        v, w = self._rows.append(v), self._images.append(w)
+        column = self._rows.products(w)
         self._small[k, : k + 1] = self._small[: k + 1, k] = column
-        self._along[k] = inner(self._rows[k, :], self.g)
+        self._along[k] = inner(v, self.g)
         self.sizable = max(self.sizable, abs(column.item(k)))
 
     def take(self, v: Array) -> tuple[Array, float] | None:
@@ -194,35 +248,36 @@ class Subspace:
         if not math.isfinite(curvature):
             self.invalid = True
             return None
-        self._append(v, w)
+        self._along[self.k] = curvature
+        self._rows.append(v)
         self.orthonormal = False
-        self._along[self.k - 1] = curvature
         self.sizable = max(self.sizable, abs(curvature))
-        return w, curvature
+        return self._images.append(w), curvature
 
     def conjugate(self, v: Array) -> Array:
         """Make `v` conjugate to all rows that were taken as they were, in place."""
-        v -= combine(products(self.images, v) / self.along, self.rows, 0.0, v)
+        v -= self._rows.combine(self._images.products(v) / self.along)
         return v
 
     def keep(self, most: int) -> None:
         """Forget conjugate directions but for the first ones."""
         if not self.orthonormal:
-            self.k = min(self.k, most)
+            self._rows.k = self._images.k = min(self.k, most)
 
     def orthonormalise(self) -> None:
         """Turn rows taken as they were into an orthonormal basis of their span, for no product."""
         if self.orthonormal:
             return
-        count, self.k, self.orthonormal = self.k, 0, True
+        count, self.orthonormal = self.k, True
+        self._rows.k = self._images.k = 0
         self.sizable = 0.0
         for i in range(count):
-            v, w = 1.0 * self._rows[i, :], 1.0 * self._images[i, :]
+            v, w = 1.0 * self._rows[i], 1.0 * self._images[i]
             least = self._least
             for _ in range(3 if self.k else 0):
-                h = products(self.rows, v)
-                v -= combine(h, self.rows, 0.0, v)
-                w -= combine(h, self.images, 0.0, v)
+                h = self._rows.products(v)
+                v -= self._rows.combine(h)
+                w -= self._images.combine(h)
                 size = norm(v)
                 if size < least:
                     break
@@ -235,10 +290,7 @@ class Subspace:
                 size = 1.0
             if self.k and size < least:
                 continue  # what is left of it is rounding
-            k = self.k
-            self._rows[k, :], self._images[k, :] = v, w
-            self.k = k + 1
-            self._enter(k)
+            self._enter(v, w)
 
     def _orthogonal(self, v: Array) -> Array | None:
         """Return the unit vector along what the rows lack of `v`, or None."""
@@ -248,7 +300,7 @@ class Subspace:
         v = v / size
         least = self._least
         for _ in range(3 if self.k else 0):
-            v -= combine(products(self.rows, v), self.rows, 0.0, v)
+            v -= self._rows.combine(self._rows.products(v))
             size = norm(v)
             if size < least:
                 return None  # what is left of it is rounding
@@ -258,35 +310,18 @@ class Subspace:
             least = 0.1
         return v
 
-    def _reserve(self) -> None:
-        extra = min(self._room, self.limit - self._room)
-        self._rows = _longer(self._rows, extra)
-        self._images = _longer(self._images, extra)
-        self._small = np.pad(self._small, (0, extra))
-        self._along = np.pad(self._along, (0, extra))
-        self._room += extra
-
     def matrix(self) -> FloatArray:
         """Return ``V H V'``, shape (k, k)."""
         return self._small[: self.k, : self.k]
 
     def project(self, v: Array) -> FloatArray:
         """Return ``V v``, shape (k,)."""
-        return products(self.rows, v)
+        return self._rows.products(v)
 
     def combine(self, weights: FloatArray) -> Array:
         """Return ``V' weights`` for weights of shape (k,)."""
-        return combine(weights, self.rows, 0.0, self.g)
+        return self._rows.combine(weights)
 
     def image(self, weights: FloatArray) -> Array:
         """Return ``H V' weights``, for no product."""
-        return combine(weights, self.images, 0.0, self.g)
-
-
-def _longer(rows: Array, extra: int) -> Array:
-    """Return a copy with room for `extra` more rows, in which nothing has been written yet."""
-    known, n = rows.shape
-    xp = namespace_of(rows)
-    longer = xp.empty((known + extra, n), dtype=rows.dtype, device=device_of(rows))
-    longer[:known, :] = rows
-    return longer
+        return self._images.combine(weights)

@@ -197,7 +197,7 @@ class ModelledProducts(MetricRule):
             if self.metric in ("auto", "diag"):
                 space.keep(SEEN)
                 space.orthonormalise()
-                memory.metric = self.learn(learnt.memory, space.rows, space.images, metric)
+                memory.metric = self.learn(learnt.memory, *space.vectors(), metric)
             learnt.space = None  # two vectors a product, that nothing needs any more
         if self.products == "always" or memory.pairs is None or not memory.pairs.count:
             return
@@ -220,9 +220,10 @@ class ModelledProducts(MetricRule):
     @staticmethod
     def _feed(pairs: PairMemory, space: Subspace, metric: Metric) -> None:
         few = min(FEED, space.k)
-        rows, images = metric.outward(space.rows[:few, :]), metric.inward(space.images[:few, :])
+        rows, images = space.vectors()
         for i in range(few - 1, -1, -1):  # the first direction is the newest
-            store_pair(pairs, rows[i, :], images[i, :], None, remember=REMEMBER)
+            s, y = metric.outward(rows[i]), metric.inward(images[i])
+            store_pair(pairs, s, y, None, remember=REMEMBER)
 
     def reset(self, memory: ModelledMemory) -> bool:
         """Forget model and metric; return whether there was a model."""
