@@ -19,6 +19,8 @@ from negopt.vectors.primitives import products
 
 #: Positive curvatures that the scaling of the model looks back on, as in `HybridPairs`.
 REMEMBER = 4
+#: Variables up to which there are 20 pairs.
+FEW = 2_000
 #: Products of a step that enter the model as pairs: those of its first directions.
 FEED = 5
 #: Conjugate directions that the diagonal is learnt from.
@@ -106,9 +108,11 @@ class ModelledProducts(MetricRule):
 
     Parameters
     ----------
-    maxcor : int, default 20
+    maxcor : int or None, default None
         Pairs of the model, which preconditions the inner solve and shapes its first
-        direction; 0 keeps none: plain Lanczos.  Memory held: 2 maxcor vectors.
+        direction; 0 keeps none: plain Lanczos.  None takes 20 up to 2,000 variables and 5 above,
+        where a pass over more takes longer than the products that it saves.  Memory held:
+        twice as many vectors.
     products : {"as needed", "always"}, default "as needed"
         ``"as needed"`` lets the model make the step, without a product, as long as it
         does well (Notes); ``"always"`` takes products in every step.
@@ -132,17 +136,21 @@ class ModelledProducts(MetricRule):
     doi:10.1137/0719025.
     """
 
-    maxcor: int = option(20, "pairs of the model; 0: no model")
+    maxcor: int | None = option(
+        None, "pairs of the model; None: 20 to n = 2,000, then 5; 0: no model"
+    )
     products: str = option("as needed", "'as needed' or 'always'")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_integer("maxcor", self.maxcor, 0)
+        if self.maxcor is not None:
+            check_integer("maxcor", self.maxcor, 0)
         check_choice("products", self.products, ("as needed", "always"))
 
     def init(self, x0: Array) -> ModelledMemory:
         """Return an empty memory."""
-        return ModelledMemory(new_pair_memory(x0, self.maxcor) if self.maxcor else None)
+        most = (20 if x0.shape[0] <= FEW else 5) if self.maxcor is None else self.maxcor
+        return ModelledMemory(new_pair_memory(x0, most) if most else None)
 
     def model(
         self, memory: ModelledMemory, objective: ProductSource, iterate: Iterate

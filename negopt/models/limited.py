@@ -10,7 +10,7 @@ from scipy.linalg.lapack import dgetrf, dgetrs
 from negopt.core.arrays import Array
 from negopt.core.types import Iterate, Step
 from negopt.models.compact_form import CompactForm
-from negopt.models.pair_memory import Weights, quiet
+from negopt.models.pair_memory import DIRECT, Weights, quiet
 from negopt.models.spectrum import spectral_step
 from negopt.vectors.primitives import HostArray, combine, products, slope_and_square
 
@@ -64,11 +64,15 @@ class LimitedModel(CompactForm):
             weights, scale = self.newton(around)
             np.negative(weights, weights)
             scale = -scale
-            s = combine(weights, memory.rows, scale, g)
-            slope, square = slope_and_square(g, s)
-            if 0.0 < square <= radius * radius and slope < 0.0:
-                learnt = Weights(weights, scale, around)
-                return Step(s, slope, -slope, math.sqrt(square), False, math.nan, learnt)
+            square = 0.0
+            if 2 * self.m * self.n > DIRECT:  # else s costs as little as its length
+                _, square = self._measure(weights, scale, around, iterate.gnorm * iterate.gnorm)
+            if square <= radius * radius:
+                s = combine(weights, memory.rows, scale, g)
+                slope, square = slope_and_square(g, s)
+                if 0.0 < square <= radius * radius and slope < 0.0:
+                    learnt = Weights(weights, scale, around)
+                    return Step(s, slope, -slope, math.sqrt(square), False, math.nan, learnt)
             found = self._boundary(iterate, around, radius, (weights, scale, square))
         else:
             found = self._boundary(iterate, around, radius, None)
