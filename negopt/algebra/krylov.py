@@ -6,10 +6,15 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+from scipy.linalg.lapack import dpotrf, dtrtri
 
-from negopt.core.arrays import Array, FloatArray, device_of, inner, namespace_of, norm
-from negopt.vectors.primitives import add_scaled, combine, products
+from negopt.core.arrays import Array, FloatArray, device_of, from_host, inner, namespace_of, norm
+from negopt.vectors.primitives import combine, products
 
+#: Rows of a long basis in its first block, and in each of the others.
+FIRST, MORE = 10, 5
+#: Columns of it that are combined at a time.
+COLUMNS = 16_384
 #: Entries of a basis up to which there is room for all of its rows at once.
 SHORT = 200_000
 
@@ -113,18 +118,21 @@ class Rows:
     """Vectors kept as rows, in blocks, so that none is moved when there are more."""
 
     def __init__(self, like: Array, most: int) -> None:
-        self._like, self._most = like, most
-        self._size = most if most * like.shape[0] <= SHORT else min(most, 8)
+        self._like = like
+        #: rows of the first block, and of each of the others
+        self._first = most if most * like.shape[0] <= SHORT else min(most, FIRST)
         self._blocks: list[Array] = []
+        self._room = 0
         self.k = 0  #: how many there are
 
     def append(self, v: Array) -> Array:
         """Copy `v`, and return the row."""
-        if self.k == len(self._blocks) * self._size:
-            shape = (min(self._size, self._most - self.k), self._like.shape[0])
-            like = self._like
+        if self.k == self._room:
+            like, more = self._like, MORE if self._blocks else self._first
+            shape = (more, like.shape[0])
             empty = namespace_of(like).empty(shape, dtype=like.dtype, device=device_of(like))
             self._blocks.append(empty)
+            self._room += more
         row = self[self.k]
         row[...] = v
         self.k += 1
@@ -132,33 +140,46 @@ class Rows:
 
     def __getitem__(self, i: int) -> Array:
         """Return row i, also where it is no longer counted."""
-        return self._blocks[i // self._size][i % self._size, ...]
+        if i < self._first:
+            return self._blocks[0][i, ...]
+        block, row = divmod(i - self._first, MORE)
+        return self._blocks[1 + block][row, ...]
 
     def _parts(self) -> list[Array]:
-        full, rest = divmod(self.k, self._size)
-        parts = self._blocks[:full]
-        return [*parts, self._blocks[full][:rest, ...]] if rest else parts
+        parts, left = [], self.k
+        for block in self._blocks:
+            if left > 0:
+                parts.append(block[:left, ...])
+            left -= block.shape[0]
+        return parts
 
     def all(self) -> Array:
         """Return the rows in one array, shape (k, n)."""
         like = self._like
         return namespace_of(like).concat([like[None, ...][:0, ...], *self._parts()], axis=0)
 
+    def block(self) -> Array | None:
+        """Return the rows, shape (k, n), where they are in one block, else None."""
+        return self._blocks[0][: self.k, ...] if 0 < self.k <= self._first else None
+
     def products(self, v: Array) -> FloatArray:
         """Return the products of all rows with `v`, shape (k,)."""
-        parts = self._parts()
-        if len(parts) == 1:
-            return products(parts[0], v)
-        return np.concatenate([products(part, v) for part in parts]) if parts else np.zeros(0)
+        k = self.k
+        if 0 < k <= self._first:
+            return products(self._blocks[0][:k, ...], v)
+        return np.concatenate([np.zeros(0), *(products(part, v) for part in self._parts())])
 
     def combine(self, weights: FloatArray) -> Array:
         """Return the linear combination of all rows with these weights."""
-        out, at = None, 0
+        k, like = self.k, self._like
+        if 0 < k <= self._first:
+            return combine(weights, self._blocks[0][:k, ...], 0.0, like)
+        out, at = 0.0 * like, 0
         for part in self._parts():
             end = at + part.shape[0]
-            summand = combine(weights[at:end], part, 0.0, self._like)
-            out, at = summand if out is None else add_scaled(out, 1.0, summand), end
-        return 0.0 * self._like if out is None else out
+            out += combine(weights[at:end], part, 0.0, like)
+            at = end
+        return out
 
 
 class Subspace:
@@ -269,6 +290,8 @@ class Subspace:
         if self.orthonormal:
             return
         count, self.orthonormal = self.k, True
+        if self._orthonormalise_block():
+            return
         self._rows.k = self._images.k = 0
         self.sizable = 0.0
         for i in range(count):
@@ -291,6 +314,29 @@ class Subspace:
             if self.k and size < least:
                 continue  # what is left of it is rounding
             self._enter(v, w)
+
+    def _orthonormalise_block(self) -> bool:
+        """Do that by the Cholesky factor of V V'; False where there are more rows than a block
+        has, or where these are too close to dependent.
+        """
+        rows, images = self._rows.block(), self._images.block()
+        if rows is None or images is None:
+            return False
+        k, xp = self.k, namespace_of(rows)
+        factor, failed = dpotrf(products(rows, xp.matrix_transpose(rows)), lower=1)
+        if failed or not factor.diagonal().min() > 1e4 * self._least:
+            return False
+        inverse, _ = dtrtri(factor, lower=1)
+        across = inverse.dot(products(rows, xp.matrix_transpose(images))).dot(inverse.T)
+        self._along[:k] = inverse.dot(products(rows, self.g))
+        self._small[:k, :k] = 0.5 * (across + across.T)
+        self.sizable = float(np.abs(across.diagonal()).max())
+        weights = from_host(inverse, rows)
+        for i in range(0, int(rows.shape[1]), COLUMNS):  # no second copy is held
+            for whole in (rows, images):
+                part = whole[:, i : i + COLUMNS]
+                part[...] = xp.matmul(weights, part)
+        return True
 
     def _orthogonal(self, v: Array) -> Array | None:
         """Return the unit vector along what the rows lack of `v`, or None."""

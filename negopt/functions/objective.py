@@ -361,8 +361,9 @@ class Objective:
 
     def _product(self, value: Array) -> Array:
         self.counters.nhev += 1
-        self._require(0)
-        return self._as_vector(value, "hessp")
+        if self._limited:
+            self._require(0)
+        return value.copy() if self._plain(value) else self._as_vector(value, "hessp")
 
     def _matrix(self, iterate: Iterate) -> Array:
         """Return what `hess` gives at `iterate`, checked: an array, sparse or an operator."""
