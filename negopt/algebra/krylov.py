@@ -316,8 +316,9 @@ class Subspace:
             self._enter(v, w)
 
     def _orthonormalise_block(self) -> bool:
-        """Do that by the Cholesky factor of V V'; False where there are more rows than a block
-        has, or where these are too close to dependent.
+        """Do that by the Cholesky factor of V V'; False where the rows are not in one block.
+
+        False, too, where they are so close to dependent that digits would be lost.
         """
         rows, images = self._rows.block(), self._images.block()
         if rows is None or images is None:

@@ -14,8 +14,9 @@ block.  For every shift
     ``(B + sigma I)^-1 = (I + F K^-1 F') / (gamma + sigma)``,  ``K = (1 + sigma / gamma) N - F'F``,
 
 and, by Sylvester's law of inertia, B + sigma I has as many negative eigenvalues as K has more than
-N.  K is linear in sigma: ``K = (sigma / gamma) N + K_0``.  So steps need inner products
-of the pairs and small factorisations only: no basis, no vector of n entries, and nearly dependent pairs cost the square root of what they cost a basis.
+N.  K is linear in sigma: ``K = (sigma / gamma) N + K_0``.  So steps need inner products of the
+pairs and small factorisations only: no basis, no vector of n entries, and nearly dependent pairs
+cost the square root of what they cost a basis.
 """
 
 from __future__ import annotations
@@ -310,7 +311,7 @@ class Factor:
         """
         single = self.pivots > 0
         below = np.count_nonzero(self.ldl.diagonal()[single] < 0.0)
-        return int(below) + (self.pivots.shape[0] - int(np.count_nonzero(single))) // 2
+        return int(below) + (int(single.shape[0]) - int(np.count_nonzero(single))) // 2
 
     def solve(self, right: HostArray) -> HostArray:
         """Return the solution."""

@@ -9,9 +9,11 @@ from functools import cache
 import numpy as np
 
 from negopt.core.arrays import Array, device_of, dot, namespace_of, scalars
-from negopt.core.types import Iterate, Outcome, saved
+from negopt.core.types import Outcome, saved
 from negopt.decisions import pairs
 from negopt.vectors.primitives import HostArray, pair_products, products, put
+
+IndexArray = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 #: How a pair enters the model.
 EMPTY, BFGS, SR1 = 0, 1, 2
@@ -305,7 +307,7 @@ def secant_block(memory: PairMemory, most: int) -> int:
 
 
 @cache
-def _newest(m: int, newest: int, count: int) -> tuple[list[int], HostArray]:
+def _newest(m: int, newest: int, count: int) -> tuple[list[int], IndexArray]:
     """Return the slots of the newest pairs, newest first, and where their S'Y is in the Gram."""
     slots = [(newest - i) % m for i in range(count)]
     return slots, 2 * m * np.array(slots)[:, None] + m + np.array(slots)
