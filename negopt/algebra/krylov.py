@@ -13,6 +13,9 @@ from negopt.vectors.primitives import combine, products
 
 #: Rows of a long basis in its first block, and in each of the others.
 FIRST, MORE = 10, 5
+#: Least length of what the earlier rows leave of a unit row, with which a Cholesky factor makes
+#: all of them orthonormal to rounding.
+CLOSE = 0.1
 #: Columns of it that are combined at a time.
 COLUMNS = 16_384
 #: Entries of a basis up to which there is room for all of its rows at once.
@@ -325,7 +328,7 @@ class Subspace:
             return False
         k, xp = self.k, namespace_of(rows)
         factor, failed = dpotrf(products(rows, xp.matrix_transpose(rows)), lower=1)
-        if failed or not factor.diagonal().min() > 1e4 * self._least:
+        if failed or not factor.diagonal().min() > CLOSE:
             return False
         inverse, _ = dtrtri(factor, lower=1)
         across = inverse.dot(products(rows, xp.matrix_transpose(images))).dot(inverse.T)

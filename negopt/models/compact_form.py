@@ -175,50 +175,65 @@ class CompactForm:
         root = self._scaled_columns()
         return root * w if self.convex else root.dot(w)
 
+    def _whole_core(self, out: HostArray) -> HostArray:
+        """Write N, of all slots."""
+        m = self.m
+        upper, d = self._split()
+        lower = self._sy - upper
+        np.multiply(self._ss, self.gamma, out[:m, :m])
+        out[:m, m:] = lower
+        out[m:, :m] = lower.T
+        np.negative(d, out[m:, m:])
+        return out
+
     def pencil(self) -> tuple[HostArray, HostArray]:
-        """Return N and K_0 in the columns of the model; of convex pairs K_0 above the diagonal."""
+        """Return N and K_0 in the columns of the model."""
         if self._pencil is None:
-            m, gamma = self.m, self.gamma
+            m, columns = self.m, self.columns()
             upper, d = self._split()
-            lower = self._sy - upper
-            both = np.zeros((2 * m, 4 * m))
-            np.multiply(self._ss, gamma, both[:m, :m])
-            both[:m, m : 2 * m] = lower
-            both[m:, :m] = lower.T
-            np.negative(d, both[m:, m : 2 * m])
-            np.negative(upper, both[:m, 3 * m :])
-            corner = both[m:, 3 * m :]
-            np.multiply(self._yy, -1.0 / gamma, corner)
+            both = np.zeros((2 * m, 2, 2 * m))
+            self._whole_core(both[:, 0])
+            rest = both[:, 1]
+            np.negative(upper, rest[:m, m:])
+            np.negative(upper.T, rest[m:, :m])
+            corner = rest[m:, m:]
+            np.multiply(self._yy, -1.0 / self.gamma, corner)
             corner -= d
-            if self.convex:
-                self._pencil = both[:, : 2 * m], both[:, 2 * m :]
-            else:
-                np.negative(upper.T, both[m:, 2 * m : 3 * m])
-                columns = self.columns()
-                half = columns.combined(both, 0).reshape(columns.count, 2, 2 * m)
-                reduced = columns.combined(half, 2)
-                self._pencil = reduced[:, 0], reduced[:, 1]
+            reduced = columns.combined(columns.combined(both, 0), 2)
+            self._pencil = reduced[:, 0], reduced[:, 1]
         return self._pencil
 
     def _factor(self, sigma: float) -> Factor:
         """Factor K for a shift."""
-        core, rest = self.pencil()
-        k = core * (sigma / self.gamma)
-        k += rest
+        theta = sigma / self.gamma
+        if self.convex:  # the triangle that is read, and mostly one shift: no pencil
+            m = self.m
+            upper, d = self._split()
+            k = np.empty((2 * m, 2 * m))
+            np.multiply(self._ss, sigma, k[:m, :m])
+            cross = k[:m, m:]
+            np.multiply(self._sy, theta, cross)
+            cross -= (1.0 + theta) * upper
+            corner = k[m:, m:]
+            np.multiply(d, -1.0 - theta, corner)
+            corner -= self._yy * (1.0 / self.gamma)
+        else:
+            core, rest = self.pencil()
+            k = core * theta
+            k += rest
         return Factor(k)
 
     def core(self) -> ScaledFactor:
-        """Return N, factored."""
+        """Return N, factored, in the columns of the model."""
         if self._core is None:
-            self._core = ScaledFactor(self.pencil()[0])
+            if self.convex:
+                m, columns = self.m, self.columns()
+                core = self._whole_core(np.empty((2 * m, 2 * m)))
+                core = columns.combined(columns.combined(core, 0), 1)
+            else:
+                core = self.pencil()[0]
+            self._core = ScaledFactor(core)
         return self._core
-
-    def _core_of_columns(self) -> ScaledFactor:
-        """Return the same, in the columns of the model, where the pairs are convex too."""
-        if not self.convex:
-            return self.core()
-        columns = self.columns()
-        return ScaledFactor(columns.combined(columns.combined(self.pencil()[0], 0), 1))
 
     @property
     def negative(self) -> int:
@@ -269,7 +284,7 @@ class CompactForm:
             return Spectrum(rows, np.zeros((0, 2 * m)), np.zeros((0, 0)), gamma, n)
         root = np.sqrt(values)
         inside = (root * vectors).T / scale  # the columns of F in the basis
-        small = inside.dot(self._core_of_columns().solve(inside.T))
+        small = inside.dot(self.core().solve(inside.T))
         small *= -gamma
         size = math.sqrt(gamma)
         weights = ((vectors / root).T * scale).dot(columns.matrix.T)
@@ -279,11 +294,11 @@ class CompactForm:
 
     def _in_variables(self) -> Spectrum:
         """Return the spectrum where the columns are as many as the variables."""
-        rows, size, m = to_host(self.memory.rows).copy(), math.sqrt(self.gamma), self.m
-        rows[:m] *= size
-        rows[m:] *= 1.0 / size
-        columns = self.columns().combined(rows, 0)
-        small = columns.T.dot(self._core_of_columns().solve(columns))
+        root = self._scaled_columns()
+        if self.convex:
+            root = root[:, None] * self.columns().matrix
+        columns = root.T.dot(to_host(self.memory.rows))
+        small = columns.T.dot(self.core().solve(columns))
         small *= -self.gamma
         return Spectrum(self.memory.rows, None, small, self.gamma, self.n)
 
@@ -303,15 +318,26 @@ class Factor:
         lwork = 32 * matrix.shape[0]
         self.ldl, self.pivots, _ = dsytrf(matrix.T, lower=1, lwork=lwork, overwrite_a=1)
 
-    @property
-    def negative(self) -> int:
-        """Negative eigenvalues, from the blocks of order 1 and 2.
+    def inertia(self) -> tuple[int, float]:
+        """Return how many eigenvalues are negative, and the least absolute pivot.
 
-        Bunch and Kaufman's blocks of order 2 are indefinite.
+        Bunch and Kaufman's blocks of order 2 are indefinite; nan where a pivot is not finite.
         """
-        single = self.pivots > 0
-        below = np.count_nonzero(self.ldl.diagonal()[single] < 0.0)
-        return int(below) + (int(single.shape[0]) - int(np.count_nonzero(single))) // 2
+        negative, least, i = 0, math.inf, 0
+        diagonal, pivots = self.ldl.diagonal().tolist(), self.pivots.tolist()
+        while i < len(pivots):
+            size = diagonal[i]
+            if pivots[i] > 0:
+                negative += size < 0.0
+                size = abs(size)
+            else:
+                cross = self.ldl.item(i + 1, i)
+                size = abs(size * diagonal[i + 1] - cross * cross) / abs(cross) if cross else 0.0
+                negative += 1
+                i += 1
+            least = size if not size >= least else least
+            i += 1
+        return negative, least
 
     def solve(self, right: HostArray) -> HostArray:
         """Return the solution."""
@@ -323,18 +349,13 @@ class ScaledFactor(Factor):
     """A factorisation that tells whether the matrix is as good as singular."""
 
     def __init__(self, matrix: HostArray) -> None:
-        self.scale = scale = 1.0 / np.sqrt(np.abs(matrix).max(axis=1))
-        scaled = scale[:, None] * matrix
-        scaled *= scale
+        self.scale = scale = 1.0 / np.sqrt(np.maximum.reduce(np.abs(matrix), 1))
+        scaled = matrix * scale
+        scaled *= scale[:, None]
         super().__init__(scaled)
-        diagonal = self.ldl.diagonal()
-        least = np.abs(diagonal)
-        first = np.flatnonzero(self.pivots < 0)[::2]  # of each block of order 2
-        if first.size:
-            one, two, cross = diagonal[first], diagonal[first + 1], self.ldl[first + 1, first]
-            least[first] = least[first + 1] = np.abs(one * two - cross * cross) / np.abs(cross)
+        self.negative, least = self.inertia()
         #: Whether no pivot is rounding; False where one is not finite.
-        self.regular = bool(least.min() > SINGULAR)
+        self.regular = least > SINGULAR
 
     def solve(self, right: HostArray) -> HostArray:
         """Return the solution, for one or more right sides."""

@@ -125,7 +125,7 @@ class LimitedModel(CompactForm):
             if not sigma < 1e100 * self.gamma:
                 return None
             factor = self._factor(sigma)
-            if not self.convex and factor.negative > negative:  # B + sigma I is not definite
+            if not self.convex and factor.inertia()[0] > negative:  # B + sigma I is not definite
                 low = sigma
                 sigma = self._between(low, high, reach)
                 continue
@@ -207,7 +207,13 @@ class LimitedModel(CompactForm):
         memory, gamma = self.memory, self.gamma
         if not self.settle():  # no pair, or none that gamma I does not explain
             return gamma * v
-        weights = self.outward(self.core().solve(self.inward(products(memory.rows, v))))
+        right = self.inward(products(memory.rows, v))
+        if self.convex:
+            columns = self.columns()
+            weights = columns.matrix.dot(self.core().solve(columns.combined(right, 0)))
+        else:
+            weights = self.core().solve(right)
+        weights = self.outward(weights)
         weights *= -gamma
         if not np.isfinite(weights).all():  # pairs whose sizes leave the range of float64
             return self.spectrum.matvec(v)
