@@ -131,6 +131,48 @@ def test_a_subspace_of_any_directions(n, k, seed):
     np.testing.assert_allclose(space.project(direction), V @ direction)
 
 
+@settings(max_examples=25, deadline=None)
+@given(
+    k=st.integers(1, 24),
+    blocks=st.booleans(),
+    nearly=st.floats(-9, 0),
+    seed=st.integers(0, 10**9),
+)
+def test_directions_taken_as_they_are_become_orthonormal(k, blocks, nearly, seed):
+    """In one block or several, dependent to any degree: the span and the images stay."""
+    rng = np.random.default_rng(seed)
+    n, limit = (2_500, 100) if blocks else (60, 24)
+    d = rng.standard_normal(n)
+    g = rng.standard_normal(n)
+    space = Subspace(lambda v: d * v, g, limit)
+    v, taken = rng.standard_normal(n), []
+    for _ in range(k):
+        taken.append(v / np.linalg.norm(v))
+        w, curvature = space.take(taken[-1])
+        np.testing.assert_array_equal(w, d * taken[-1])
+        assert curvature == pytest.approx(taken[-1] @ w, abs=1e-12)
+        v = v + 10.0**nearly * rng.standard_normal(n) * np.linalg.norm(v) / np.sqrt(n)
+    for row, image, known in zip(*space.vectors(), taken, strict=True):
+        np.testing.assert_array_equal(row, known)
+        np.testing.assert_array_equal(image, d * known)
+    z = space.conjugate(rng.standard_normal(n)) if k == 1 else None
+    assert z is None or abs(z @ (d * taken[0])) <= 1e-12 * np.linalg.norm(z)
+    space.orthonormalise()
+    V = space.rows
+    assert 1 <= space.k <= k
+    assert space.k == k or nearly < -7
+    np.testing.assert_allclose(V @ V.T, np.eye(space.k), atol=1e-13)
+    np.testing.assert_allclose(space.images, V * d, atol=1e-7)
+    np.testing.assert_allclose(space.matrix(), (V * d) @ V.T, atol=1e-7)
+    np.testing.assert_allclose(space.along, V @ g, atol=1e-10 * np.linalg.norm(g))
+    assert space.sizable == pytest.approx(np.abs(np.diag((V * d) @ V.T)).max(), abs=1e-7)
+    for known in taken:
+        assert np.linalg.norm(known - V.T @ (V @ known)) <= 1e-7
+    assert space.grow(rng.standard_normal(n)) or space.k == space.limit
+    weights = rng.standard_normal(space.k)
+    np.testing.assert_allclose(space.image(weights), d * space.combine(weights), atol=1e-6)
+
+
 def test_what_a_subspace_refuses():
     left = [2]
 

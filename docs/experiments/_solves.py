@@ -287,7 +287,7 @@ def memory(out: Path, first: int | None) -> None:
                 "m": m,
                 "method": method,
                 "vectors held at the peak": f"{held:.2f}",
-                "bound": 2 * m + (12 if method in LIMITED else 52),
+                "bound": 2 * m + (12 if method in LIMITED else 46),
                 "process, GiB": f"{rss:.2f}",
                 "iterations": nit,
                 "second-order check": verdict,

@@ -6,9 +6,20 @@ import math
 from collections.abc import Callable
 
 import numpy as np
+from scipy.linalg.lapack import dpotrf, dtrtri
 
-from negopt.core.arrays import Array, FloatArray, device_of, inner, namespace_of, norm
+from negopt.core.arrays import Array, FloatArray, device_of, from_host, inner, namespace_of, norm
 from negopt.vectors.primitives import combine, products
+
+#: Rows of a long basis in its first block, and in each of the others.
+FIRST, MORE = 10, 5
+#: Least length of what the earlier rows leave of a unit row, with which a Cholesky factor makes
+#: all of them orthonormal to rounding.
+CLOSE = 0.1
+#: Columns of it that are combined at a time.
+COLUMNS = 16_384
+#: Entries of a basis up to which there is room for all of its rows at once.
+SHORT = 200_000
 
 
 class LanczosBasis:
@@ -106,6 +117,74 @@ class LanczosBasis:
         return combine(weights, rows, 0.0, rows[0, :])
 
 
+class Rows:
+    """Vectors kept as rows, in blocks, so that none is moved when there are more."""
+
+    def __init__(self, like: Array, most: int) -> None:
+        self._like = like
+        #: rows of the first block, and of each of the others
+        self._first = most if most * like.shape[0] <= SHORT else min(most, FIRST)
+        self._blocks: list[Array] = []
+        self._room = 0
+        self.k = 0  #: how many there are
+
+    def append(self, v: Array) -> Array:
+        """Copy `v`, and return the row."""
+        if self.k == self._room:
+            like, more = self._like, MORE if self._blocks else self._first
+            shape = (more, like.shape[0])
+            empty = namespace_of(like).empty(shape, dtype=like.dtype, device=device_of(like))
+            self._blocks.append(empty)
+            self._room += more
+        row = self[self.k]
+        row[...] = v
+        self.k += 1
+        return row
+
+    def __getitem__(self, i: int) -> Array:
+        """Return row i, also where it is no longer counted."""
+        if i < self._first:
+            return self._blocks[0][i, ...]
+        block, row = divmod(i - self._first, MORE)
+        return self._blocks[1 + block][row, ...]
+
+    def _parts(self) -> list[Array]:
+        parts, left = [], self.k
+        for block in self._blocks:
+            if left > 0:
+                parts.append(block[:left, ...])
+            left -= block.shape[0]
+        return parts
+
+    def all(self) -> Array:
+        """Return the rows in one array, shape (k, n)."""
+        like = self._like
+        return namespace_of(like).concat([like[None, ...][:0, ...], *self._parts()], axis=0)
+
+    def block(self) -> Array | None:
+        """Return the rows, shape (k, n), where they are in one block, else None."""
+        return self._blocks[0][: self.k, ...] if 0 < self.k <= self._first else None
+
+    def products(self, v: Array) -> FloatArray:
+        """Return the products of all rows with `v`, shape (k,)."""
+        k = self.k
+        if 0 < k <= self._first:
+            return products(self._blocks[0][:k, ...], v)
+        return np.concatenate([np.zeros(0), *(products(part, v) for part in self._parts())])
+
+    def combine(self, weights: FloatArray) -> Array:
+        """Return the linear combination of all rows with these weights."""
+        k, like = self.k, self._like
+        if 0 < k <= self._first:
+            return combine(weights, self._blocks[0][:k, ...], 0.0, like)
+        out, at = 0.0 * like, 0
+        for part in self._parts():
+            end = at + part.shape[0]
+            out += combine(weights[at:end], part, 0.0, like)
+            at = end
+        return out
+
+
 class Subspace:
     """Orthonormal rows V with their images ``W = V H``, grown in any direction.
 
@@ -124,14 +203,10 @@ class Subspace:
         self.product = product
         self.g = g
         self.limit = min(limit, int(g.shape[0]))
-        self._room = min(self.limit, 8)
-        shape = (self._room, g.shape[0])
-        self._rows = xp.empty(shape, dtype=g.dtype, device=device_of(g))
-        self._images = xp.empty(shape, dtype=g.dtype, device=device_of(g))
-        self._small = np.zeros((self._room, self._room))
-        self._along = np.zeros(self._room)
+        self._rows, self._images = Rows(g, self.limit), Rows(g, self.limit)
+        self._small = np.empty((self.limit, self.limit))
+        self._along = np.empty(self.limit)
         self._least = 1e-8 if g.dtype == xp.float64 else 1e-4
-        self.k = 0  #: products taken so far
         self.invalid = False  #: a product was not finite; the space ends before it
         #: what the preconditioner of the next direction was last factored for
         self.shift = math.nan
@@ -141,14 +216,23 @@ class Subspace:
         self.orthonormal = True
 
     @property
+    def k(self) -> int:
+        """Products taken so far."""
+        return self._rows.k
+
+    @property
     def rows(self) -> Array:
-        """V, shape (k, n)."""
-        return self._rows[: self.k, ...]
+        """A copy of V, shape (k, n)."""
+        return self._rows.all()
 
     @property
     def images(self) -> Array:
-        """W, shape (k, n)."""
-        return self._images[: self.k, ...]
+        """A copy of W, shape (k, n)."""
+        return self._images.all()
+
+    def vectors(self) -> tuple[list[Array], list[Array]]:
+        """Return the rows and their images, one by one."""
+        return [self._rows[i] for i in range(self.k)], [self._images[i] for i in range(self.k)]
 
     @property
     def along(self) -> FloatArray:
@@ -157,8 +241,7 @@ class Subspace:
 
     def grow(self, direction: Array) -> bool:
         """Take the product with what of `direction` is new; False when nothing is, or can be."""
-        k = self.k
-        if self.invalid or k >= self.limit:
+        if self.invalid or self.k >= self.limit:
             return False
         v = self._orthogonal(direction)
         if v is None:
@@ -167,21 +250,16 @@ class Subspace:
         if not math.isfinite(norm(w)):
             self.invalid = True
             return False
-        self._append(v, w)
-        self._enter(k)
+        self._enter(v, w)
         return True
 
-    def _append(self, v: Array, w: Array) -> None:
-        if self.k == self._room:
-            self._reserve()
-        self._rows[self.k, :], self._images[self.k, :] = v, w
-        self.k += 1
-
-    def _enter(self, k: int) -> None:
-        """Form what row k adds to the projections."""
-        column = products(self._rows[: k + 1, :], self._images[k, :])
+    def _enter(self, v: Array, w: Array) -> None:
+        """Append a row and its image, and form what they add to the projections."""
+        k = self.k
+        v, w = self._rows.append(v), self._images.append(w)
+        column = self._rows.products(w)
         self._small[k, : k + 1] = self._small[: k + 1, k] = column
-        self._along[k] = inner(self._rows[k, :], self.g)
+        self._along[k] = inner(v, self.g)
         self.sizable = max(self.sizable, abs(column.item(k)))
 
     def take(self, v: Array) -> tuple[Array, float] | None:
@@ -194,35 +272,38 @@ class Subspace:
         if not math.isfinite(curvature):
             self.invalid = True
             return None
-        self._append(v, w)
+        self._along[self.k] = curvature
+        self._rows.append(v)
         self.orthonormal = False
-        self._along[self.k - 1] = curvature
         self.sizable = max(self.sizable, abs(curvature))
-        return w, curvature
+        return self._images.append(w), curvature
 
     def conjugate(self, v: Array) -> Array:
         """Make `v` conjugate to all rows that were taken as they were, in place."""
-        v -= combine(products(self.images, v) / self.along, self.rows, 0.0, v)
+        v -= self._rows.combine(self._images.products(v) / self.along)
         return v
 
     def keep(self, most: int) -> None:
         """Forget conjugate directions but for the first ones."""
         if not self.orthonormal:
-            self.k = min(self.k, most)
+            self._rows.k = self._images.k = min(self.k, most)
 
     def orthonormalise(self) -> None:
         """Turn rows taken as they were into an orthonormal basis of their span, for no product."""
         if self.orthonormal:
             return
-        count, self.k, self.orthonormal = self.k, 0, True
+        count, self.orthonormal = self.k, True
+        if self._orthonormalise_block():
+            return
+        self._rows.k = self._images.k = 0
         self.sizable = 0.0
         for i in range(count):
-            v, w = 1.0 * self._rows[i, :], 1.0 * self._images[i, :]
+            v, w = 1.0 * self._rows[i], 1.0 * self._images[i]
             least = self._least
             for _ in range(3 if self.k else 0):
-                h = products(self.rows, v)
-                v -= combine(h, self.rows, 0.0, v)
-                w -= combine(h, self.images, 0.0, v)
+                h = self._rows.products(v)
+                v -= self._rows.combine(h)
+                w -= self._images.combine(h)
                 size = norm(v)
                 if size < least:
                     break
@@ -235,10 +316,31 @@ class Subspace:
                 size = 1.0
             if self.k and size < least:
                 continue  # what is left of it is rounding
-            k = self.k
-            self._rows[k, :], self._images[k, :] = v, w
-            self.k = k + 1
-            self._enter(k)
+            self._enter(v, w)
+
+    def _orthonormalise_block(self) -> bool:
+        """Do that by the Cholesky factor of V V'; False where the rows are not in one block.
+
+        False, too, where they are so close to dependent that digits would be lost.
+        """
+        rows, images = self._rows.block(), self._images.block()
+        if rows is None or images is None:
+            return False
+        k, xp = self.k, namespace_of(rows)
+        factor, failed = dpotrf(products(rows, xp.matrix_transpose(rows)), lower=1)
+        if failed or not factor.diagonal().min() > CLOSE:
+            return False
+        inverse, _ = dtrtri(factor, lower=1)
+        across = inverse.dot(products(rows, xp.matrix_transpose(images))).dot(inverse.T)
+        self._along[:k] = inverse.dot(products(rows, self.g))
+        self._small[:k, :k] = 0.5 * (across + across.T)
+        self.sizable = float(np.abs(across.diagonal()).max())
+        weights = from_host(inverse, rows)
+        for i in range(0, int(rows.shape[1]), COLUMNS):  # no second copy is held
+            for whole in (rows, images):
+                part = whole[:, i : i + COLUMNS]
+                part[...] = xp.matmul(weights, part)
+        return True
 
     def _orthogonal(self, v: Array) -> Array | None:
         """Return the unit vector along what the rows lack of `v`, or None."""
@@ -248,7 +350,7 @@ class Subspace:
         v = v / size
         least = self._least
         for _ in range(3 if self.k else 0):
-            v -= combine(products(self.rows, v), self.rows, 0.0, v)
+            v -= self._rows.combine(self._rows.products(v))
             size = norm(v)
             if size < least:
                 return None  # what is left of it is rounding
@@ -258,35 +360,18 @@ class Subspace:
             least = 0.1
         return v
 
-    def _reserve(self) -> None:
-        extra = min(self._room, self.limit - self._room)
-        self._rows = _longer(self._rows, extra)
-        self._images = _longer(self._images, extra)
-        self._small = np.pad(self._small, (0, extra))
-        self._along = np.pad(self._along, (0, extra))
-        self._room += extra
-
     def matrix(self) -> FloatArray:
         """Return ``V H V'``, shape (k, k)."""
         return self._small[: self.k, : self.k]
 
     def project(self, v: Array) -> FloatArray:
         """Return ``V v``, shape (k,)."""
-        return products(self.rows, v)
+        return self._rows.products(v)
 
     def combine(self, weights: FloatArray) -> Array:
         """Return ``V' weights`` for weights of shape (k,)."""
-        return combine(weights, self.rows, 0.0, self.g)
+        return self._rows.combine(weights)
 
     def image(self, weights: FloatArray) -> Array:
         """Return ``H V' weights``, for no product."""
-        return combine(weights, self.images, 0.0, self.g)
-
-
-def _longer(rows: Array, extra: int) -> Array:
-    """Return a copy with room for `extra` more rows, in which nothing has been written yet."""
-    known, n = rows.shape
-    xp = namespace_of(rows)
-    longer = xp.empty((known + extra, n), dtype=rows.dtype, device=device_of(rows))
-    longer[:known, :] = rows
-    return longer
+        return self._images.combine(weights)

@@ -22,8 +22,9 @@ class HybridPairs(LSR1):
     Parameters
     ----------
     maxcor : int or None, default None
-        Number of pairs m; None takes 2n, but no less than 20 and no more than 40, up to 200
-        variables, 20 up to 500, and 10 above, where more pairs save few evaluations or none.
+        Number of pairs m; None takes 10 for one or two variables, 2n, but no less than 20 and no
+        more than 40, up to 200, 20 up to 500, and 10 above, where more pairs save few evaluations
+        or none.
         Memory held: 2m vectors of n entries.
     gamma : {"max", "mean", "last"} or float, default "mean"
         Scaling of the initial matrix: the geometric mean of ``y'y / s'y``.
@@ -50,7 +51,7 @@ class HybridPairs(LSR1):
     """
 
     maxcor: int | None = option(  # type: ignore[assignment]
-        None, "pairs kept, m; None: 2n, 20 to 40, to n = 200; 20 to 500, then 10"
+        None, "pairs kept, m; None: 10 to n = 2; 2n, 20 to 40, to 200; 20 to 500, then 10"
     )
     gamma: str | float = option("mean", "initial matrix: 'max', 'mean', 'last' or a number")
     remember: int = option(4, "positive curvatures that 'max' and 'mean' look back on")
@@ -66,7 +67,9 @@ class HybridPairs(LSR1):
     def init(self, x0: Array) -> PairMemory:
         """Return an empty memory."""
         n = x0.shape[0]
-        most = min(max(20, 2 * n), 40) if n <= 200 else 20 if n <= 500 else 10
+        most = 10
+        if 2 < n <= 500:
+            most = min(max(20, 2 * n), 40) if n <= 200 else 20
         return new_pair_memory(x0, self.maxcor or most)
 
     def update(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -142,7 +143,11 @@ class MetricRule:
         return _normalised(replace(memory, size=size, peak=peak), size, iterate, least)
 
     def learn(
-        self, memory: MetricMemory, rows: Array, images: Array, metric: Metric
+        self,
+        memory: MetricMemory,
+        rows: Sequence[Array],
+        images: Sequence[Array],
+        metric: Metric,
     ) -> MetricMemory:
         """Return the memory with what products of rows say of the diagonal (`learn_diagonal`)."""
         if self.metric not in ("auto", "diag"):
@@ -203,16 +208,18 @@ def _normalised(
     return Metric(1.0 / xp.sqrt(xp.maximum(size, xp.full_like(size, least)))), memory
 
 
-def learn_diagonal(diagonal: Array | None, rows: Array, images: Array, metric: Metric) -> Array:
+def learn_diagonal(
+    diagonal: Array | None, rows: Sequence[Array], images: Sequence[Array], metric: Metric
+) -> Array:
     """Return the estimate of diag(H), so far `diagonal`, after products of unit vectors.
 
-    These are `rows` and their `images`, shape (k, n), in the variables of `metric`.
+    These are `rows` and their `images`, each of shape (n,), in the variables of `metric`.
     """
-    xp = namespace_of(rows)
-    weight, total = xp.zeros_like(rows[0, :]), xp.zeros_like(rows[0, :])
-    for i in range(rows.shape[0]):  # by rows: where n is large every vector counts
-        weight += rows[i, :] * rows[i, :]
-        total += rows[i, :] * images[i, :]
+    xp = namespace_of(rows[0])
+    weight, total = xp.zeros_like(rows[0]), xp.zeros_like(rows[0])
+    for row, image in zip(rows, images, strict=True):  # where n is large every vector counts
+        weight += row * row
+        total += row * image
     total = metric.inward(metric.inward(total))
     floor = xp.full_like(weight, 1e-12)
     if diagonal is None:

@@ -20,6 +20,8 @@ from negopt.vectors.primitives import products
 
 #: Positive curvatures that the scaling of the model looks back on, as in `HybridPairs`.
 REMEMBER = 4
+#: Variables up to which there are 20 pairs.
+FEW = 2_000
 #: Products of a step that enter the model as pairs: those of its first directions.
 FEED = 5
 #: Conjugate directions that the diagonal is learnt from.
@@ -112,9 +114,11 @@ class ModelledProducts(MetricRule):
 
     Parameters
     ----------
-    maxcor : int, default 20
+    maxcor : int or None, default None
         Pairs of the model, which preconditions the inner solve and shapes its first
-        direction; 0 keeps none: plain Lanczos.  Memory held: 2 maxcor vectors.
+        direction; 0 keeps none: plain Lanczos.  None takes 20 up to 2,000 variables and 5 above,
+        where a pass over more takes longer than the products that it saves.  Memory held:
+        twice as many vectors.
     products : {"as needed", "always"}, default "as needed"
         ``"as needed"`` lets the model make the step, without a product, as long as it
         does well (Notes); ``"always"`` takes products in every step.
@@ -138,17 +142,21 @@ class ModelledProducts(MetricRule):
     doi:10.1137/0719025.
     """
 
-    maxcor: int = option(20, "pairs of the model; 0: no model")
+    maxcor: int | None = option(
+        None, "pairs of the model; None: 20 to n = 2,000, then 5; 0: no model"
+    )
     products: str = option("as needed", "'as needed' or 'always'")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_integer("maxcor", self.maxcor, 0, MOST_PAIRS)
+        if self.maxcor is not None:
+            check_integer("maxcor", self.maxcor, 0, MOST_PAIRS)
         check_choice("products", self.products, ("as needed", "always"))
 
     def init(self, x0: Array) -> ModelledMemory:
         """Return an empty memory."""
-        return ModelledMemory(new_pair_memory(x0, self.maxcor) if self.maxcor else None)
+        most = (20 if x0.shape[0] <= FEW else 5) if self.maxcor is None else self.maxcor
+        return ModelledMemory(new_pair_memory(x0, most) if most else None)
 
     def model(
         self, memory: ModelledMemory, objective: ProductSource, iterate: Iterate
@@ -203,7 +211,7 @@ class ModelledProducts(MetricRule):
             if self.metric in ("auto", "diag"):
                 space.keep(SEEN)
                 space.orthonormalise()
-                memory.metric = self.learn(learnt.memory, space.rows, space.images, metric)
+                memory.metric = self.learn(learnt.memory, *space.vectors(), metric)
             learnt.space = None  # two vectors a product, that nothing needs any more
         if self.products == "always" or memory.pairs is None or not memory.pairs.count:
             return
@@ -226,9 +234,10 @@ class ModelledProducts(MetricRule):
     @staticmethod
     def _feed(pairs: PairMemory, space: Subspace, metric: Metric) -> None:
         few = min(FEED, space.k)
-        rows, images = metric.outward(space.rows[:few, :]), metric.inward(space.images[:few, :])
+        rows, images = space.vectors()
         for i in range(few - 1, -1, -1):  # the first direction is the newest
-            store_pair(pairs, rows[i, :], images[i, :], None, remember=REMEMBER)
+            s, y = metric.outward(rows[i]), metric.inward(images[i])
+            store_pair(pairs, s, y, None, remember=REMEMBER)
 
     def reset(self, memory: ModelledMemory) -> bool:
         """Forget model and metric; return whether there was a model."""

@@ -362,8 +362,10 @@ class Objective(ByDifferences):
 
     def _product(self, value: Array) -> Array:
         self.counters.nhev += 1
-        self._require(0)
-        return self._proven(self._as_vector(value, "hessp"), "hessp")
+        if self._limited:
+            self._require(0)
+        plain = value.copy() if self._plain(value) else self._as_vector(value, "hessp")
+        return self._proven(plain, "hessp")
 
     def _proven(self, value: Array, name: str) -> Array:
         """Return a matrix or product; the first one that steps are taken by has to be finite."""

@@ -191,6 +191,10 @@ class WolfeSearch:
 
 def moved(x: Array, alpha: float, d: Array) -> Array:
     """Return ``x + alpha d``."""
+    if is_plain(x):
+        at = alpha * d
+        at += x
+        return at
     return add_scaled(copy_of(x), alpha, d)
 
 

@@ -14,24 +14,23 @@ block.  For every shift
     ``(B + sigma I)^-1 = (I + F K^-1 F') / (gamma + sigma)``,  ``K = (1 + sigma / gamma) N - F'F``,
 
 and, by Sylvester's law of inertia, B + sigma I has as many negative eigenvalues as K has more than
-N.  So steps need inner products of the pairs and small factorisations only: no basis, no vector of
-n entries, and nearly dependent pairs cost the square root of what they cost a basis.
+N.  K is linear in sigma: ``K = (sigma / gamma) N + K_0``.  So steps need inner products of the
+pairs and small factorisations only: no basis, no vector of n entries, and nearly dependent pairs
+cost the square root of what they cost a basis.
 """
 
 from __future__ import annotations
 
 import math
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 from scipy.linalg.lapack import dsytrf, dsytrs
 
 from negopt.core.arrays import to_host
-from negopt.models.pair_memory import SR1, PairMemory, quiet
+from negopt.models.pair_memory import BFGS, EMPTY, SR1, PairMemory, quiet
 from negopt.models.spectrum import Spectrum
 from negopt.vectors.primitives import HostArray
-
-IndexArray = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 #: Least relative pivot of a factorisation that is believed.
 SINGULAR = 1e-13
@@ -60,6 +59,37 @@ def _masks(m: int, block: int, oldest: int) -> tuple[HostArray, HostArray]:
     return upper[window, window], diagonal[window, window]
 
 
+class Columns:
+    """The columns of the model in terms of those of F, of which some are left out.
+
+    A pair that enters by the SR1 update has one, the difference of its two; these come first.
+    """
+
+    def __init__(self, kinds: bytes) -> None:
+        kind = np.frombuffer(kinds, dtype=np.int64)
+        m = kind.shape[0]
+        single, double = np.flatnonzero(kind == SR1), np.flatnonzero(kind == BFGS)
+        self._less = m + single  # what is subtracted from the first of `_index`
+        self._index = np.concatenate([single, double, m + double])
+        self._single = int(single.shape[0])
+        self.count = int(self._index.shape[0])
+        #: shape (2m, count)
+        self.matrix = np.zeros((2 * m, self.count))
+        self.matrix[self._index, np.arange(self.count)] = 1.0
+        self.matrix[self._less, np.arange(self._single)] = -1.0
+
+    def combined(self, full: HostArray, axis: int) -> HostArray:
+        """Return the columns of the model along the first or the last axis of those of F."""
+        part: HostArray = full.take(self._index, axis)
+        if self._single:
+            first = part[: self._single] if axis == 0 else part[..., : self._single]
+            first -= full.take(self._less, axis)
+        return part
+
+
+_columns_of = lru_cache(maxsize=8)(Columns)
+
+
 class CompactForm:
     """The small matrices of the model of the stored pairs, and its spectrum.
 
@@ -71,161 +101,160 @@ class CompactForm:
     n : int
     """
 
+    _dropped = 0  # oldest pairs that are left out
+    # What is formed when it is first asked for.
+    _parts: tuple[HostArray, HostArray] | None = None
+    _columns: Columns | None = None
+    _root: HostArray | None = None
+    _lu: tuple[HostArray, HostArray] | None = None
+    _pencil: tuple[HostArray, HostArray] | None = None
+    _core: ScaledFactor | None = None
+    _spectrum: Spectrum | None = None
+    _shifted: tuple[float, Factor] | None = None  # the shift factored last
+
     def __init__(self, memory: PairMemory, gamma: float, n: int) -> None:
         self.memory = memory
         self.gamma = gamma
         self.n = n
-        m = memory.capacity
-        self.m = m
+        m = self.m = memory.kinds.shape[0]
         gram = memory.gram
         self._ss, self._sy, self._yy = gram[:m, :m], gram[:m, m:], gram[m:, m:]
         self.convex = memory.concave == 0
-        self.single = memory.concave == min(memory.count, m) > 0  # every pair enters by SR1
-        self._dropped = 0  # oldest pairs that are left out
-        self._parts: tuple[HostArray, HostArray, HostArray] | None = None
-        self._root: HostArray | None = None
-        self._lu: tuple[HostArray, HostArray] | None = None
-        self._keep: tuple[HostArray, HostArray, HostArray] | None = None
-        self._inertia: int | None = None
-        self._spectrum: Spectrum | None = None
-        self._core_factor: Factor | None = None
-        self._shifted: tuple[float, Factor] | None = None  # the shift factored last
 
-    def _split(self) -> tuple[HostArray, HostArray, HostArray]:
-        """Return U, L and D (with its block)."""
+    def _split(self) -> tuple[HostArray, HostArray]:
+        """Return U and D (with its block)."""
         if self._parts is None:
             memory, m = self.memory, self.m
             upper, diagonal = _masks(m, memory.block, memory.count % m)
-            u = self._sy * upper
             d = self._sy * diagonal
             if memory.block > 1:
-                d = 0.5 * (d + d.T)
-            self._parts = u, self._sy - u, d
+                d = d + d.T
+                d *= 0.5
+            self._parts = self._sy * upper, d
         return self._parts
-
-    def _reduction(self) -> tuple[HostArray, HostArray, HostArray]:
-        """Return the s and the y that enter as a difference, and the columns that are left out."""
-        if self._keep is None:
-            memory, m = self.memory, self.m
-            slots = (memory.count - 1 - np.arange(self._pairs)) % m  # newest first
-            single = slots[memory.kinds[slots] == SR1]
-            out = np.ones(m, dtype=bool)
-            out[slots] = False
-            if single.size:
-                ss, sy, yy = (part.diagonal()[single] for part in (self._ss, self._sy, self._yy))
-                size = self.gamma
-                # Where y = gamma s to rounding the difference of the columns is no direction.
-                real = size * ss - 2.0 * sy + yy / size
-                explained = single[~(real > GENERATOR * (size * ss + yy / size))]
-                if explained.size:
-                    out[explained] = True
-                    single = single[~out[single]]
-            gone = np.flatnonzero(out)
-            self._keep = single, m + single, np.concatenate([gone, m + gone])
-        return self._keep
-
-    def _kept(self) -> IndexArray:
-        """Return the columns that are in the model."""
-        _, y, gone = self._reduction()
-        kept = np.ones(2 * self.m, dtype=bool)
-        kept[y] = kept[gone] = False
-        return np.asarray(np.flatnonzero(kept))
-
-    def _reduced(self, full: HostArray) -> HostArray:
-        """Combine the columns of a matrix, which is overwritten; what is left out is part of I.
-
-        The identity's eigenvalues are positive, and count nowhere.
-        """
-        s, y, gone = self._reduction()
-        if self.single:  # the columns of y are left out
-            m = self.m
-            cross = full[:m, m:]
-            half = full[:m, :m] + full[m:, m:]
-            half -= cross
-            half -= cross.T
-            gone = gone[gone < m]
-            half[gone] = 0.0
-            half[:, gone] = 0.0
-            half[gone, gone] = 1.0
-            return half
-        full[s] -= full[y]
-        full[:, s] -= full[:, y]
-        for index in (y, gone):
-            full[index] = 0.0
-            full[:, index] = 0.0
-            full[index, index] = 1.0
-        return full
-
-    def _system(self, theta: float) -> HostArray:
-        """Return K for ``sigma = theta gamma``, of all slots."""
-        m, gamma = self.m, self.gamma
-        upper, lower, d = self._split()
-        k = np.empty((2 * m, 2 * m))
-        k[:m, :m] = (theta * gamma) * self._ss
-        cross = theta * lower
-        cross -= upper
-        k[:m, m:] = cross
-        if not (self.convex or self.single):  # else one triangle is read
-            k[m:, :m] = cross.T
-        corner = k[m:, m:]
-        np.multiply(d, -1.0 - theta, corner)
-        corner -= self._yy * (1.0 / gamma)
-        return k
-
-    def _whole_core(self) -> HostArray:
-        """Return N, of all slots."""
-        m = self.m
-        _, lower, d = self._split()
-        full = np.empty((2 * m, 2 * m))
-        np.multiply(self._ss, self.gamma, full[:m, :m])
-        full[:m, m:] = lower
-        full[m:, :m] = lower.T
-        np.negative(d, full[m:, m:])
-        return full
-
-    def _core(self) -> HostArray:
-        """Return N in the columns of the model."""
-        kept = self._kept()
-        return np.asarray(self._reduced(self._whole_core())[np.ix_(kept, kept)])
-
-    def _right(self, along: HostArray) -> HostArray:
-        """Return ``F'v`` from rows @ v."""
-        if self._root is None:
-            root = math.sqrt(self.gamma)
-            self._root = np.empty(2 * self.m)
-            self._root[: self.m], self._root[self.m :] = root, 1.0 / root
-        return self._root * along
-
-    def _factor(self, theta: float) -> Factor:
-        k = self._system(theta)
-        if self.convex:
-            return Factor(k, self.m)
-        return Factor(self._reduced(k), self.m, self._reduction())
-
-    def _negative(self) -> int:
-        """Return how many negative eigenvalues N has, or -1 where N is as good as singular."""
-        if self._inertia is None:
-            if self.convex:
-                self._inertia = self.m
-            else:
-                found = _inertia(self._reduced(self._whole_core()))
-                self._inertia = -1 if found is None else found
-        return self._inertia
 
     @property
     def _pairs(self) -> int:
         """Pairs that are in the model."""
         return min(self.memory.count, self.m) - self._dropped
 
+    def columns(self) -> Columns:
+        """Return the columns of the model."""
+        if self._columns is None:
+            memory, m, gamma = self.memory, self.m, self.gamma
+            kinds = memory.kinds
+            if self._dropped:
+                kinds = kinds.copy()
+                kinds[(memory.count - 1 - np.arange(self._pairs, m)) % m] = EMPTY
+            if not self.convex:
+                # Where y = gamma s to rounding the difference of the columns is no direction.
+                both = gamma * self._ss.diagonal()
+                both += self._yy.diagonal() / gamma
+                real = both - 2.0 * self._sy.diagonal() > GENERATOR * both
+                if not real.all():
+                    kinds = np.where(real | (kinds != SR1), kinds, EMPTY)
+            self._columns = _columns_of(kinds.tobytes())
+        return self._columns
+
+    def _scaled_columns(self) -> HostArray:
+        """Return the columns with the factors of F, or these alone, shape (2m,), if convex."""
+        if self._root is None:
+            root = np.empty(2 * self.m)
+            size = math.sqrt(self.gamma)
+            root[: self.m], root[self.m :] = size, 1.0 / size
+            self._root = root if self.convex else root[:, None] * self.columns().matrix
+        return self._root
+
+    def inward(self, along: HostArray) -> HostArray:
+        """Return ``F'v``, in the columns of the model, from rows @ v."""
+        root = self._scaled_columns()
+        return root * along if self.convex else along.dot(root)
+
+    def outward(self, w: HostArray) -> HostArray:
+        """Return the weights of the rows that make ``F w``."""
+        root = self._scaled_columns()
+        return root * w if self.convex else root.dot(w)
+
+    def _whole_core(self, out: HostArray) -> HostArray:
+        """Write N, of all slots."""
+        m = self.m
+        upper, d = self._split()
+        lower = self._sy - upper
+        np.multiply(self._ss, self.gamma, out[:m, :m])
+        out[:m, m:] = lower
+        out[m:, :m] = lower.T
+        np.negative(d, out[m:, m:])
+        return out
+
+    def pencil(self) -> tuple[HostArray, HostArray]:
+        """Return N and K_0 in the columns of the model."""
+        if self._pencil is None:
+            m, columns = self.m, self.columns()
+            upper, d = self._split()
+            both = np.zeros((2 * m, 2, 2 * m))
+            self._whole_core(both[:, 0])
+            rest = both[:, 1]
+            np.negative(upper, rest[:m, m:])
+            np.negative(upper.T, rest[m:, :m])
+            corner = rest[m:, m:]
+            np.multiply(self._yy, -1.0 / self.gamma, corner)
+            corner -= d
+            reduced = columns.combined(columns.combined(both, 0), 2)
+            self._pencil = reduced[:, 0], reduced[:, 1]
+        return self._pencil
+
+    def _factor(self, sigma: float) -> Factor:
+        """Factor K for a shift."""
+        theta = sigma / self.gamma
+        if self.convex:  # the triangle that is read, and mostly one shift: no pencil
+            m = self.m
+            upper, d = self._split()
+            k = np.empty((2 * m, 2 * m))
+            np.multiply(self._ss, sigma, k[:m, :m])
+            cross = k[:m, m:]
+            np.multiply(self._sy, theta, cross)
+            cross -= (1.0 + theta) * upper
+            corner = k[m:, m:]
+            np.multiply(d, -1.0 - theta, corner)
+            corner -= self._yy * (1.0 / self.gamma)
+        else:
+            core, rest = self.pencil()
+            k = core * theta
+            k += rest
+        return Factor(k)
+
+    def core(self) -> ScaledFactor:
+        """Return N, factored, in the columns of the model."""
+        if self._core is None:
+            if self.convex:
+                m, columns = self.m, self.columns()
+                core = self._whole_core(np.empty((2 * m, 2 * m)))
+                core = columns.combined(columns.combined(core, 0), 1)
+            else:
+                core = self.pencil()[0]
+            self._core = ScaledFactor(core)
+        return self._core
+
+    @property
+    def negative(self) -> int:
+        """Negative eigenvalues of N; -1 where it is as good as singular."""
+        if self.convex:
+            return self.m
+        core = self.core()
+        return core.negative if core.regular else -1
+
     def _drop(self) -> None:
         """Leave out the oldest quarter of the pairs."""
         self._dropped += max(self._pairs // 4, 1)
-        self._keep = self._inertia = None
+        self._columns = self._pencil = self._core = self._shifted = None
+        if not self.convex:
+            self._root = None
 
-    def _settle(self) -> None:
-        """Leave out the oldest pairs until N is not singular."""
-        while self._kept().size and self._negative() < 0:
+    def settle(self) -> int:
+        """Leave out the oldest pairs until N is not singular; return how many columns are left."""
+        while self.columns().count and self.negative < 0:
             self._drop()
+        return self.columns().count
 
     @property
     @quiet
@@ -239,127 +268,98 @@ class CompactForm:
         return self._spectrum
 
     def _make_spectrum(self) -> Spectrum:
-        self._settle()
-        m, memory, n = self.m, self.memory, self.n
-        keep = self._kept()
-        while keep.size:
-            if n <= keep.shape[0]:
+        m, rows, n, gamma = self.m, self.memory.rows, self.n, self.gamma
+        while self.settle():
+            columns = self.columns()
+            if n <= columns.count:
                 return self._in_variables()
-            gram = self._reduced(self._gram())[np.ix_(keep, keep)]
+            gram = columns.combined(columns.combined(self._gram(), 0), 1)
             scale = 1.0 / np.sqrt(gram.diagonal())
             gram *= scale[:, None] * scale
             values, vectors = np.linalg.eigh(gram)
             if values[0] > DEPENDENT * values[-1]:
                 break
             self._drop()  # nearly dependent: the newest pairs matter
-            self._settle()
-            keep = self._kept()
-        if not keep.size:
-            return Spectrum(memory.rows, np.zeros((0, 2 * m)), np.zeros((0, 0)), self.gamma, n)
+        else:
+            return Spectrum(rows, np.zeros((0, 2 * m)), np.zeros((0, 0)), gamma, n)
         root = np.sqrt(values)
-        inside = (root * vectors).T  # the columns of F, scaled, in the basis
-        core = self._core() * (scale[:, None] * scale)
-        small = -self.gamma * inside @ np.linalg.solve(core, inside.T)
-        weights = np.zeros((root.shape[0], 2 * m))
-        weights[:, keep] = (vectors / root).T * scale
-        s, y, _ = self._reduction()
-        weights[:, y] = -weights[:, s]
-        size = math.sqrt(self.gamma)
+        inside = (root * vectors).T / scale  # the columns of F in the basis
+        small = inside.dot(self.core().solve(inside.T))
+        small *= -gamma
+        size = math.sqrt(gamma)
+        weights = ((vectors / root).T * scale).dot(columns.matrix.T)
         weights[:, :m] *= size
         weights[:, m:] /= size
-        return Spectrum(memory.rows, weights, small, self.gamma, n)
+        return Spectrum(rows, weights, small, gamma, n)
 
     def _in_variables(self) -> Spectrum:
         """Return the spectrum where the columns are as many as the variables."""
-        size, m = math.sqrt(self.gamma), self.m
-        columns = to_host(self.memory.rows).copy()
-        columns[:m] *= size
-        columns[m:] /= size
-        s, y, _ = self._reduction()
-        columns[s] -= columns[y]
-        columns = columns[self._kept()]
-        scale = 1.0 / np.linalg.norm(columns, axis=1)
-        columns *= scale[:, None]
-        core = self._core() * (scale[:, None] * scale)
-        small = -self.gamma * columns.T @ np.linalg.solve(core, columns)
+        root = self._scaled_columns()
+        if self.convex:
+            root = root[:, None] * self.columns().matrix
+        columns = root.T.dot(to_host(self.memory.rows))
+        small = columns.T.dot(self.core().solve(columns))
+        small *= -self.gamma
         return Spectrum(self.memory.rows, None, small, self.gamma, self.n)
 
     def _gram(self) -> HostArray:
         """Return the inner products of the columns of F, of all slots."""
         m, size = self.m, self.gamma
-        gram = np.empty((2 * m, 2 * m))
-        gram[:m, :m] = size * self._ss
-        gram[:m, m:] = self._sy
-        gram[m:, :m] = self._sy.T
-        gram[m:, m:] = self._yy / size
+        gram = self.memory.gram.copy()
+        gram[:m, :m] *= size
+        gram[m:, m:] *= 1.0 / size
         return gram
 
 
 class Factor:
-    """A factorisation of K, and its inertia.
+    """A factorisation of a symmetric matrix, given by its upper triangle, which is overwritten."""
 
-    `reduction` says which columns are in the model; None where every pair is convex.
-    """
+    def __init__(self, matrix: HostArray) -> None:
+        lwork = 32 * matrix.shape[0]
+        self.ldl, self.pivots, _ = dsytrf(matrix.T, lower=1, lwork=lwork, overwrite_a=1)
 
-    def __init__(
-        self,
-        k: HostArray,
-        m: int,
-        reduction: tuple[HostArray, HostArray, HostArray] | None = None,
-    ) -> None:
-        self.reduction = reduction
-        self.ldl, self.pivots, info = dsytrf(k.T, lower=1, lwork=32 * k.shape[0], overwrite_a=1)
-        #: Negative eigenvalues of K, of convex pairs always those of N; None where it is singular.
-        self.negative: int | None = m if reduction is None else None
-        if info == 0 and reduction is not None:
-            self.negative = _count_negative(self.ldl, self.pivots)
+    def inertia(self) -> tuple[int, float]:
+        """Return how many eigenvalues are negative, and the least absolute pivot.
+
+        Bunch and Kaufman's blocks of order 2 are indefinite; nan where a pivot is not finite.
+        """
+        negative, least, i = 0, math.inf, 0
+        diagonal, pivots = self.ldl.diagonal().tolist(), self.pivots.tolist()
+        while i < len(pivots):
+            size = diagonal[i]
+            if pivots[i] > 0:
+                negative += size < 0.0
+                size = abs(size)
+            else:
+                cross = self.ldl.item(i + 1, i)
+                size = abs(size * diagonal[i + 1] - cross * cross) / abs(cross) if cross else 0.0
+                negative += 1
+                i += 1
+            least = size if not size >= least else least
+            i += 1
+        return negative, least
 
     def solve(self, right: HostArray) -> HostArray:
-        """Return the solution, in all columns."""
-        if self.reduction is None:
-            solved, _ = dsytrs(self.ldl, self.pivots, right, lower=1)
-            return solved  # type: ignore[no-any-return]
-        s, y, gone = self.reduction
-        half = self.pivots.shape[0]
-        if 2 * half == right.shape[0]:  # every pair enters by SR1
-            reduced = right[:half] - right[half:]
-            reduced[gone[gone < half]] = 0.0
-            solved, _ = dsytrs(self.ldl, self.pivots, reduced, lower=1)
-            return np.concatenate([solved, -solved])
-        reduced = right.copy()
-        reduced[s] -= reduced[y]
-        reduced[y] = reduced[gone] = 0.0
-        solved, _ = dsytrs(self.ldl, self.pivots, reduced, lower=1)
-        solved[y] = -solved[s]
+        """Return the solution."""
+        solved, _ = dsytrs(self.ldl, self.pivots, right, lower=1)
         return solved  # type: ignore[no-any-return]
 
 
-def _count_negative(ldl: HostArray, pivots: HostArray) -> int | None:
-    """Return the negative eigenvalues of the factored matrix, from its blocks of order 1 and 2.
+class ScaledFactor(Factor):
+    """A factorisation that tells whether the matrix is as good as singular."""
 
-    Bunch and Kaufman's blocks of order 2 are indefinite.  None for a singular matrix.
-    """
-    diagonal = ldl.diagonal()
-    single = pivots > 0
-    values = diagonal[single]
-    if not np.isfinite(diagonal).all():
-        return None
-    return int(np.count_nonzero(values < 0.0)) + (int(pivots.shape[0]) - int(values.shape[0])) // 2
+    def __init__(self, matrix: HostArray) -> None:
+        self.scale = scale = 1.0 / np.sqrt(np.maximum.reduce(np.abs(matrix), 1))
+        scaled = matrix * scale
+        scaled *= scale[:, None]
+        super().__init__(scaled)
+        self.negative, least = self.inertia()
+        #: Whether no pivot is rounding; False where one is not finite.
+        self.regular = least > SINGULAR
 
-
-def _inertia(matrix: HostArray) -> int | None:
-    """Return the number of negative eigenvalues; None of a matrix as good as singular."""
-    scale = np.sqrt(np.abs(matrix).max(axis=1))
-    if not (scale.min(initial=1.0) > 0.0 and scale.max(initial=1.0) < math.inf):
-        return None
-    matrix = matrix / (scale[:, None] * scale)
-    ldl, pivots, _ = dsytrf(matrix.T, lower=1, lwork=32 * matrix.shape[0], overwrite_a=1)
-    diagonal = ldl.diagonal()
-    least = np.abs(diagonal)
-    first = np.flatnonzero(pivots < 0)[::2]  # of each block of order 2
-    if first.size:
-        one, two, cross = diagonal[first], diagonal[first + 1], ldl[first + 1, first]
-        least[first] = least[first + 1] = np.abs(one * two - cross * cross) / np.abs(cross)
-    if not least.min(initial=math.inf) > SINGULAR:
-        return None
-    return _count_negative(ldl, pivots)
+    def solve(self, right: HostArray) -> HostArray:
+        """Return the solution, for one or more right sides."""
+        scale = self.scale if right.ndim == 1 else self.scale[:, None]
+        solved = super().solve(scale * right).reshape(right.shape)
+        solved *= scale
+        return solved

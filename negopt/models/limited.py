@@ -10,8 +10,8 @@ from scipy.linalg.lapack import dgetrf, dgetrs
 from negopt.algebra.roots import SymmetricRoot
 from negopt.core.arrays import Array
 from negopt.core.types import Iterate, Step
-from negopt.models.compact_form import CompactForm, Factor
-from negopt.models.pair_memory import Weights, along, quiet
+from negopt.models.compact_form import CompactForm
+from negopt.models.pair_memory import DIRECT, Weights, quiet
 from negopt.models.spectrum import spectral_step
 from negopt.vectors.primitives import HostArray, combine, products, slope_and_square
 
@@ -35,20 +35,20 @@ class LimitedModel(CompactForm):
     learns = True
 
     def newton(self, along: HostArray) -> tuple[HostArray, float]:
-        """Return weights and scale of ``B^-1 v``; every pair is convex."""
+        """Return weights and scale of ``B^-1 v`` from rows @ v; every pair is convex."""
         m, h = self.m, 1.0 / self.gamma
-        upper, _, d = self._split()
+        upper, d = self._split()
         if self._lu is None:
             lu, pivots, _ = dgetrf(upper)
             self._lu = lu, pivots
         lu, pivots = self._lu
         w, _ = dgetrs(lu, pivots, along[:m])
-        weights = np.empty(2 * m)
         right = self._yy.dot(w)
         right -= along[m:]
         right *= h
         right += d.dot(w)
-        weights[:m], _ = dgetrs(lu, pivots, right, trans=1)
+        weights = np.empty(2 * m)
+        weights[:m], _ = dgetrs(lu, pivots, right, 1)
         np.multiply(w, -h, weights[m:])
         return weights, h
 
@@ -58,8 +58,25 @@ class LimitedModel(CompactForm):
         memory, g = self.memory, iterate.g
         if memory.count == 0:
             return self._along_gradient(iterate, radius)
-        around = along(memory, iterate)
-        found = self._boundary(iterate, around, radius)
+        around = memory.along
+        if around is None or memory.at != iterate.gnorm:
+            around = products(memory.rows, g)
+        if self.convex:
+            weights, scale = self.newton(around)
+            np.negative(weights, weights)
+            scale = -scale
+            square = 0.0
+            if 2 * self.m * self.n > DIRECT:  # else s costs as little as its length
+                _, square = self._measure(weights, scale, around, iterate.gnorm * iterate.gnorm)
+            if square <= radius * radius:
+                s = combine(weights, memory.rows, scale, g)
+                slope, square = slope_and_square(g, s)
+                if 0.0 < square <= radius * radius and slope < 0.0:
+                    learnt = Weights(weights, scale, around)
+                    return Step(s, slope, -slope, math.sqrt(square), False, math.nan, learnt)
+            found = self._boundary(iterate, around, radius, (weights, scale, square))
+        else:
+            found = self._boundary(iterate, around, radius, None)
         if found is None:
             return self._by_spectrum(iterate, radius)
         weights, scale, shift = found
@@ -78,47 +95,43 @@ class LimitedModel(CompactForm):
         return Step(s, slope, quadratic, length, shift > 0.0, math.nan, learnt)
 
     def _boundary(
-        self, iterate: Iterate, around: HostArray, radius: float
+        self,
+        iterate: Iterate,
+        around: HostArray,
+        radius: float,
+        newton: tuple[HostArray, float, float] | None,
     ) -> tuple[HostArray, float, float] | None:
-        """Return weights, scale and multiplier of the step; None where it needs the spectrum."""
-        gamma, gg = self.gamma, iterate.gnorm * iterate.gnorm
+        """Return weights, scale and multiplier of the step; None where it needs the spectrum.
+
+        `newton` is the Newton step, and its square, where the model is convex and it is too long.
+        """
+        gg, reach = iterate.gnorm * iterate.gnorm, iterate.gnorm / radius
         sigma, low, high = 0.0, 0.0, math.inf
-        if self.convex:
-            weights, scale = self.newton(around)
-            weights, scale = -weights, -scale
-            image, square = self._measure(weights, scale, around, gg)
-            if not 0.0 < square < math.inf:
+        if newton is not None:
+            weights, scale, square = newton
+            if not radius * radius < square < math.inf:
                 return None
-            length = math.sqrt(square)
-            if length <= radius:
-                return weights, scale, 0.0
             # The first shift from the Newton step: s'(B + sigma I)^-1 s with sigma = 0.
+            image, _ = self._measure(weights, scale, around, gg)
             back, h = self.newton(image)
-            inner = h * square + float(back.dot(image))
-            aim = ON_BOUNDARY * radius
-            sigma = square / inner * (length - aim) / aim if inner > 0.0 else math.nan
+            sigma = self._next(0.0, square, h * square + float(back.dot(image)), radius)
             if not 0.0 < sigma < math.inf:
-                sigma = iterate.gnorm / radius
-        else:
-            self._settle()
-            if not 0 < self._kept().shape[0] < self.n:
-                return None
-        negative = self._negative()
-        right = self._right(around)
+                sigma = reach
+        elif not 0 < self.settle() < self.n:
+            return None
+        negative = self.negative
+        right = self.inward(around)
         for _ in range(MOST_SHIFTS):
-            theta, tau = sigma / gamma, gamma + sigma
-            if not theta < 1e100:
+            tau = self.gamma + sigma
+            if not sigma < 1e100 * self.gamma:
                 return None
-            factor = self._factor(theta)
-            if factor.negative is None:
-                return None
-            if factor.negative > negative:  # B + sigma I is not positive definite
+            factor = self._factor(sigma)
+            if not self.convex and factor.inertia()[0] > negative:  # B + sigma I is not definite
                 low = sigma
-                sigma = self._raised(sigma, low, high, iterate.gnorm / radius)
+                sigma = self._between(low, high, reach)
                 continue
-            solved = factor.solve(right)
             scale = -1.0 / tau
-            weights = self._right(solved)
+            weights = self.outward(factor.solve(right))
             weights *= scale
             image, square = self._measure(weights, scale, around, gg)
             if not 0.0 < square < math.inf:
@@ -128,19 +141,29 @@ class LimitedModel(CompactForm):
                 self._shifted = sigma, factor
                 return weights, scale, sigma
             if length > radius:
-                low = max(low, sigma)
+                low = sigma
             else:
-                high = min(high, sigma)
-            back = self._right(image)
+                high = sigma
+            back = self.inward(image)
             inner = (square + float(back.dot(factor.solve(back)))) / tau
-            aim = ON_BOUNDARY * radius  # met from above
-            trial = sigma + square / inner * (length - aim) / aim if inner > 0.0 else math.nan
+            trial = self._next(sigma, square, inner, radius)
             if not low < trial < high:
-                trial = self._raised(sigma, low, high, iterate.gnorm / radius)
+                trial = self._between(low, high, reach)
             if trial == sigma:
                 return weights, scale, sigma
             sigma = trial
         return None
+
+    @staticmethod
+    def _next(sigma: float, square: float, inner: float, radius: float) -> float:
+        """Return the next shift by Newton's method: s's, and s'(B + sigma I)^-1 s, are given.
+
+        The length aimed at is met from above.
+        """
+        aim = ON_BOUNDARY * radius
+        if not inner > 0.0:
+            return math.nan
+        return sigma + square / inner * (math.sqrt(square) - aim) / aim
 
     def _measure(
         self, weights: HostArray, scale: float, around: HostArray, gg: float
@@ -151,16 +174,15 @@ class LimitedModel(CompactForm):
         square = scale * scale * gg + scale * float(weights.dot(around))
         return image, square + float(weights.dot(image))
 
-    def _raised(self, sigma: float, low: float, high: float, step: float) -> float:
+    def _between(self, low: float, high: float, reach: float) -> float:
         """Return a shift inside its bracket, where Newton's is outside it."""
         if high < math.inf:
             return math.sqrt(low * high) if low > 0.0 else 0.01 * high
-        if sigma == 0.0:
-            if self.memory.shift > 0.0:
-                return self.memory.shift
-            ratios = self._sy.diagonal() / self._ss.diagonal()
-            return max(-float(ratios.min()), 0.0) + step
-        return 4.0 * sigma
+        if low == 0.0 and self.memory.shift > 0.0:
+            return self.memory.shift
+        ratios = self._sy.diagonal() / self._ss.diagonal()
+        first = max(-float(ratios.min()), 0.0) + reach
+        return max(math.sqrt(low * first), 4.0 * low) if low > 0.0 else first
 
     def _by_spectrum(self, iterate: Iterate, radius: float) -> Step:
         step = spectral_step(iterate, self.spectrum, radius)
@@ -184,16 +206,15 @@ class LimitedModel(CompactForm):
     def matvec(self, v: Array) -> Array:
         """Return ``B v``."""
         memory, gamma = self.memory, self.gamma
-        if self._core_factor is None:
-            self._settle()
-            if not self._kept().size:  # no pair, or none that gamma I does not explain
-                return gamma * v
-            if self.convex:
-                self._core_factor = Factor(self._whole_core(), self.m)
-            else:
-                core = self._reduced(self._whole_core())
-                self._core_factor = Factor(core, self.m, self._reduction())
-        weights = self._right(self._core_factor.solve(self._right(products(memory.rows, v))))
+        if not self.settle():  # no pair, or none that gamma I does not explain
+            return gamma * v
+        right = self.inward(products(memory.rows, v))
+        if self.convex:
+            columns = self.columns()
+            weights = columns.matrix.dot(self.core().solve(columns.combined(right, 0)))
+        else:
+            weights = self.core().solve(right)
+        weights = self.outward(weights)
         weights *= -gamma
         if not np.isfinite(weights).all():  # pairs whose sizes leave the range of float64
             return self.spectrum.matvec(v)
@@ -233,9 +254,9 @@ class LimitedModel(CompactForm):
             weights, scale = self.newton(around)
             return combine(weights, memory.rows, scale, v)
         if self._shifted is None or self._shifted[0] != sigma:
-            self._settle()
-            self._shifted = sigma, self._factor(sigma / self.gamma)
+            self.settle()
+            self._shifted = sigma, self._factor(sigma)
         scale = 1.0 / (self.gamma + sigma)
-        weights = self._right(self._shifted[1].solve(self._right(around)))
+        weights = self.outward(self._shifted[1].solve(self.inward(around)))
         weights *= scale
         return combine(weights, memory.rows, scale, v)

@@ -10,9 +10,11 @@ import numpy as np
 
 from negopt.core.arrays import Array, device_of, dot, namespace_of, scalars
 from negopt.core.checks import NONNEGATIVE, POSITIVE, SIZE, Entries, Reals, check_gram, refuse
-from negopt.core.types import Iterate, Outcome, saved
+from negopt.core.types import Outcome, saved
 from negopt.decisions import pairs
 from negopt.vectors.primitives import HostArray, pair_products, products, put
+
+IndexArray = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
 #: How a pair enters the model.
 EMPTY, BFGS, SR1 = 0, 1, 2
@@ -170,13 +172,6 @@ def forget(memory: PairMemory) -> bool:
     return had
 
 
-def along(memory: PairMemory, iterate: Iterate) -> HostArray:
-    """Return the products of the rows with the gradient at `iterate`."""
-    if memory.along is not None and memory.at == iterate.gnorm:
-        return memory.along
-    return products(memory.rows, iterate.g)
-
-
 @quiet
 def store_pair(
     memory: PairMemory,
@@ -226,32 +221,33 @@ def store_pair(
     convex = pairs.is_positive(ss, yy, sy, least)
     if not convex and (convex_only or not _informs(outcome, ss, yy, skip)):
         return False
-    m, rows, gram = memory.capacity, memory.rows, memory.gram
+    m, rows, gram, kinds = memory.kinds.shape[0], memory.rows, memory.gram, memory.kinds
+    new = np.empty((2, 2 * m))  # the products of the rows with s and y
+    of_s, of_y = new
     if outcome is None or learnt is None or trial is None:
-        of_s, of_y, ahead = products(rows, s), products(rows, y), None
+        of_s[:], of_y[:], ahead = products(rows, s), products(rows, y), None
     else:
         there = products(rows, trial.g)
         ahead = there if outcome.accepted else learnt.along.copy()
-        least_y = CANCELLED * trial.gnorm * trial.gnorm
-        of_y = there - learnt.along if yy > least_y else products(rows, y)
-        of_s = _products_with_step(memory, learnt, s, ss, sg - sy if outcome.accepted else sg)
+        if yy > CANCELLED * trial.gnorm * trial.gnorm:
+            np.subtract(there, learnt.along, of_y)
+        else:
+            of_y[:] = products(rows, y)
+        of_s[:] = _products_with_step(memory, learnt, s, ss, sg - sy if outcome.accepted else sg)
     enters = BFGS if convex and block > 0 else SR1
     slot = memory.count % m
     factor = pairs.balance(sy if convex else math.sqrt(ss) * math.sqrt(yy), ss)
     square = factor * factor
     put(rows, slot, factor, s)
     put(rows, m + slot, factor, y)
-    of_s *= factor
-    of_y *= factor
+    new *= factor
     of_s[slot] = square * ss
     of_s[m + slot] = of_y[slot] = square * sy
     of_y[m + slot] = square * yy
-    gram[slot] = of_s
-    gram[:, slot] = of_s
-    gram[m + slot] = of_y
-    gram[:, m + slot] = of_y
-    memory.concave += int(enters == SR1) - int(memory.kinds[slot] == SR1)
-    memory.kinds[slot] = enters
+    gram[slot::m] = new
+    gram[:, slot::m] = new.T
+    memory.concave += int(enters == SR1) - int(kinds[slot] == SR1)
+    kinds[slot] = enters
     memory.count += 1
     if sy > 0.0 and 0.0 < yy / sy < math.inf:
         memory.curvatures.append(yy / sy)
@@ -317,41 +313,43 @@ def secant_block(memory: PairMemory, most: int) -> int:
     Colorado, CU-CS-247-83.  Gao and Goldfarb (2018), Block BFGS methods, SIAM J. Optim. 28,
     1205-1231, doi:10.1137/16M1092106.
     """
-    m = memory.capacity
+    m = memory.kinds.shape[0]
     count = min(most, memory.count, m)
     if count < 2:
         return 0
-    newest = memory.newest
-    slots, index = _newest(m, newest, count)
-    sy = memory.gram[index].tolist()
+    slots, index = _newest(m, (memory.count - 1) % m, count)
+    sy = memory.gram.take(index).tolist()
     kinds = memory.kinds[slots].tolist() if memory.concave else None
+    sizes: list[float] = []
     lower: list[list[float]] = []
     for i in range(count):
         if kinds is not None and kinds[i] != BFGS:
             return i if i > 1 else 0
+        own = sy[i]
+        pivot = own[i]
+        size, least = math.sqrt(pivot), CONCAVE * pivot
+        skew = SKEW * size
         row: list[float] = []
-        pivot = 1.0
-        for j in range(i):
-            size = math.sqrt(sy[i][i] * sy[j][j])
-            one, two = sy[i][j] / size, sy[j][i] / size
-            if abs(one - two) > SKEW:
+        for j, other in enumerate(lower):
+            one, two = own[j], sy[j][i]
+            if abs(one - two) > skew * sizes[j]:
                 return i if i > 1 else 0
             value = 0.5 * (one + two)
-            other = lower[j]
-            for t in range(j):
-                value -= row[t] * other[t]
+            for a, b in zip(row, other):  # noqa: B905 - those before column j
+                value -= a * b
             value /= other[j]
             row.append(value)
             pivot -= value * value
-        if not pivot >= CONCAVE:
+        if not pivot >= least:
             return i if i > 1 else 0
         row.append(math.sqrt(pivot))
+        sizes.append(size)
         lower.append(row)
     return count
 
 
 @cache
-def _newest(m: int, newest: int, count: int) -> tuple[list[int], tuple[HostArray, HostArray]]:
-    """Return the slots of the newest pairs, newest first, and the index of their S'Y."""
+def _newest(m: int, newest: int, count: int) -> tuple[list[int], IndexArray]:
+    """Return the slots of the newest pairs, newest first, and where their S'Y is in the Gram."""
     slots = [(newest - i) % m for i in range(count)]
-    return slots, (np.array(slots)[:, None], m + np.array(slots))
+    return slots, 2 * m * np.array(slots)[:, None] + m + np.array(slots)

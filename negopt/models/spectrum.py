@@ -7,6 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
+from negopt.algebra.eigen import symmetric_eigen
 from negopt.algebra.secular import INTERIOR, trust_region_step
 from negopt.core.arrays import Array, dot, eps_of, from_host, scalars, to_host
 from negopt.core.types import Iterate, Step
@@ -62,7 +63,9 @@ class Spectrum:
         self.rows, self.weights, self.gamma, self.n = rows, weights, gamma, n
         self.k = int(small.shape[0])
         self.full = weights is None or self.k >= n
-        values, vectors = np.linalg.eigh(0.5 * (small + small.T))
+        values, vectors = symmetric_eigen(0.5 * (small + small.T))
+        if not math.isfinite(values.sum()):
+            raise np.linalg.LinAlgError("eigenvalues beyond the range of float64")
         self.eigen = values + gamma, vectors
 
     def project(self, v: Array) -> HostArray:

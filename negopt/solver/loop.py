@@ -46,6 +46,8 @@ class Solver:
         self.step_norm = math.nan
         #: Tells a curvature rule that asks for it of a step whose pair says nothing.
         self._failed = getattr(method.curvature, "failed", None)
+        #: A rule whose steps need not descend says how long it may be left alone.
+        self._patience: float | None = getattr(method.globalize, "patience", None)
         #: Gives the y of a pair where that is not the change of g (overlapping batches).
         self.difference: Callable[[Iterate, Iterate], Array] | None = None
         self._operator: Model | None = None
@@ -192,10 +194,10 @@ class Solver:
             state.stalled, state.stalled_gmax = 0, trial.gmax
             return
         state.stalled += outcome.trials
-        if self.limits is None or self._size(state.iterate) <= self.limits.gtol:
+        limits, patience = self.limits, self._patience or patience
+        if state.stalled < patience or limits is None:
             return
-        # A rule whose steps need not descend says how long it may be left alone.
-        if state.stalled >= getattr(self.method.globalize, "patience", patience):
+        if not self._size(state.iterate) <= limits.gtol:
             self._give_up(state)
 
     def conclude(self, state: State, stalled: bool) -> None:

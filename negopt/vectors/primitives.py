@@ -74,7 +74,11 @@ def add_scaled(out: Array, scale: float, v: Array) -> Array:
     if not is_plain(v):
         out += float(scale) * v  # N.B. NumPy's own numbers would make float32 double
         return out
-    for i in range(0, v.shape[0], BLOCK):
+    n = v.shape[0]
+    if n <= BLOCK:
+        out += scale * v
+        return out
+    for i in range(0, n, BLOCK):
         out[i : i + BLOCK] += scale * v[i : i + BLOCK]
     return out
 

@@ -182,7 +182,7 @@ def test_every_array_library(xp_case, dtype, kind):
     rows, images = np.eye(3), np.diag([2.0, 3.0, -4.0])
     g = np.array([1.0, -2.0, 0.5])
     to = lambda a: xp_case.asarray(a, dtype)  # noqa: E731
-    known = learn_diagonal(None, to(rows), to(images), Metric())
+    known = learn_diagonal(None, [to(v) for v in rows], [to(v) for v in images], Metric())
     here = Iterate(to(g), 0.0, to(g), float(np.linalg.norm(g)), 2.0)
     metric, memory = MetricRule(metric=kind).measure(MetricMemory(diagonal=known), here)
     like = MetricRule(metric=kind).measure(

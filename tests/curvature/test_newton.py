@@ -238,3 +238,9 @@ def test_products_are_saved():
             assert res.success
             cost[variant] += res.nfev + res.nhev
     assert cost[None] < 0.8 * cost["lanczos"]
+
+
+def test_fewer_pairs_where_a_pass_over_them_is_long():
+    sizes = {n: ModelledProducts().init(np.zeros(n)).pairs.capacity for n in (1, 2000, 2001)}
+    assert sizes == {1: 20, 2000: 20, 2001: 5}
+    assert ModelledProducts(maxcor=7).init(np.zeros(2001)).pairs.capacity == 7

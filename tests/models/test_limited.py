@@ -13,6 +13,7 @@ from negopt import problems
 from negopt.algebra.secular import trust_region_step
 from negopt.core.options import RunOptions
 from negopt.core.types import Iterate
+from negopt.curvature.lqn import HybridPairs
 from negopt.functions.objective import Objective
 from negopt.methods import METHODS
 from negopt.models import pair_memory
@@ -485,3 +486,9 @@ def test_pairs_of_every_size(seed, n, gamma_power):
     assert step.predicted_decrease > 0.0
     assert np.isfinite(model.solve(g, absolute=True)).all()
     assert np.isfinite(model.matvec(g)).all()
+
+
+def test_how_many_pairs_are_kept():
+    sizes = {n: HybridPairs().init(np.zeros(n)).capacity for n in (1, 2, 3, 10, 15, 200, 201, 501)}
+    assert sizes == {1: 10, 2: 10, 3: 20, 10: 20, 15: 30, 200: 40, 201: 20, 501: 10}
+    assert HybridPairs(maxcor=3).init(np.zeros(300)).capacity == 3
