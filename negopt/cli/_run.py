@@ -54,7 +54,7 @@ SCIPY_METHODS: dict[str, tuple[str, str, Callable[[Rules], dict[str, float]]]] =
 DENSE = 500
 #: Hessian products of the check at the point that a method returned: more than a solver
 #: spends on its own check, since they are not counted here.
-CHECK_PRODUCTS = 5 * RunOptions().certify_products
+CHECK_PRODUCTS = 100
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,7 @@ class Rows:
         ended = stop(point, Limits(gtol, order, 0.0, float(self.run.ftarget), ENDLESS, f0), 0, None)
         text = "" if ended is None else ended[1]
         if t.counts[i, k.KIND]:
-            return f"{text}; smallest curvature found {lowest:.3g} (positive)."
+            return f"{text}; lowest curvature found {lowest:.3g} (positive)."
         if status is Status.CONVERGED:
             return f"{text}; the curvature was not checked (certify=False)."
         return text

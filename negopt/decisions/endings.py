@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import math
-
-from negopt.decisions.noise import rounding
-
 #: Trials that lower neither f nor the gradient, after which a run is given up.
 STALL = 100
 #: What the gradient has to fall to, as a share, to count as progress where f does not fall.
 FALL = 0.9
-#: Curvature below this share of the largest is zero, however accurate the products are.
-FLAT_SHARE = 1e-5
 
-# Why a run is over; what a curvature is.
+# Why a run is over.
 GOES_ON, TARGET, CONVERGED, UNBOUNDED, LIMIT = 0, 1, 2, 3, 4
-POSITIVE, FLAT, NEGATIVE = 1, 2, 3
 
 
 def progresses(f: float, best: float, gmax: float, before: float) -> bool:
@@ -43,23 +36,6 @@ def why_over(
     if k >= maxiter:
         return LIMIT
     return GOES_ON
-
-
-def kind_of_curvature(lowest: float, largest: float, noise: float) -> int:
-    """Judge the smallest curvature found against the largest absolute one.
-
-    `noise` is the relative error of a Hessian product.
-    """
-    tolerance = max(FLAT_SHARE, 10.0 * noise) * largest
-    if lowest < -tolerance:
-        return NEGATIVE
-    return FLAT if lowest <= tolerance else POSITIVE
-
-
-def improves(f: float, gmax: float, f_before: float, gmax_before: float, eps: float) -> bool:
-    """Tell whether a Newton step at a minimum is taken: a smaller gradient, f not above noise."""
-    finite = math.isfinite(f) and math.isfinite(gmax)
-    return finite and f <= f_before + rounding(f_before, eps) and gmax < gmax_before
 
 
 def is_better_end(f: float, size: float, f_end: float, gtol: float) -> bool:

@@ -319,9 +319,16 @@ class Objective:
             other._value = other._both = None  # nothing else of the user's is kept alive
         return other
 
-    def measured_products(self, iterate: Iterate) -> Callable[[Array], Array]:
-        """Return products that are evidence: a HessianUpdateStrategy's guess is none."""
-        return self.products(iterate) if self._strategy is None else self._differences(iterate, [])
+    def measured_products(self, iterate: Iterate) -> Callable[[Array, float], Array]:
+        """Return ``v, h -> H v``: exact, or the difference of gradients over ``h v``.
+
+        A HessianUpdateStrategy's guess is no evidence.
+        """
+        if self.exact_products:
+            product = self.products(iterate)
+            return lambda v, _: product(v)
+        at = self.gradient, iterate.x, iterate.g
+        return lambda v, h: differences.difference_product(*at, v, h * norm(v))
 
     def products(self, iterate: Iterate) -> Callable[[Array], Array]:
         """Return ``v -> H(x) v`` at `iterate`; the linearisation is shared by all v."""
