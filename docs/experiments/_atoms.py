@@ -1,4 +1,4 @@
-"""Atoms that start at a symmetric arrangement, where forces keep the symmetry and energy does not."""
+"""Atoms in symmetric arrangements: forces keep the symmetry, and the energy has a saddle there."""
 
 from __future__ import annotations
 
@@ -88,7 +88,9 @@ def relaxed(atoms: Any, package: str, name: str | None) -> Any:
         return free_coordinates(atoms)
     minimize = negopt.minimize if package == "negopt" else optimize.minimize
     options = {"gtol": GTOL, "maxiter": 2000}
-    return minimize(energy(atoms), free_coordinates(atoms), jac=True, method=name, options=options).x
+    return minimize(
+        energy(atoms), free_coordinates(atoms), jac=True, method=name, options=options
+    ).x
 
 
 def free_coordinates(atoms: Any) -> Any:

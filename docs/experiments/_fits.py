@@ -128,7 +128,9 @@ def _() -> Any:
     from statsmodels.miscmodels.ordinal_model import OrderedModel
 
     d = affairs()
-    return likelihood(OrderedModel(d.rate_marriage, d[["age", "yrs_married", "children", "educ"]], distr="probit"))
+    return likelihood(
+        OrderedModel(d.rate_marriage, d[["age", "yrs_married", "children", "educ"]], distr="probit")
+    )
 
 
 @fit("statsmodels OrderedModel logit, anes96")
@@ -144,7 +146,9 @@ def _() -> Any:
     import statsmodels.api as sm
 
     d = data("star98")
-    return likelihood(sm.GLM(d.endog, constant(d.exog), family=sm.families.Binomial()), max_start_irls=0)
+    return likelihood(
+        sm.GLM(d.endog, constant(d.exog), family=sm.families.Binomial()), max_start_irls=0
+    )
 
 
 @fit("statsmodels GLM Gamma, scotland")
@@ -152,7 +156,10 @@ def _() -> Any:
     import statsmodels.api as sm
 
     d = data("scotland")
-    return likelihood(sm.GLM(d.endog, constant(d.exog), family=sm.families.Gamma(sm.families.links.Log())), max_start_irls=0)
+    return likelihood(
+        sm.GLM(d.endog, constant(d.exog), family=sm.families.Gamma(sm.families.links.Log())),
+        max_start_irls=0,
+    )
 
 
 @fit("statsmodels GLM Poisson, cpunish")
@@ -160,7 +167,9 @@ def _() -> Any:
     import statsmodels.api as sm
 
     d = data("cpunish")
-    return likelihood(sm.GLM(d.endog, constant(d.exog), family=sm.families.Poisson()), max_start_irls=0)
+    return likelihood(
+        sm.GLM(d.endog, constant(d.exog), family=sm.families.Poisson()), max_start_irls=0
+    )
 
 
 @fit("statsmodels GLM Gaussian, longley")
@@ -168,13 +177,15 @@ def _() -> Any:
     import statsmodels.api as sm
 
     d = data("longley")
-    return likelihood(sm.GLM(d.endog / 1e3, constant(d.exog), family=sm.families.Gaussian()), max_start_irls=0)
+    return likelihood(
+        sm.GLM(d.endog / 1e3, constant(d.exog), family=sm.families.Gaussian()), max_start_irls=0
+    )
 
 
 @fit("statsmodels BetaModel, methylation")
 def _() -> Any:
     import pandas as pd
-    import statsmodels.othermod.tests as tests
+    from statsmodels.othermod import tests
     from statsmodels.othermod.betareg import BetaModel
 
     table = Path(tests.__file__).parent / "results" / "methylation-test.csv"
@@ -226,7 +237,7 @@ def _() -> Any:
 def _() -> Any:
     import statsmodels.api as sm
 
-    y = data("sunspots").data.SUNACTIVITY.to_numpy()[-100:]
+    y = data("sunspots").data.SUNACTIVITY.to_numpy()[-60:]
     return sm.tsa.SARIMAX(y, order=(3, 0, 0), trend="c").fit(disp=0)
 
 
@@ -248,7 +259,7 @@ def _() -> Any:
 @fit("statsmodels Factor, its tests' table")
 def _() -> Any:
     import pandas as pd
-    import statsmodels.multivariate.tests as tests
+    from statsmodels.multivariate import tests
     from statsmodels.multivariate.factor import Factor
 
     table = Path(tests.__file__).parent / "results" / "factor_data.csv"
@@ -260,7 +271,9 @@ def _() -> Any:
     from statsmodels.discrete.conditional_models import ConditionalLogit
 
     d = data("modechoice").data
-    return likelihood(ConditionalLogit(d.choice, d[["ttme", "invc", "invt", "gc"]], groups=d.individual))
+    return likelihood(
+        ConditionalLogit(d.choice, d[["ttme", "invc", "invt", "gc"]], groups=d.individual)
+    )
 
 
 # --- scikit-learn ----------------------------------------------------------------------------
@@ -315,10 +328,12 @@ def _() -> Any:
     from sklearn.neural_network import MLPClassifier
 
     X, y = loaded("iris")
-    return MLPClassifier((4,), "tanh", solver="lbfgs", alpha=0.1, max_iter=5000, tol=1e-7, random_state=0).fit(X, y)
+    return MLPClassifier(
+        (4,), "tanh", solver="lbfgs", alpha=0.1, max_iter=5000, tol=1e-7, random_state=0
+    ).fit(X, y)
 
 
-def without_bounds(objective: Any, theta: Any, bounds: Any) -> tuple[Any, float]:
+def without_bounds(objective: Any, theta: Any, bounds: Any) -> tuple[Any, float]:  # noqa: ARG001
     """Minimise for a Gaussian process of scikit-learn: ``optimizer=without_bounds``."""
     from scipy import optimize
 
@@ -334,7 +349,9 @@ def _() -> Any:
     X, y = loaded("diabetes")
     kernel = ConstantKernel() * RBF([0.1] * 3) + WhiteKernel()
     rows = slice(None, None, 6)
-    return GaussianProcessRegressor(kernel, optimizer=without_bounds, normalize_y=True).fit(X[rows][:, [2, 3, 8]], y[rows])
+    return GaussianProcessRegressor(kernel, optimizer=without_bounds, normalize_y=True).fit(
+        X[rows][:, [2, 3, 8]], y[rows]
+    )
 
 
 @fit("scikit-learn GaussianProcessClassifier, iris")
@@ -360,10 +377,20 @@ def regression(fitter: str, name: str, time: str, event: str, **given: Any) -> A
 
 
 for fitter in ("WeibullAFTFitter", "LogNormalAFTFitter", "LogLogisticAFTFitter"):
-    FITS[f"lifelines {fitter}, rossi"] = functools.partial(regression, fitter, "rossi", "week", "arrest")
-FITS["lifelines WeibullAFTFitter, larynx"] = functools.partial(regression, "WeibullAFTFitter", "larynx", "time", "death")
+    FITS[f"lifelines {fitter}, rossi"] = functools.partial(
+        regression, fitter, "rossi", "week", "arrest"
+    )
+FITS["lifelines WeibullAFTFitter, larynx"] = functools.partial(
+    regression, "WeibullAFTFitter", "larynx", "time", "death"
+)
 FITS["lifelines PiecewiseExponential, rossi"] = functools.partial(
-    regression, "PiecewiseExponentialRegressionFitter", "rossi", "week", "arrest", breakpoints=[20, 35], penalizer=1e-3
+    regression,
+    "PiecewiseExponentialRegressionFitter",
+    "rossi",
+    "week",
+    "arrest",
+    breakpoints=[26],
+    penalizer=1e-3,
 )
 FITS["lifelines CoxPH spline, rossi"] = functools.partial(
     regression,
@@ -398,14 +425,23 @@ def cycle(shape: str) -> Any:
     d = data("sunspots").data.iloc[55:67]
     model = getattr(models, f"{shape}Model")()
     return model.fit(
-        d.SUNACTIVITY.to_numpy(), x=d.YEAR.to_numpy(), method="bfgs", amplitude=400.0, center=1761.0, sigma=2.0
+        d.SUNACTIVITY.to_numpy(),
+        x=d.YEAR.to_numpy(),
+        method="bfgs",
+        amplitude=400.0,
+        center=1761.0,
+        sigma=2.0,
     )
 
 
 for shape in ("Gaussian", "Lorentzian", "Voigt"):
     FITS[f"lmfit {shape}, sunspots"] = functools.partial(cycle, shape)
-FITS["lmfit two Gaussians and a decay, Gauss1"] = functools.partial(peaks, "Gauss1", "Gaussian", (65.0, 180.0))
-FITS["lmfit two Lorentzians and a decay, Gauss2"] = functools.partial(peaks, "Gauss2", "Lorentzian", (105.0, 150.0))
+FITS["lmfit two Gaussians and a decay, Gauss1"] = functools.partial(
+    peaks, "Gauss1", "Gaussian", (65.0, 180.0)
+)
+FITS["lmfit two Lorentzians and a decay, Gauss2"] = functools.partial(
+    peaks, "Gauss2", "Lorentzian", (105.0, 150.0)
+)
 
 
 # --- ase -------------------------------------------------------------------------------------

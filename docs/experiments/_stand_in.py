@@ -25,7 +25,15 @@ Vector = np.ndarray[Any, np.dtype[Any]]
 #: SciPy's functions as they are before any stand-in.
 SCIPY: Mapping[str, Callable[..., Any]] = {
     name: getattr(optimize, name)
-    for name in ("minimize", "fmin", "fmin_bfgs", "fmin_cg", "fmin_l_bfgs_b", "fmin_ncg", "fmin_powell")
+    for name in (
+        "minimize",
+        "fmin",
+        "fmin_bfgs",
+        "fmin_cg",
+        "fmin_l_bfgs_b",
+        "fmin_ncg",
+        "fmin_powell",
+    )
 }
 
 #: Methods of SciPy's `minimize` for problems that negopt solves, in lower case.
@@ -112,7 +120,9 @@ class Call:
         """Return the gradient at `x`, uncounted; None where the client has none."""
         if self.jac is True:
             return np.array(self.fun(np.array(x), *self.args)[1], dtype=float)
-        return np.array(self.jac(np.array(x), *self.args), dtype=float) if callable(self.jac) else None
+        return (
+            np.array(self.jac(np.array(x), *self.args), dtype=float) if callable(self.jac) else None
+        )
 
 
 @dataclass
@@ -149,14 +159,31 @@ class StandIn:
     # --- SciPy's functions, in its signatures --------------------------------------------
 
     def minimize(
-        self, fun: Any, x0: Any, args: Any = (), method: Any = None, jac: Any = None, hess: Any = None, **given: Any
+        self,
+        fun: Any,
+        x0: Any,
+        args: Any = (),
+        method: Any = None,
+        jac: Any = None,
+        hess: Any = None,
+        **given: Any,
     ) -> Any:
         """Stand for `scipy.optimize.minimize`."""
         name = method.lower() if isinstance(method, str) else method
-        ours = not callable(name) and name in UNCONSTRAINED and given.get("constraints", ()) in ((), [], None)
+        ours = (
+            not callable(name)
+            and name in UNCONSTRAINED
+            and given.get("constraints", ()) in ((), [], None)
+        )
         if not (ours and unbounded(given.get("bounds"))):
             return SCIPY["minimize"](fun, x0, args, method, jac, hess, **given)
-        call = Call(fun, jac or None, hess if callable(hess) else None, start(x0), args if isinstance(args, tuple) else (args,))
+        call = Call(
+            fun,
+            jac or None,
+            hess if callable(hess) else None,
+            start(x0),
+            args if isinstance(args, tuple) else (args,),
+        )
         if self.solver == "SciPy":
             return self._theirs(call, "minimize", method=method, **call.given(), **given)
         options = dict(given.get("options") or {})
@@ -164,9 +191,16 @@ class StandIn:
             options["maxiter"] = 1  # it makes an iteration even where none is asked for
         if given.get("tol") is not None:
             options.setdefault("gtol", given["tol"])
-        return self._ours(call, given.get("callback"), options, ftol=name in ("l-bfgs-b", "nelder-mead", "powell", "slsqp"))
+        return self._ours(
+            call,
+            given.get("callback"),
+            options,
+            ftol=name in ("l-bfgs-b", "nelder-mead", "powell", "slsqp"),
+        )
 
-    def fmin_bfgs(self, f: Any, x0: Any, fprime: Any = None, args: Any = (), gtol: float = 1e-5, **given: Any) -> Any:
+    def fmin_bfgs(
+        self, f: Any, x0: Any, fprime: Any = None, args: Any = (), gtol: float = 1e-5, **given: Any
+    ) -> Any:
         """Stand for `scipy.optimize.fmin_bfgs`."""
         call = Call(f, fprime, None, start(x0), args)
         if self.solver == "SciPy":
@@ -175,7 +209,9 @@ class StandIn:
         hess_inv = res.hess_inv @ np.eye(res.x.size)
         return self._tuple(given, res, res.x, res.fun, res.jac, hess_inv, res.nfev, res.njev)
 
-    def fmin_cg(self, f: Any, x0: Any, fprime: Any = None, args: Any = (), gtol: float = 1e-5, **given: Any) -> Any:
+    def fmin_cg(
+        self, f: Any, x0: Any, fprime: Any = None, args: Any = (), gtol: float = 1e-5, **given: Any
+    ) -> Any:
         """Stand for `scipy.optimize.fmin_cg`."""
         call = Call(f, fprime, None, start(x0), args)
         if self.solver == "SciPy":
@@ -184,19 +220,35 @@ class StandIn:
         return self._tuple(given, res, res.x, res.fun, res.nfev, res.njev)
 
     def fmin_ncg(
-        self, f: Any, x0: Any, fprime: Any, fhess_p: Any = None, fhess: Any = None, args: Any = (), **given: Any
+        self,
+        f: Any,
+        x0: Any,
+        fprime: Any,
+        fhess_p: Any = None,
+        fhess: Any = None,
+        args: Any = (),
+        **given: Any,
     ) -> Any:
         """Stand for `scipy.optimize.fmin_ncg`."""
         if fhess_p is not None:
             return SCIPY["fmin_ncg"](f, x0, fprime, fhess_p, fhess, args, **given)
         call = Call(f, fprime, fhess, start(x0), args)
         if self.solver == "SciPy":
-            return self._theirs(call, "fmin_ncg", call.counted_jac, fhess=call.given()["hess"], **given)
+            return self._theirs(
+                call, "fmin_ncg", call.counted_jac, fhess=call.given()["hess"], **given
+            )
         res = self._ours(call, given.pop("callback", None), given)
         return self._tuple(given, res, res.x, res.fun, res.nfev, res.njev, res.nhev)
 
     def fmin_l_bfgs_b(
-        self, func: Any, x0: Any, fprime: Any = None, args: Any = (), approx_grad: Any = 0, bounds: Any = None, **given: Any
+        self,
+        func: Any,
+        x0: Any,
+        fprime: Any = None,
+        args: Any = (),
+        approx_grad: Any = 0,
+        bounds: Any = None,
+        **given: Any,
     ) -> Any:
         """Stand for `scipy.optimize.fmin_l_bfgs_b`."""
         if not unbounded(bounds):
@@ -208,7 +260,11 @@ class StandIn:
         options = {"gtol": given.pop("pgtol", 1e-5), **given}
         res = self._ours(call, options.pop("callback", None), options, ftol=True)
         told = {"grad": res.jac, "funcalls": res.nfev, "nit": res.nit, "task": res.message}
-        return res.x, res.fun, {**told, "warnflag": 0 if res.success else 1 if res.status == 1 else 2}
+        return (
+            res.x,
+            res.fun,
+            {**told, "warnflag": 0 if res.success else 1 if res.status == 1 else 2},
+        )
 
     def fmin(self, func: Any, x0: Any, args: Any = (), **given: Any) -> Any:
         """Stand for `scipy.optimize.fmin`."""
@@ -240,16 +296,26 @@ class StandIn:
             call.result = optimize.OptimizeResult(x=result[0] if full else result, success=not flag)
         return result
 
-    def _ours(self, call: Call, callback: Any, options: Mapping[str, Any], *, ftol: bool = False) -> Any:
+    def _ours(
+        self, call: Call, callback: Any, options: Mapping[str, Any], *, ftol: bool = False
+    ) -> Any:
         """Minimise by negopt's default for what the client gives.
 
         `ftol`: SciPy's method ends with success where f falls no further, and so this does.
         """
         self.calls.append(call)
-        known = {"gtol": options.get("gtol"), "maxiter": options.get("maxiter"), "eps": options.get("epsilon")}
+        known = {
+            "gtol": options.get("gtol"),
+            "maxiter": options.get("maxiter"),
+            "eps": options.get("epsilon"),
+        }
         known = {name: value for name, value in known.items() if value is not None}
         res = negopt.minimize(
-            call.counted_fun, call.x0, callback=callback, options={**known, **self.options}, **call.given()
+            call.counted_fun,
+            call.x0,
+            callback=callback,
+            options={**known, **self.options},
+            **call.given(),
         )
         call.result = res
         if ftol and res.status == negopt.Status.PRECISION:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,8 +15,8 @@ STENCIL = ((-2.0, 1.0 / 12.0), (-1.0, -2.0 / 3.0), (1.0, 2.0 / 3.0), (2.0, -1.0 
 CHANGE = 1e-4
 #: Eigenvalues of rigid motions are of this size where the gradient is only nearly zero.
 FLOOR = 1e-6
-#: Steps that are tried, in that unit: two that agree best are believed.
-SCALES = (1.0, 0.25, 0.0625)
+#: Shorter steps that are tried, in that unit, until two agree; those that agree best are believed.
+SCALES = (0.25, 0.0625)
 
 
 def slope(function: Callable[[Vector], Any], x: Vector, i: int, h: float) -> Any:
@@ -86,9 +85,16 @@ def truth(call: Call, x: Vector, hessian: Any = None) -> Truth:
         if hessian is not None:
             return spectrum(np.asarray(hessian))
         units = natural_units(call.value, x)
-        found = [differenced(call, x, scale * units) for scale in SCALES]
-        pairs = [spectrum(fine, fine - coarse) for coarse, fine in itertools.pairwise(found)]
-    return min(pairs, key=lambda pair: pair.error)
+        best, coarse = None, differenced(call, x, units)
+        for scale in SCALES:
+            fine = differenced(call, x, scale * units)
+            pair = spectrum(fine, fine - coarse)
+            best = pair if best is None or pair.error < best.error else best
+            if best.error <= 10.0 * FLOOR:
+                break
+            coarse = fine
+    assert best is not None
+    return best
 
 
 def differenced(call: Call, x: Vector, units: Vector) -> Vector:
@@ -96,7 +102,9 @@ def differenced(call: Call, x: Vector, units: Vector) -> Vector:
 
     def gradient(at: Vector) -> Vector:
         g = call.gradient(at)
-        return np.array([slope(call.value, at, i, h) for i, h in enumerate(units)]) if g is None else g
+        return (
+            np.array([slope(call.value, at, i, h) for i, h in enumerate(units)]) if g is None else g
+        )
 
     return np.array([slope(gradient, x, i, h) for i, h in enumerate(units)])
 

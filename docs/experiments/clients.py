@@ -1,7 +1,7 @@
 """Fits of other packages, by negopt and by SciPy, and atoms at saddles.
 
-``python docs/experiments/clients.py`` takes about a minute and writes ``clients.csv`` and ``atoms.csv`` to
-``docs/experiments/results``; it needs the packages of the extra ``clients``.
+``python docs/experiments/clients.py`` takes about a minute and writes ``clients.csv`` and
+``atoms.csv`` to ``docs/experiments/results``; it needs the packages of the extra ``clients``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,13 @@ def fits(out: Path, first: int | None) -> None:
                 "so it is": found.truth.kind,
             }
         )
-        log.info("%s: %s against %s evaluations, %s", name, rows[-1]["negopt"], found.scipy.evaluations, res.message)
+        log.info(
+            "%s: %s against %s evaluations, %s",
+            name,
+            rows[-1]["negopt"],
+            found.scipy.evaluations,
+            res.message,
+        )
     write_table(rows, out / "clients.csv")
 
 

@@ -1,4 +1,4 @@
-"""The fits and the stand-in of ``docs/experiments`` can be imported; tests wait for the packages."""
+"""What ``docs/experiments`` holds can be imported; tests wait for the packages that they need."""
 
 from __future__ import annotations
 
@@ -20,4 +20,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.get_closest_marker("clients"):
             item.add_marker(pytest.mark.filterwarnings("default"))
             if missing:
-                item.add_marker(pytest.mark.skip(reason=f"needs {', '.join(missing)}: make clients"))
+                item.add_marker(
+                    pytest.mark.skip(reason=f"needs {', '.join(missing)}: make clients")
+                )

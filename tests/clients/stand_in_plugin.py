@@ -1,7 +1,7 @@
 """A plugin of pytest: during a client's own tests its minimisations run by negopt, and are counted.
 
-``NEGOPT_STAND_IN`` names the solver, "negopt" or "SciPy", and ``NEGOPT_STAND_IN_OUT`` the file that receives what came of
-it: the tests that failed, how many passed, and how often each method ran.
+``NEGOPT_STAND_IN`` names the solver, "negopt" or "SciPy", and ``NEGOPT_STAND_IN_OUT`` the file that
+receives what came of it: the tests that failed, how many passed, and how often each method ran.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ def pytest_runtest_logreport(report) -> None:
         _failed.add(name)
     elif report.when == "call" and report.passed:
         _passed.add(name)
-    _ran.update(call.result.get("method", "SciPy's") for call in _stand.calls if call.result is not None)
+    _ran.update(
+        call.result.get("method", "SciPy's") for call in _stand.calls if call.result is not None
+    )
     _stand.calls.clear()
 
 

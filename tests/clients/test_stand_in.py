@@ -1,4 +1,4 @@
-"""What stands in SciPy's place in a client, and what tells a minimum from a saddle, do as they say."""
+"""What stands in SciPy's place in a client, and what tells minima from saddles, are right."""
 
 from __future__ import annotations
 
@@ -35,7 +35,9 @@ def test_a_hessian_that_is_not_finite_has_no_kind() -> None:
     assert Truth(np.array([-1.0, 1.0]), 0.1).kind == "saddle"
 
 
-@pytest.mark.parametrize("name", ["BFGS", "L-BFGS-B", "CG", "Nelder-Mead", "SLSQP", "Newton-CG", None])
+@pytest.mark.parametrize(
+    "name", ["BFGS", "L-BFGS-B", "CG", "Nelder-Mead", "SLSQP", "Newton-CG", None]
+)
 def test_a_name_of_scipys_runs_a_method_of_negopt(name) -> None:
     original = optimize.minimize
     stand = StandIn("negopt")
