@@ -8,16 +8,16 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+from _fits_statsmodels import STATSMODELS, bundled
 from _stand_in import Call
 
 Fit = Callable[[], Any]
 
 #: Name -> fit.  The name begins with the package.
-FITS: dict[str, Fit] = {}
+FITS: dict[str, Fit] = dict(STATSMODELS)
 
 
 def fit(name: str) -> Callable[[Fit], Fit]:
@@ -28,252 +28,6 @@ def fit(name: str) -> Callable[[Fit], Fit]:
         return function
 
     return enter
-
-
-# --- statsmodels -----------------------------------------------------------------------------
-
-
-def data(name: str) -> Any:
-    """Return a data set of statsmodels as a DataFrame."""
-    from statsmodels import datasets
-
-    return getattr(datasets, name).load_pandas()
-
-
-def constant(X: Any) -> Any:
-    """Return X with a column of ones."""
-    import statsmodels.api as sm
-
-    return sm.add_constant(X)
-
-
-def likelihood(model: Any, method: str = "bfgs", **given: Any) -> Any:
-    """Maximise the likelihood of a model of statsmodels."""
-    return model.fit(method=method, maxiter=1000, disp=0, **given)
-
-
-def counts() -> tuple[Any, Any]:
-    """Return visits to a doctor and what may explain them (a tenth of the RAND experiment)."""
-    d = data("randhie")
-    return d.endog.to_numpy()[::10], constant(d.exog.to_numpy()[::10])
-
-
-def affairs() -> Any:
-    """Return a tenth of the survey of Fair."""
-    return data("fair").data.iloc[::10]
-
-
-@fit("statsmodels Logit, spector")
-def _() -> Any:
-    import statsmodels.api as sm
-
-    d = data("spector")
-    return likelihood(sm.Logit(d.endog, constant(d.exog)))
-
-
-@fit("statsmodels Probit, fair")
-def _() -> Any:
-    import statsmodels.api as sm
-
-    d = affairs()
-    return likelihood(sm.Probit(d.affairs > 0, constant(d.drop(columns="affairs"))))
-
-
-@fit("statsmodels MNLogit, anes96")
-def _() -> Any:
-    import statsmodels.api as sm
-
-    d = data("anes96")
-    return likelihood(sm.MNLogit(d.endog, constant(d.exog)))
-
-
-@fit("statsmodels Poisson, randhie")
-def _() -> Any:
-    import statsmodels.api as sm
-
-    return likelihood(sm.Poisson(*counts()))
-
-
-@fit("statsmodels NegativeBinomial, randhie")
-def _() -> Any:
-    import statsmodels.api as sm
-
-    return likelihood(sm.NegativeBinomial(*counts()))
-
-
-@fit("statsmodels GeneralizedPoisson, randhie")
-def _() -> Any:
-    import statsmodels.api as sm
-
-    return likelihood(sm.GeneralizedPoisson(*counts()))
-
-
-@fit("statsmodels ZeroInflatedPoisson, randhie")
-def _() -> Any:
-    import statsmodels.api as sm
-
-    y, X = counts()
-    return likelihood(sm.ZeroInflatedPoisson(y, X, exog_infl=X[:, :4]), start_params=np.zeros(14))
-
-
-@fit("statsmodels HurdleCount, randhie")
-def _() -> Any:
-    from statsmodels.discrete.truncated_model import HurdleCountModel
-
-    return likelihood(HurdleCountModel(*counts(), dist="poisson", zerodist="poisson"))
-
-
-@fit("statsmodels OrderedModel probit, fair")
-def _() -> Any:
-    from statsmodels.miscmodels.ordinal_model import OrderedModel
-
-    d = affairs()
-    return likelihood(
-        OrderedModel(d.rate_marriage, d[["age", "yrs_married", "children", "educ"]], distr="probit")
-    )
-
-
-@fit("statsmodels OrderedModel logit, anes96")
-def _() -> Any:
-    from statsmodels.miscmodels.ordinal_model import OrderedModel
-
-    d = data("anes96").data
-    return likelihood(OrderedModel(d.selfLR, d[["age", "educ", "income", "popul"]], distr="logit"))
-
-
-@fit("statsmodels GLM binomial, star98")
-def _() -> Any:
-    import statsmodels.api as sm
-
-    d = data("star98")
-    return likelihood(
-        sm.GLM(d.endog, constant(d.exog), family=sm.families.Binomial()), max_start_irls=0
-    )
-
-
-@fit("statsmodels GLM Gamma, scotland")
-def _() -> Any:
-    import statsmodels.api as sm
-
-    d = data("scotland")
-    return likelihood(
-        sm.GLM(d.endog, constant(d.exog), family=sm.families.Gamma(sm.families.links.Log())),
-        max_start_irls=0,
-    )
-
-
-@fit("statsmodels GLM Poisson, cpunish")
-def _() -> Any:
-    import statsmodels.api as sm
-
-    d = data("cpunish")
-    return likelihood(
-        sm.GLM(d.endog, constant(d.exog), family=sm.families.Poisson()), max_start_irls=0
-    )
-
-
-@fit("statsmodels GLM Gaussian, longley")
-def _() -> Any:
-    import statsmodels.api as sm
-
-    d = data("longley")
-    return likelihood(
-        sm.GLM(d.endog / 1e3, constant(d.exog), family=sm.families.Gaussian()), max_start_irls=0
-    )
-
-
-@fit("statsmodels BetaModel, methylation")
-def _() -> Any:
-    import pandas as pd
-    from statsmodels.othermod import tests
-    from statsmodels.othermod.betareg import BetaModel
-
-    table = Path(tests.__file__).parent / "results" / "methylation-test.csv"
-    d = pd.read_csv(table)
-    return likelihood(BetaModel.from_formula("methylation ~ gender + CpG", d))
-
-
-@fit("statsmodels TLinearModel, stackloss")
-def _() -> Any:
-    from statsmodels.miscmodels.tmodel import TLinearModel
-
-    d = data("stackloss")
-    model = TLinearModel(d.endog.to_numpy(), constant(d.exog).to_numpy())
-    return likelihood(model, start_params=[-40.0, 1.0, 1.0, 0.0, 5.0, 3.0])
-
-
-@fit("statsmodels PHReg, heart")
-def _() -> Any:
-    import statsmodels.api as sm
-
-    d = data("heart").data
-    return likelihood(sm.PHReg(d.survival, d[["age"]], status=d.censors))
-
-
-@fit("statsmodels PHReg, strikes")
-def _() -> Any:
-    import statsmodels.api as sm
-
-    d = data("strikes").data
-    return likelihood(sm.PHReg(d.duration, d[["iprod"]], ties="efron"))
-
-
-@fit("statsmodels MixedLM, grunfeld")
-def _() -> Any:
-    import statsmodels.api as sm
-
-    d = data("grunfeld").data
-    return sm.MixedLM(d.invest, constant(d[["value", "capital"]]), groups=d.firm).fit(method="bfgs")
-
-
-@fit("statsmodels ARIMA(1,1,1), nile")
-def _() -> Any:
-    from statsmodels.tsa.arima.model import ARIMA
-
-    return ARIMA(data("nile").data.volume, order=(1, 1, 1)).fit(method_kwargs={"disp": 0})
-
-
-@fit("statsmodels SARIMAX(3,0,0), sunspots")
-def _() -> Any:
-    import statsmodels.api as sm
-
-    y = data("sunspots").data.SUNACTIVITY.to_numpy()[-60:]
-    return sm.tsa.SARIMAX(y, order=(3, 0, 0), trend="c").fit(disp=0)
-
-
-@fit("statsmodels UnobservedComponents, nile")
-def _() -> Any:
-    import statsmodels.api as sm
-
-    return sm.tsa.UnobservedComponents(data("nile").data.volume, "local level").fit(disp=0)
-
-
-@fit("statsmodels MarkovRegression, macrodata")
-def _() -> Any:
-    import statsmodels.api as sm
-
-    y = data("macrodata").data.infl
-    return sm.tsa.MarkovRegression(y, k_regimes=2, switching_variance=True).fit(disp=0)
-
-
-@fit("statsmodels Factor, its tests' table")
-def _() -> Any:
-    import pandas as pd
-    from statsmodels.multivariate import tests
-    from statsmodels.multivariate.factor import Factor
-
-    table = Path(tests.__file__).parent / "results" / "factor_data.csv"
-    return Factor(pd.read_csv(table).iloc[:, 1:], n_factor=2, method="ml").fit()
-
-
-@fit("statsmodels ConditionalLogit, modechoice")
-def _() -> Any:
-    from statsmodels.discrete.conditional_models import ConditionalLogit
-
-    d = data("modechoice").data
-    return likelihood(
-        ConditionalLogit(d.choice, d[["ttme", "invc", "invt", "gc"]], groups=d.individual)
-    )
 
 
 # --- scikit-learn ----------------------------------------------------------------------------
@@ -422,7 +176,7 @@ def cycle(shape: str) -> Any:
     """Fit one peak to the sunspots of 1755 to 1766 by lmfit."""
     from lmfit import models
 
-    d = data("sunspots").data.iloc[55:67]
+    d = bundled("sunspots").iloc[55:67]
     model = getattr(models, f"{shape}Model")()
     return model.fit(
         d.SUNACTIVITY.to_numpy(),

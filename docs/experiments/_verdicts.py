@@ -1,4 +1,4 @@
-"""One fit by negopt and by SciPy: where each ends, at what cost, and whether the verdict is right."""
+"""One fit by negopt and by SciPy: where each ends, at what cost, and if the verdict is right."""
 
 from __future__ import annotations
 

@@ -38,8 +38,8 @@ SUITES = {
 
 _STORED = "asks to 1e-5 for the digits where SciPy's BFGS happens to stop; negopt's f is lower"
 _WRONG_SHAPE = (
-    "the model of the mean alone gives one derivative for two parameters, which SciPy does not see, "
-    "as the start has a small gradient; negopt says so"
+    "the model of the mean alone gives one derivative for two parameters, which SciPy misses, "
+    "as its first gradient is small; negopt says so"
 )
 #: Tests that ask for something that negopt does otherwise on purpose, and what.
 NOT_OURS = {
