@@ -56,7 +56,7 @@ $(VENV)/.stamp-frameworks: $(VENV)/.stamp-test
 frameworks: $(VENV)/.stamp-frameworks ## the tests that need PyTorch or JAX, which are installed for them
 	$(BIN)/python -m pytest -n $(JOBS) tests/neural tests/test_array.py tests/test_experiment_torch.py tests/test_public_api.py
 
-clients: $(VENV)/.stamp-clients ## fits and tests of scikit-learn, statsmodels, lmfit, lifelines and ase, which are installed for them
+clients: $(VENV)/.stamp-clients ## fits and tests of scikit-learn, statsmodels, lmfit, lifelines, ase, which it installs
 	$(BIN)/python -m pytest -n $(JOBS) tests/clients
 
 # Left out is what takes long and reaches next to no line of its own: whole solves by every method, guarantees over
