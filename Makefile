@@ -21,7 +21,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 SPEC := pyproject.toml setup.cfg
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test frameworks coverage lint format table types layers docstrings review docs asv-smoke check-all clean
+.PHONY: help demo test frameworks clients coverage lint format table types layers docstrings review docs asv-smoke check-all clean
 
 help: ## list the targets
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -55,6 +55,9 @@ $(VENV)/.stamp-frameworks: $(VENV)/.stamp-test
 
 frameworks: $(VENV)/.stamp-frameworks ## the tests that need PyTorch or JAX, which are installed for them
 	$(BIN)/python -m pytest -n $(JOBS) tests/neural tests/test_array.py tests/test_experiment_torch.py tests/test_public_api.py
+
+clients: $(VENV)/.stamp-clients ## fits and tests of scikit-learn, statsmodels, lmfit, lifelines, ase, which it installs
+	$(BIN)/python -m pytest -n $(JOBS) tests/clients
 
 # Left out is what takes long and reaches next to no line of its own: whole solves by every method, guarantees over
 # random problems, experiments, SciPy's own tests, compilation into an empty cache.
@@ -97,7 +100,7 @@ asv-smoke: $(VENV)/.stamp-bench ## every benchmark once, for the defaults, in th
 	@test -f ~/.asv-machine.json || $(BIN)/asv machine --config asv_benchmarks/asv.conf.json --yes >/dev/null
 	NEGOPT_SMOKE=1 $(BIN)/asv run --config asv_benchmarks/asv.conf.json --quick --python=same --launch-method forkserver --show-stderr
 
-check-all: lint types layers docstrings review docs coverage asv-smoke test frameworks ## everything that CI runs
+check-all: lint types layers docstrings review docs coverage asv-smoke test frameworks clients ## everything that CI runs
 
 clean: ## remove the environment and all build products
 	rm -rf $(VENV) build dist *.egg-info docs/_build docs/generated asv_benchmarks/results asv_benchmarks/html \
