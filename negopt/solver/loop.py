@@ -194,8 +194,8 @@ class Solver:
             state.stalled, state.stalled_gmax = 0, trial.gmax
             return
         state.stalled += outcome.trials
-        limits, patience = self.limits, self._patience or patience
-        if state.stalled < patience or limits is None:
+        limits = self.limits
+        if state.stalled < (self._patience or patience) or limits is None:
             return
         if not self._size(state.iterate) <= limits.gtol:
             self._give_up(state)
