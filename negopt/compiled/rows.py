@@ -10,7 +10,7 @@ from negopt.compiled.kernel import KERNEL
 from negopt.compiled.run import ENDLESS, Setting
 from negopt.core.arrays import FloatArray, eps_of
 from negopt.core.types import Iterate, Status
-from negopt.solver.stopping import BOTTOM, Limits, bound_on_gradient, most_iterations, stop
+from negopt.solver.stopping import Limits, bound_on_gradient, most_iterations, stop
 
 #: What `negopt.decisions.endings.why_over` says, in the same order.
 ENDS = (Status.FAILED, Status.TARGET, Status.CONVERGED, Status.UNBOUNDED, Status.LIMIT)
@@ -42,7 +42,6 @@ class Rows:
         w = setting.work(None)
         w.ints[k.MAXITER], w.ints[k.PAUSE_AT] = min(self.maxiter, ENDLESS), ENDLESS
         w.reals[k.GTOL], w.reals[k.GRTOL] = bound_on_gradient(run.gtol, eps_of(starts)), run.grtol
-        w.reals[k.BOTTOM] = -BOTTOM
         self.table = k.new_batch(starts, w)
 
     def worker(self) -> Worker:

@@ -64,7 +64,8 @@ class Setting(NamedTuple):
         reals[k.C1], reals[k.C2], reals[k.EXPAND] = search.c1, search.c2, search.expand
         reals[k.ANGLE] = cast(Signed, self.method.step).angle
         reals[k.FTARGET] = self.run.ftarget
-        reals[k.LOWEST], reals[k.STALLED_GMAX] = math.inf, math.nan
+        reals[k.LOWEST], reals[k.STALLED_F] = math.inf, math.nan
+        reals[k.STALLED_GMAX] = math.nan
         error = product_error(EPS, self.objective.scheme or "")
         reals[k.DIFFERENCE], reals[k.NOISE] = 1.5 * max(error, 1e-6), error
         return w
@@ -101,7 +102,7 @@ class Run:
                 if certificate is not None:
                     solver.settle(state, certificate)
                 else:
-                    solver.conclude(state, task == k.GAVE_UP)
+                    solver.conclude(state, task == k.STALLS)
                     solver.check_stop(state, hessian)
         except BudgetExhausted as error:
             self.finish(state)
@@ -141,7 +142,10 @@ class Run:
         outcome = Outcome(accepted=accepted, valid=valid, stuck=stuck, trials=trials)
         solver.outcome = outcome
         search = cast(WolfeSearch, solver.method.globalize)
+        outcome.endless = task == k.NO_END
         if task == k.SEARCH_FAILED:
+            f = float(self._work.figures[int(ints[k.TRIAL]), k.F])
+            outcome.endless = not valid and f == -math.inf
             outcome.reason = search.no_decrease(outcome.trials)
         elif task == k.NOT_MOVED:
             outcome.reason = search.NOT_MOVED
@@ -173,7 +177,7 @@ class Run:
         ints[k.PHASE] = k.START if state.k == 0 else k.ARRIVED
         ints[k.K], ints[k.MAXITER] = state.k, min(limits.maxiter, ENDLESS)
         ints[k.STALLED], ints[k.RESETS] = state.stalled, state.resets
-        reals[k.STALLED_GMAX] = state.stalled_gmax
+        reals[k.STALLED_F], reals[k.STALLED_GMAX] = state.stalled_f, state.stalled_gmax
         reals[k.GTOL], reals[k.BOTTOM] = limits.gtol, limits.unbounded_below
         search = cast(SearchLength, state.globalize)
         reals[k.LAST_LENGTH], reals[k.LOWEST] = search.length, search.lowest
@@ -206,6 +210,7 @@ class Run:
         state.best = objective.best
         state.k = int(ints[k.K])
         state.stalled, state.resets = int(ints[k.STALLED]), int(ints[k.RESETS])
+        state.stalled_f = float(reals[k.STALLED_F])
         state.stalled_gmax = float(reals[k.STALLED_GMAX])
         counters = state.counters
         for name, place in (

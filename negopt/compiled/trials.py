@@ -87,7 +87,6 @@ def begin_search(w: k.Work) -> None:
     ints[k.TRIALS] = 0
     ints[k.KEPT] = -1
     ints[k.FINITE] = 1
-    reals[k.BEST_BEFORE] = w.figures[ints[k.BEST], k.F]
 
 
 @plain
@@ -114,7 +113,7 @@ def form_trial(w: k.Work) -> int:
             w.figures[trial, k.STEP_OF] = alpha
             return s.EVALUATE
         value, slope = reals[twin + 1], reals[twin + 2]
-        if reals[twin] == 0.0:  # x itself is no trial
+        if reals[twin] == 0.0 and ints[k.TRIALS] > 0:  # x itself is no trial
             value, slope = math.inf, math.nan
         task = s.search_step(reals, value, slope)
         if task != s.EVALUATE:

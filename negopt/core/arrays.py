@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -84,6 +85,13 @@ def eps_of(x: Array) -> float:
     if is_plain(x):
         return EPS
     return float(namespace_of(x).finfo(x.dtype).eps)
+
+
+def most_of(x: Array) -> float:
+    """Return the largest number of the floating-point type of `x`."""
+    if is_plain(x):
+        return sys.float_info.max
+    return float(namespace_of(x).finfo(x.dtype).max)
 
 
 def as_vector(x0: Array) -> Array:

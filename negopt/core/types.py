@@ -82,6 +82,10 @@ class BudgetExhausted(Exception):
         self.message = message
 
 
+class NoSecondDerivatives(RuntimeError):
+    """Raised by an adapter whose library cannot differentiate the gradient of its function."""
+
+
 @saved
 @dataclass(slots=True, eq=False)
 class Iterate:
@@ -139,6 +143,7 @@ class Outcome:
     #: whether the pair of the trial says something about the Hessian at hand
     informative: bool = True
     stuck: bool = False  #: the rule can make no progress from here with this model
+    endless: bool = False  #: f falls without end along the step
     trials: int = 0
     step_norm: float = math.nan
     rho: float = math.nan
@@ -202,7 +207,9 @@ class State:
     k: int = 0
     resets: int = 0
     stalled: int = 0
+    stalled_f: float = math.nan  #: value at the last progress; the next one is the gradient there
     stalled_gmax: float = math.nan
+    straight: int = 0  #: steps in a row along which f has not bent upwards
     counters: Counters = field(default_factory=Counters)
     certificate: Certificate = field(default_factory=Certificate)
     rng_state: dict[str, object] = field(default_factory=dict)

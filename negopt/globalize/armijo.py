@@ -13,7 +13,7 @@ from negopt.decisions.endings import STALL
 from negopt.globalize.fixed import PATIENCE, take_step
 from negopt.globalize.ratio import moves, rounding_of, tried
 
-#: Trials of one search, up or down: with factors of two they span thirty decades.
+#: Trials of one search on its way up: with factors of two they span thirty decades.
 LONGEST = 100
 
 
@@ -192,7 +192,7 @@ class ArmijoSearch:
                 return best, good, True
             shrunk = True
             t *= self._shorter(iterate, trial, t * step.slope) if out.valid else 0.1
-            if t < self.min_step or out.trials >= LONGEST:
+            if t < self.min_step or out.trials >= STALL:
                 return None, t, True
 
     def _steep(self, iterate: Iterate, trial: Iterate, step: Step) -> bool:

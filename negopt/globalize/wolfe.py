@@ -30,6 +30,7 @@ from negopt.decisions import pairs
 from negopt.decisions.search import (
     ALPHA,
     BEST,
+    ENDLESS,
     EVALUATE,
     SEARCH_WORK,
     WOLFE,
@@ -149,6 +150,8 @@ class WolfeSearch:
                 ):  # x cannot resolve the two steps: the value is known already
                     if twin in points:
                         points[alpha] = points[twin]
+                    elif out.trials == 0:  # too short: a first trial may go further
+                        value, slope = f, step.slope
                     break
             else:
                 out.trial = trial = objective.at(at)
@@ -172,8 +175,10 @@ class WolfeSearch:
             size = w[ALPHA] if task in (EVALUATE, WOLFE) else w[BEST]
         state.lowest = lowest
         found = points.get(sign * size)
+        out.endless = task == ENDLESS
         if found is None:
             out.stuck = True
+            out.endless = out.trial is not None and out.trial.f == -math.inf
             out.reason = self.no_decrease(out.trials)
             return out
         out.trial = found

@@ -31,7 +31,8 @@ def switch_batch(
     forget_values(state.globalize)
     forget_values(state.memory)
     state.iterate = state.best = objective.best = here
-    state.stalled, state.stalled_gmax, state.resets = 0, math.nan, 0
+    state.stalled, state.stalled_f, state.stalled_gmax = 0, math.nan, math.nan
+    state.resets, state.straight = 0, 0
     state.certificate = Certificate()
     state.status, state.message = None, ""
 

@@ -7,22 +7,22 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
-from negopt.core.arrays import Array, dot, eps_of, namespace_of, scalars
+from negopt.core.arrays import Array, dot, eps_of, most_of, namespace_of, scalars
 from negopt.core.options import RunOptions
 from negopt.core.protocols import Model
 from negopt.core.randomness import Draws
 from negopt.core.types import BudgetExhausted, Certificate, Iterate, Outcome, State, Status
-from negopt.decisions.endings import STALL, improves, progresses
+from negopt.decisions.endings import STALL, improves, is_better_end
 from negopt.functions.objective import Objective
 from negopt.globalize.ratio import rounding_of
 from negopt.methods import Method
+from negopt.solver.progress import endless, stalls, stuck, watch
 from negopt.solver.second_order import certify, escape, finding, in_one_piece, inverse_of
 from negopt.solver.stopping import (
     Limits,
     bound_on_gradient,
     gradient_measure,
     most_iterations,
-    precision_message,
     stop,
 )
 
@@ -50,6 +50,8 @@ class Solver:
         self.step_norm = math.nan
         #: Tells a curvature rule that asks for it of a step whose pair says nothing.
         self._failed = getattr(method.curvature, "failed", None)
+        #: A rule whose steps need not descend says how many trials it may be left alone.
+        self.patience = int(getattr(method.globalize, "patience", STALL))
         #: Gives the y of a pair where that is not the change of g (overlapping batches).
         self.difference: Callable[[Iterate, Iterate], Array] | None = None
         self._operator: Model | None = None
@@ -67,6 +69,7 @@ class Solver:
             counters=self.objective.counters,
         )
         state.f0, state.measure0 = start.f, gradient_measure(start, self.run.norm)
+        state.stalled_f, state.stalled_gmax = start.f, start.gmax
         self._set_limits(state)
         self.check_stop(state)
         return state
@@ -124,6 +127,7 @@ class Solver:
             maxiter=state.k + maxiter,
             f0=state.f0,
             first=state.k,
+            most=most_of(x),
             words=self.objective.words,
         )
         return self.limits
@@ -182,43 +186,28 @@ class Solver:
             state.resets = 0
             if outcome.step_size < 0.0:
                 counters.n_negative_steps += 1
-            self._watch(state, outcome, trial)
+            watch(self, state, outcome, trial)
         elif outcome.stuck:
-            self._stuck(state, outcome)
+            stuck(self, state, outcome)
         else:
-            self._watch(state, outcome, None)
+            watch(self, state, outcome, None)
 
-    def _watch(self, state: State, outcome: Outcome, trial: Iterate | None) -> None:
-        """Give up when many trials have lowered neither f nor the gradient.
-
-        At rounding level a step is accepted by its slopes; with a wrong or noisy gradient the
-        run would follow a level set for ever.
-        """
-        if trial is not None and progresses(trial.f, state.best.f, trial.gmax, state.stalled_gmax):
-            state.stalled, state.stalled_gmax = 0, trial.gmax
-            return
-        state.stalled += outcome.trials
-        if self.limits is None or gradient_measure(state.iterate, self.limits.order) <= (
-            self.limits.gtol
-        ):
-            return
-        # A rule whose steps need not descend says how long it may be left alone.
-        if state.stalled >= getattr(self.method.globalize, "patience", STALL):
-            self._give_up(state)
+    def go_to(self, state: State, point: Iterate) -> None:
+        """Go to a lower point that no step of the method has led to."""
+        s = point.x - state.iterate.x
+        self._learn(state, s, point.g - state.iterate.g, accepted=True)
+        distance = math.sqrt(scalars(dot(s, s))[0])
+        self.method.globalize.escaped(state.globalize, point, distance)
+        state.iterate = point
 
     def conclude(self, state: State, stalled: bool) -> None:
         """Decide what an iteration made elsewhere, with `outcome`, leads to."""
         if self.outcome is not None and self.outcome.stuck:
-            self._stuck(state, self.outcome)
+            stuck(self, state, self.outcome)
+        elif self.outcome is not None and self.outcome.endless:
+            endless(self, state)
         elif stalled:
-            self._give_up(state)
-
-    def _give_up(self, state: State, reason: str = "") -> None:
-        assert self.limits is not None
-        reason = reason or f"neither f nor the gradient has fallen in {state.stalled} trials"
-        state.status, differences = Status.PRECISION, self.objective.scheme is not None
-        here = state.iterate
-        state.message = precision_message(here, self.limits, reason, differences=differences)
+            stalls(self, state)
 
     def _learn(
         self, state: State, s: Array, y: Array, outcome: Outcome | None = None, *, accepted: bool
@@ -228,28 +217,6 @@ class Solver:
         if accepted:
             self.objective.learn(s, y)
 
-    def _stuck(self, state: State, outcome: Outcome) -> None:
-        """Forget the model once and start afresh from here; then give up with the reason."""
-        had_memory = self.method.curvature.reset(state.memory)
-        if had_memory and state.resets == 0:
-            state.resets = 1
-            state.globalize = self.method.globalize.init(state.iterate)
-            return
-        trial = outcome.trial
-        if trial is not None and trial.finite and not outcome.valid:
-            state.status = Status.NONFINITE  # the rule itself calls it a divergence
-            state.message = f"{outcome.reason[0].upper()}{outcome.reason[1:]}."
-            return
-        if outcome.trials > 0 and not outcome.valid:
-            state.status = Status.NONFINITE
-            state.message = (
-                f"Only non-finite values around the best point: {outcome.reason}; "
-                f"{state.counters.n_nonfinite} trials were not finite. Restrict the domain of "
-                "fun (return a large finite value outside it), or scale the variables."
-            )
-            return
-        self._give_up(state, outcome.reason)
-
     # --- the end, and what looks like it ----------------------------------------------
 
     def check_stop(self, state: State, hessian: Array | None = None) -> None:
@@ -257,7 +224,12 @@ class Solver:
         assert self.limits is not None
         if state.status is not None:
             return
-        verdict = stop(state.iterate, self.limits, state.k, self.outcome)
+        best = self.objective.best
+        if best is not None and best is not state.iterate and best.gmax <= self.limits.gtol:
+            size = gradient_measure(best, self.limits.order)
+            if is_better_end(best.f, size, state.iterate.f, self.limits.gtol):
+                state.iterate = best  # a trial that was not accepted, and there is no better end
+        verdict = stop(state.iterate, self.limits, state.k, self.outcome, best)
         if verdict is None:
             return
         state.status, state.message = verdict
@@ -369,11 +341,7 @@ class Solver:
                     f"(max_escapes = {run.max_escapes}). Start elsewhere, or raise max_escapes."
                 )
             return False
-        s = lower.x - here.x
-        self._learn(state, s, lower.g - here.g, accepted=True)
-        distance = math.sqrt(scalars(dot(s, s))[0])
-        self.method.globalize.escaped(state.globalize, lower, distance)
-        state.iterate = lower
+        self.go_to(state, lower)
         state.counters.n_escapes += 1
         state.certificate = Certificate()  # that was about the saddle
         state.status, state.message = None, ""
@@ -386,15 +354,5 @@ class Solver:
         state.best = best
         state.rng_state = self.draws.state
         state.certificate.direction = None
-        if state.status in (Status.CONVERGED, Status.SADDLE) and self.limits is not None:
-            # The verdict is about the iterate; a value lower by rounding alone does not
-            # replace it unless it is stationary too.
-            order, gtol = self.limits.order, self.limits.gtol
-            here = gradient_measure(state.iterate, order) <= gtol
-            if here and (gradient_measure(best, order) > gtol or state.status is Status.SADDLE):
-                return state.iterate
-            if not best.f < state.iterate.f:
-                return state.iterate
-        elif best is not state.iterate and best.gmax != state.iterate.gmax:
-            state.message += f" Returned is the lowest point seen, with max|g| = {best.gmax:.3g}."
-        return best
+        # A verdict is about the iterate: a value lower by rounding alone does not replace it.
+        return state.iterate if state.status in (Status.CONVERGED, Status.SADDLE) else best

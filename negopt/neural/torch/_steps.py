@@ -139,7 +139,7 @@ def _resumed(solver: Solver, state: State, start: Iterate) -> State:
     state.counters.njev += solver.objective.counters.njev
     if start.f != state.iterate.f or start.gnorm != state.iterate.gnorm:
         state.f0, state.stalled, state.resets = start.f, 0, 0
-        state.stalled_gmax = math.nan
+        state.stalled_f, state.stalled_gmax, state.straight = math.nan, math.nan, 0
         if state.status is not Status.LIMIT:  # the other function's last steps were tiny
             state.globalize = solver.method.globalize.init(start)
         forget_values(state.globalize)
