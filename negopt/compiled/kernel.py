@@ -21,7 +21,6 @@ from negopt.compiled.trials import begin_search, form_trial, judge_trial, weigh
 from negopt.decisions import endings as e
 from negopt.decisions import search as s
 
-
 #: The largest number.
 MOST = sys.float_info.max
 
@@ -107,7 +106,8 @@ def go_on(w: k.Work, address: int, head: k.Ints, limit: int) -> int:
             ints[k.PHASE] = k.ARRIVED
             here, reals = ints[k.ITERATE], w.reals
             weigh(w, here, w.figures[here, k.F])
-            reals[k.STALLED_F], reals[k.STALLED_GMAX] = w.figures[here, k.F], w.figures[here, k.GMAX]
+            reals[k.STALLED_F] = w.figures[here, k.F]
+            reals[k.STALLED_GMAX] = w.figures[here, k.GMAX]
             reals[k.GTOL] = max(reals[k.GTOL], reals[k.GRTOL] * w.figures[here, k.SIZE])
             if ints[k.FINITE] == 0 or over(w) != e.GOES_ON:
                 return k.STOP

@@ -249,8 +249,11 @@ def to_host_value(step: object) -> FloatArray:
 
 def from_host(values: Array, like: Array) -> Array:
     """Copy small host values to the library, device and type of `like`."""
-    if type(like) is np.ndarray or is_numpy_array(like):
+    if is_plain(like):
         return np.asarray(values, dtype=like.dtype)
+    if is_numpy_array(like):
+        with np.errstate(over="ignore"):  # beyond the range of the type is infinite
+            return np.asarray(values, dtype=like.dtype)
     xp = namespace_of(like)
     values = np.asarray(values, dtype=np.float64)
     return xp.astype(xp.asarray(values, device=device_of(like)), like.dtype)

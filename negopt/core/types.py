@@ -74,7 +74,7 @@ def saved(cls: type[T]) -> type[T]:
     return cls
 
 
-class BudgetExhausted(Exception):
+class BudgetExhausted(BaseException):  # no error: nobody may take it for one
     """Raised by the objective before an evaluation that a budget forbids."""
 
     def __init__(self, message: str) -> None:

@@ -51,7 +51,8 @@ def diagonal(scale: float, units: Array | None, like: Array) -> Array:
         out.flat[:: n + 1] = scale if units is None else scale * (units * units)
         return out
     eye = namespace_of(like).eye(n, dtype=like.dtype, device=device_of(like))
-    return scale * (eye if units is None else eye * (units * units)[None, :])
+    with np.errstate(over="ignore", invalid="ignore"):
+        return scale * (eye if units is None else eye * (units * units)[None, :])
 
 
 def symmetric(matrix: Array) -> Array:
@@ -108,8 +109,10 @@ class DenseInverse:
     def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
         """Return ``H v``, or ``|H| v`` by an eigendecomposition, made once where H needs one."""
         if self._held is None:
-            scaled = v if self.units is None else (self.units * self.units) * v
-            return self._first * scaled
+            if self.units is None:
+                return self._first * v
+            with np.errstate(over="ignore", invalid="ignore"):  # a direction that is not finite
+                return self._first * ((self.units * self.units) * v)  # is none
         if absolute and not self._is_definite(floor):
             return self._absolute(v, floor)
         if self._known is not None and v is self._known[0]:

@@ -11,7 +11,7 @@ STALL = 40
 #: Such trials after which f and g are compared: they may contradict each other.
 SUSPECT = 15
 #: What the gradient has to fall to, as a share, to count as progress where f does not fall.
-FALL = 0.9
+FALL = 0.95
 #: f below minus this multiple of max(1, |f0|) is taken for minus infinity, and f below minus this
 #: share of the largest number.
 BOTTOM, CLEAR = 1e30, 1e-8
@@ -31,7 +31,7 @@ def progresses(f: float, f_before: float, gmax: float, gmax_before: float, eps: 
 
     What was `before` is that at the last progress, nan while there was none.
     """
-    fallen = not f >= f_before - rounding(f_before, eps)
+    fallen = f == f and not f >= f_before - rounding(f_before, eps)
     return fallen or gmax < FALL * gmax_before
 
 

@@ -13,6 +13,7 @@ from negopt.compiled import run_for
 from negopt.core.arrays import Array, as_vector, namespace_of
 from negopt.core.options import Options, RunOptions, as_options, collect, user_level, warn_unknown
 from negopt.core.types import Given, State, Status, UserFunction
+from negopt.functions.catching import Catching
 from negopt.functions.objective import Objective
 from negopt.methods import METHODS, Method, choose
 from negopt.solver.loop import Solver
@@ -235,6 +236,8 @@ def solve(
         )
     if hess is not None and hessp is not None:
         hess = None  # products are what is needed
+    if run.catch:
+        fun, jac = Catching(run.catch).around(fun, jac)
     objective = Objective(
         fun,
         start,

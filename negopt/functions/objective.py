@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.linalg.blas import ddot
 
 from negopt.core.arrays import (
     Array,
@@ -252,7 +253,7 @@ class Objective:
         if self._both is not None and best is not None and is_plain(x):
             self._require(1)
             value, g = self._call_both(x)
-            if best.f < value < math.inf and math.isfinite(g @ g):
+            if best.f < value < math.inf and math.isfinite(ddot(g, g)):
                 return g  # the usual end: nothing of it is kept
             point = self._measured(x, value, g)
         else:
@@ -336,7 +337,8 @@ class Objective:
             def by_matrix(v: Array) -> Array:
                 if not known:
                     known.append(self._matrix(iterate))
-                return self._as_vector(known[0] @ v, "hess")
+                h = known[0]  # N.B. `dot` of NumPy warns of no overflow
+                return self._as_vector(h.dot(v) if is_plain(h) else h @ v, "hess")
 
             return by_matrix
         if self._strategy is not None:

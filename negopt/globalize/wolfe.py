@@ -144,7 +144,7 @@ class WolfeSearch:
         while task == EVALUATE:
             alpha = sign * size
             at = moved(x, alpha, d)
-            for twin, value, slope in tried:  # noqa: B007 - those of the twin
+            for twin, value, slope in tried:
                 if pairs.is_unresolved(abs(twin - alpha) * length, xnorm) and _is_at(
                     at, x, twin, d
                 ):  # x cannot resolve the two steps: the value is known already

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+
 from negopt.core.arrays import Array, dot, eps_of, most_of, namespace_of, scalars
 from negopt.core.options import RunOptions
 from negopt.core.protocols import Model
@@ -16,7 +18,7 @@ from negopt.decisions.endings import STALL, improves, is_better_end
 from negopt.functions.objective import Objective
 from negopt.globalize.ratio import rounding_of
 from negopt.methods import Method
-from negopt.solver.progress import endless, stalls, stuck, watch
+from negopt.solver.progress import endless, is_extreme, is_ours, stalls, stuck, watch
 from negopt.solver.second_order import certify, escape, finding, in_one_piece, inverse_of
 from negopt.solver.stopping import (
     Limits,
@@ -136,6 +138,12 @@ class Solver:
 
     def step(self, state: State) -> State:
         """Take one iteration; sets ``state.status`` when the run is over."""
+        if is_extreme(state.iterate):  # what overflows is refused wherever it is used
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                return self._step(state)
+        return self._step(state)
+
+    def _step(self, state: State) -> State:
         self.outcome, self.step_norm = None, math.nan
         try:
             self._advance(state)
@@ -145,6 +153,12 @@ class Solver:
             # No part has written its state before its last evaluation, so that half an
             # iteration counts for nothing: resuming begins it again.
             self.exhausted(state, error)
+        except (ArithmeticError, ValueError, RuntimeError) as error:
+            if not is_ours(error):
+                raise
+            state.k += 1
+            self.outcome = Outcome(stuck=True, reason=f"the model broke down ({error})")
+            stuck(self, state, self.outcome)
         self.complete(state)
         return state
 
@@ -170,7 +184,9 @@ class Solver:
             counters.n_rejected += max(outcome.trials - int(accepted), 0)
         if outcome.valid and trial is not None and outcome.s is not None:
             self.step_norm = outcome.step_norm
-            if outcome.informative and trial.finite:
+            # A difference of gradients may be beyond the numbers that they are.
+            most = math.inf if self.limits is None else self.limits.most
+            if outcome.informative and trial.finite and here.gmax + trial.gmax <= most:
                 s = outcome.s
                 if self.difference is None:
                     self._learn(state, s, trial.g - here.g, outcome, accepted=accepted)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import traceback
 from typing import TYPE_CHECKING
 
-from negopt.core.arrays import Array, dot, eps_of, most_of, norm, scalars
+from negopt import functions
+from negopt.core.arrays import Array, dot, eps_of, is_plain, most_of, norm, scalars
 from negopt.core.protocols import Oracle
 from negopt.core.types import BudgetExhausted, Iterate, Outcome, State, Status
 from negopt.decisions.endings import (
@@ -101,6 +103,25 @@ def disagreement(objective: Oracle, here: Iterate, *directions: Array) -> str:
     except BudgetExhausted:
         pass  # the end stands without it
     return ""
+
+
+def is_extreme(point: Iterate) -> bool:
+    """Tell whether products of three figures of a point may be beyond the range of its numbers."""
+    plain = is_plain(point.x)
+    few, many = (1e-75, 1e75) if plain else (1e-9, 1e9)
+    return not (few < point.gmax < many and -many < point.f < many and point.xnorm < many)
+
+
+def is_ours(error: Exception) -> bool:
+    """Tell whether linear algebra of a method has failed, and nothing of the user's has raised.
+
+    Whatever is raised beneath `negopt.functions` is the user's.
+    """
+    algebra = any(kind.__name__.endswith("LinAlgError") for kind in type(error).mro())
+    if not (algebra or isinstance(error, ArithmeticError) or "infs or NaNs" in str(error)):
+        return False
+    frames = traceback.walk_tb(error.__traceback__)
+    return not any(f.f_globals.get("__package__") == functions.__name__ for f, _ in frames)
 
 
 def watch(solver: Solver, state: State, outcome: Outcome, trial: Iterate | None) -> None:
