@@ -91,8 +91,8 @@ START, ARRIVED, READY, SEARCHING, CHECKING = range(5)
 
 # What the loop says.  SPENT: the next evaluation is not allowed.  RAISED: the objective
 # raised or gave a gradient of the wrong length.  UNCERTAIN: the check found no minimum, or could
-# not be made; what it has formed of the Hessian is there, COLUMN columns of it.  STALLS: many trials
-# brought no progress.  NO_END: f falls along the direction as far as a step may be long.
+# not be made; what it has formed of the Hessian is there, COLUMN columns of it.  STALLS: many
+# trials brought no progress.  NO_END: f falls along the direction as far as a step may be long.
 (GO, PAUSE, SPENT, RAISED, STOP, CHECK_IT, CERTAIN, UNCERTAIN, STALLS, SEARCH_FAILED,
  NOT_MOVED, NO_END) = range(12)
 

@@ -9,6 +9,7 @@ from negopt.compiled import linear
 from negopt.compiled._build import plain
 from negopt.decisions import pairs as p
 from negopt.decisions import search as s
+from negopt.globalize.wolfe import FARTHEST
 
 
 @plain
@@ -83,7 +84,7 @@ def begin_search(w: k.Work) -> None:
     c1, c2, strong, most = reals[k.C1], reals[k.C2], ints[k.STRONG] == 1, ints[k.MAXLS]
     first = p.first_trial(reals[k.NORM], reals[k.LAST_LENGTH], reals[k.EXPAND])
     noise = p.search_noise(f, min(reals[k.LOWEST], f), linear.EPS)
-    s.search_start(reals, f, -abs(slope), first, c1, c2, strong, noise, most, 1e20)
+    s.search_start(reals, f, -abs(slope), first, c1, c2, strong, noise, most, FARTHEST)
     ints[k.TRIALS] = 0
     ints[k.KEPT] = -1
     ints[k.FINITE] = 1

@@ -135,7 +135,8 @@ class RunOptions:
     catch: type[Exception] | tuple[type[Exception], ...] = option(
         (),
         "exceptions of fun and jac that reject a trial as nan would, such as "
-        "(numpy.linalg.LinAlgError,); at x0, and of all other kinds, they pass through",
+        "(numpy.linalg.LinAlgError,), and of hess and hessp that end the run; at x0, and of "
+        "all other kinds, they pass through",
     )
     compiled: bool | str = option(
         "auto",

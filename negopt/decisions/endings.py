@@ -53,7 +53,7 @@ def is_better_end(f: float, size: float, f_end: float, gtol: float) -> bool:
 
     It has to be stationary: a value lower by rounding alone is no reason.
     """
-    return size <= gtol and f < f_end
+    return size <= gtol and f <= f_end
 
 
 def disagree(slope: float, rate: float, noise: float) -> bool:

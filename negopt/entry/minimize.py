@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from negopt.compiled import run_for
 from negopt.core.arrays import Array, as_vector, namespace_of
 from negopt.core.options import Options, RunOptions, as_options, collect, user_level, warn_unknown
-from negopt.core.types import Given, State, Status, UserFunction
+from negopt.core.types import Given, NoSecondDerivatives, State, Status, UserFunction
 from negopt.functions.catching import Catching
 from negopt.functions.objective import Objective
 from negopt.methods import METHODS, Method, choose
@@ -224,8 +224,9 @@ def solve(
     if tol is not None:
         options.setdefault("gtol", tol)
     given = hess is not None or hessp is not None or hasattr(fun, "hessp")
+    n, chosen = int(start.shape[0]), not method
     if not isinstance(method, Method):
-        method = METHODS[method or choose(int(start.shape[0]), has_products=given)]
+        method = METHODS[method or choose(n, has_products=given)]
     method, run = _settle(method, options)
     if method.needs == "jac" and (hess is not None or hessp is not None) and not run.certify:
         warnings.warn(
@@ -237,7 +238,9 @@ def solve(
     if hess is not None and hessp is not None:
         hess = None  # products are what is needed
     if run.catch:
-        fun, jac = Catching(run.catch).around(fun, jac)
+        catching = Catching(run.catch)
+        fun, jac = catching.around(fun, jac)
+        hess, hessp = catching.products(hess), catching.products(hessp)
     objective = Objective(
         fun,
         start,
@@ -264,7 +267,15 @@ def solve(
             rules = method.curvature, method.globalize
             state = adopt(run.state, method.name, objective.x0, rules)
             solver.resume(state)
-        allvecs = _loop(solver, state, callback)
+        try:
+            allvecs = _loop(solver, state, callback)
+        except NoSecondDerivatives:
+            if not chosen or state.k > 0 or run.state is not None:
+                raise
+            method, run = _settle(METHODS[choose(n, has_products=False)], options)
+            solver = Solver(method, objective, run)
+            state = solver.init(state.iterate)
+            allvecs = _loop(solver, state, callback)
     point = solver.finish(state)
     result = wrap(state, point, objective)
     attach(result, method, state, point, objective)

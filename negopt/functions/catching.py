@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 from negopt.core.arrays import Array, namespace_of
-from negopt.core.types import Given, UserFunction
+from negopt.core.types import Given, NoSecondDerivatives, UserFunction
 
 logger = logging.getLogger("negopt")
 
@@ -31,6 +31,19 @@ class Catching:
         if callable(jac):
             jac = self.guarded(jac, None)
         return fun, jac
+
+    def products(self, function: Given) -> Given:
+        """Return `hess` or `hessp` that ends the run where it raises: no trial can be rejected."""
+        if not callable(function):
+            return function
+
+        def product(*args: object) -> Any:
+            try:
+                return function(*args)
+            except self.kinds as error:
+                raise NoSecondDerivatives(f"they raised {error!r}") from error
+
+        return product
 
     def guarded(self, function: UserFunction, nan: object) -> UserFunction:
         """Return `function` with `nan` in place of an exception; None is a vector of that."""

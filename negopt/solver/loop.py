@@ -13,7 +13,15 @@ from negopt.core.arrays import Array, dot, eps_of, most_of, namespace_of, scalar
 from negopt.core.options import RunOptions
 from negopt.core.protocols import Model
 from negopt.core.randomness import Draws
-from negopt.core.types import BudgetExhausted, Certificate, Iterate, Outcome, State, Status
+from negopt.core.types import (
+    BudgetExhausted,
+    Certificate,
+    Iterate,
+    NoSecondDerivatives,
+    Outcome,
+    State,
+    Status,
+)
 from negopt.decisions.endings import STALL, improves, is_better_end
 from negopt.functions.objective import Objective
 from negopt.globalize.ratio import rounding_of
@@ -153,6 +161,15 @@ class Solver:
             # No part has written its state before its last evaluation, so that half an
             # iteration counts for nothing: resuming begins it again.
             self.exhausted(state, error)
+        except NoSecondDerivatives as error:
+            if state.k == 0:  # there is no run to lose
+                raise
+            why = str(error).rstrip(".")
+            if state.status is Status.CONVERGED:  # it was the check that asked for them
+                state.message += f"; the curvature could not be checked: {why}."
+            else:
+                state.status = Status.PRECISION
+                state.message = f"The run needs second derivatives: {why}."
         except (ArithmeticError, ValueError, RuntimeError) as error:
             if not is_ours(error):
                 raise

@@ -225,7 +225,8 @@ def _contradiction(solver: Solver, state: State) -> str:
     if objective.scheme is not None:  # g is what differences of f have given
         return ""
     step = None if outcome is None or outcome.step is None else outcome.step.s
-    return disagreement(objective, here, here.g if step is None else step, here.g)
+    down = -1.0 * here.g
+    return disagreement(objective, here, down if step is None else step, down)
 
 
 def _give_up(solver: Solver, state: State, reason: str, found: str) -> None:

@@ -160,7 +160,8 @@ def test_a_last_newton_step(endings, f, gmax, better):
 
 def test_the_end_that_is_reported(endings):
     assert endings.is_better_end(below(1.0), 0.1, 1.0, 0.1)
-    assert not endings.is_better_end(1.0, 0.1, 1.0, 0.1)
+    assert endings.is_better_end(1.0, 0.1, 1.0, 0.1)
+    assert not endings.is_better_end(above(1.0), 0.1, 1.0, 0.1)
     assert not endings.is_better_end(0.5, above(0.1), 1.0, 0.1)
     assert not endings.is_better_end(0.5, NAN, 1.0, 0.1)
     assert not endings.is_better_end(NAN, 0.0, 1.0, 0.1)
