@@ -169,7 +169,7 @@ def make(seed: int, methods: list[str] | None = None) -> Case:
     return Case(text, fun, jac, x0, method, options, form)
 
 
-class _Both:
+class Both:
     """An objective object."""
 
     def __init__(self, fun, jac):
@@ -218,7 +218,7 @@ def run(case: Case) -> Any:
     if case.form == "both":
         given, kwargs["jac"] = both, True
     elif case.form == "object":
-        given = _Both(fun, jac)
+        given = Both(fun, jac)
     elif case.form != "differences":
         kwargs["jac"] = jac
     if case.form == "hessp":
@@ -337,10 +337,9 @@ def main(count: int, first: int) -> None:
                 where = traceback.extract_tb(error.__traceback__)
                 ours = [f for f in where if f.filename.startswith(PACKAGE)]
                 at = ours[-1] if ours else where[-1]
-                print(
-                    f"{type(error).__name__}: {str(error)[:200]} | {Path(at.filename).name}:{at.lineno} | {case.text}",
-                    flush=True,
-                )
+                place = f"{Path(at.filename).name}:{at.lineno}"
+                said = f"{type(error).__name__}: {str(error)[:200]}"
+                print(f"{said} | {place} | {case.text}", flush=True)
         for w in caught:
             if w.filename.startswith(PACKAGE) and issubclass(w.category, RuntimeWarning):
                 print(

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.linalg.blas import ddot
 
 from negopt.core.arrays import (
     Array,
@@ -25,7 +24,13 @@ from negopt.core.arrays import (
 from negopt.core.messages import MINIMIZE, Words
 from negopt.core.types import BudgetExhausted, Counters, Given, Iterate, UserFunction
 from negopt.functions import differences
-from negopt.functions.inputs import checked_pair, checked_value, matrix_like, vector_like
+from negopt.functions.inputs import (
+    checked_pair,
+    checked_value,
+    matrix_like,
+    matrix_times,
+    vector_like,
+)
 from negopt.vectors.primitives import measure
 
 if TYPE_CHECKING:
@@ -253,7 +258,7 @@ class Objective:
         if self._both is not None and best is not None and is_plain(x):
             self._require(1)
             value, g = self._call_both(x)
-            if best.f < value < math.inf and math.isfinite(ddot(g, g)):
+            if best.f < value < math.inf and math.isfinite(norm(g)):
                 return g  # the usual end: nothing of it is kept
             point = self._measured(x, value, g)
         else:
@@ -337,8 +342,7 @@ class Objective:
             def by_matrix(v: Array) -> Array:
                 if not known:
                     known.append(self._matrix(iterate))
-                h = known[0]  # N.B. `dot` of NumPy warns of no overflow
-                return self._as_vector(h.dot(v) if is_plain(h) else h @ v, "hess")
+                return self._as_vector(matrix_times(known[0], v), "hess")
 
             return by_matrix
         if self._strategy is not None:
