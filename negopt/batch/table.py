@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 IntArray = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
 
-CURVATURES = ("not checked", "positive", "flat", "negative")
+CURVATURES = ("not checked", "positive", "flat", "negative", "unsettled", "unknown")
 
 
 class Messages(Sequence[str]):

@@ -15,7 +15,6 @@ import numpy.typing as npt
 from negopt.cli._errors import one_line, reason
 from negopt.cli._targets import Target, Vector, built_in
 from negopt.core.arrays import Array
-from negopt.core.options import RunOptions
 from negopt.entry.minimize import minimize
 from negopt.functions.differences import difference_gradient, difference_product
 from negopt.methods import METHODS
@@ -54,7 +53,7 @@ SCIPY_METHODS: dict[str, tuple[str, str, Callable[[Rules], dict[str, float]]]] =
 DENSE = 500
 #: Hessian products of the check at the point that a method returned: more than a solver
 #: spends on its own check, since they are not counted here.
-CHECK_PRODUCTS = 5 * RunOptions().certify_products
+CHECK_PRODUCTS = 100
 
 
 @dataclass(frozen=True)

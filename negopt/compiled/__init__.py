@@ -67,7 +67,7 @@ def rows_for(
     if run.maxfun is not None or run.maxtime is not None:
         return None
     setting = _setting(method, run, objective, common, each)
-    if setting is None or (run.certify and run.certify_products > 0 and not setting.check):
+    if setting is None or (run.certify and run.certify_products != 0 and not setting.check):
         return None
     from negopt.compiled.rows import Rows
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 import numba
 from numba.extending import register_jitable
 
-from negopt.decisions import endings, noise, pairs, search
+from negopt.decisions import curvature, endings, noise, pairs, search
 
 logger = logging.getLogger("negopt")
 
@@ -45,7 +45,7 @@ def part(function: F) -> F:
     return numba.njit(inline="always", **SETTINGS)(function)  # type: ignore[no-any-return]
 
 
-for module in (endings, noise, pairs, search):  # they are, and stay, plain Python
+for module in (curvature, endings, noise, pairs, search):  # they are, and stay, plain Python
     for value in vars(module).values():
         if getattr(value, "__module__", None) == module.__name__:
             register_jitable(**SETTINGS)(value)

@@ -8,8 +8,39 @@ from negopt.compiled import layout as k
 from negopt.compiled import linear
 from negopt.compiled._build import part, plain
 from negopt.compiled.jitted import GRADIENT_ONLY, HALT, OK, STATUS, VALUES, call
-from negopt.compiled.trials import free_point, weigh
-from negopt.decisions import endings as e
+from negopt.compiled.trials import free_point
+from negopt.decisions import curvature as decide
+
+
+@plain
+def begin_check(w: k.Work) -> None:
+    """Write the length of a step along each variable into row D, and that of a difference.
+
+    As in `negopt.solver.second_order.View`, with the diagonal of the dense model for its root.
+    """
+    ints, reals, v, store = w.ints, w.reals, w.vectors, w.store
+    n, here = v.shape[1], ints[k.ITERATE]
+    modelled = ints[k.HAS_BFGS] == 1 or ints[k.HAS_SR1] == 1
+    x, scale, total = v[2 * here], v[k.D], 0.0
+    for i in range(n):
+        if ints[k.HAS_BFGS] == 1:
+            size = store[k.BFGS * n + i, i] + reals[k.GAMMA] * store[k.REST * n + i, i]
+        else:
+            size = store[k.SR1 * n + i, i] if modelled else max(1.0, x[i] * x[i])
+        scale[i] = math.sqrt(abs(size)) if size != 0.0 else 1.0
+        total += (x[i] / scale[i]) * (x[i] / scale[i])
+    reach, error = math.sqrt(total), reals[k.NOISE]
+    if modelled:
+        energy = decide.energy(w.figures[here, k.F], f_before(w), reach)
+        reals[k.DIFFERENCE] = decide.length_of_difference(error, energy, linear.EPS, reach)
+    else:
+        reals[k.DIFFERENCE] = decide.length_without_model(error, reach)
+
+
+@plain
+def f_before(w: k.Work) -> float:
+    """Return f at the start, where the iterate is another point."""
+    return w.reals[k.F_START] if w.ints[k.K] > 0 else -math.inf
 
 
 @plain
@@ -22,11 +53,11 @@ def form_column(w: k.Work, address: int, head: k.Ints) -> bool:
     here, i = ints[k.ITERATE], ints[k.COLUMN]
     n, column = v.shape[1], ints[k.HESSIAN] + i
     trial = free_point(w)
-    x, g, z, ahead = v[2 * here], v[2 * here + 1], v[2 * trial], v[2 * trial + 1]
-    step = w.reals[k.DIFFERENCE] * (1.0 + w.figures[here, k.XNORM])
+    x, g, z, ahead, scale = v[2 * here], v[2 * here + 1], v[2 * trial], v[2 * trial + 1], v[k.D]
+    step = w.reals[k.DIFFERENCE]
     for _ in range(2):
         linear.scale_to(1.0, x, z)
-        z[i] += step
+        z[i] += step * scale[i]
         head[GRADIENT_ONLY] = 1  # where it is given by itself
         call(address, z, ahead, head)
         head[GRADIENT_ONLY] = 0
@@ -34,7 +65,7 @@ def form_column(w: k.Work, address: int, head: k.Ints) -> bool:
             return False
         total = 0.0
         for j in range(n):
-            v[column, j] = (ahead[j] - g[j]) / step
+            v[column, j] = scale[j] * (ahead[j] - g[j]) / step
             total += v[column, j]
         if math.isfinite(total):
             ints[k.COLUMN] = i + 1
@@ -45,53 +76,46 @@ def form_column(w: k.Work, address: int, head: k.Ints) -> bool:
 
 @plain
 def conclude(w: k.Work) -> bool:
-    """Judge the Hessian; form the Newton step's point as the trial, where it is a minimum."""
+    """Tell whether the iterate is a minimum, from the whole of the scaled Hessian."""
     ints, reals, v = w.ints, w.reals, w.vectors
-    n, h = v.shape[1], ints[k.HESSIAN]
+    n, h, here = v.shape[1], ints[k.HESSIAN], ints[k.ITERATE]
     if not linear.eigen(v, h, n):
         return False
-    reals[k.SMALLEST] = math.inf
-    reals[k.GREATEST] = 0.0
+    at, largest, asymmetry, reach, slope = 0, 0.0, 0.0, 0.0, 0.0
+    x, g, scale = v[2 * here], v[2 * here + 1], v[k.D]
     for i in range(n):
         value = v[h + n + i, i]
-        reals[k.SMALLEST] = min(reals[k.SMALLEST], value)
-        reals[k.GREATEST] = max(reals[k.GREATEST], abs(value))
-    lowest, largest = reals[k.SMALLEST], reals[k.GREATEST]
-    if e.kind_of_curvature(lowest, largest, reals[k.NOISE]) != e.POSITIVE:
-        return False
-    ints[k.KEPT] = -1
-    ints[k.TRIAL] = free_point(w)
-    g, z = v[2 * ints[k.ITERATE] + 1], v[2 * ints[k.TRIAL]]
-    linear.scale_to(1.0, v[2 * ints[k.ITERATE]], z)
+        at = i if value < v[h + n + at, at] else at
+        largest = max(largest, abs(value))
+        reach += (x[i] / scale[i]) * (x[i] / scale[i])
+        slope += (g[i] * scale[i]) * (g[i] * scale[i])
+        for j in range(i):
+            asymmetry = max(asymmetry, abs(v[h + i, j] - v[h + j, i]))
+    energy = decide.energy(w.figures[here, k.F], f_before(w), math.sqrt(reach * largest))
+    if ints[k.HAS_BFGS] == 0 and ints[k.HAS_SR1] == 0:
+        energy = max(energy, largest)
+    lowest, amplified = v[h + n + at, at], decide.ROUNDINGS * linear.EPS * largest
+    tolerance = decide.tolerance_of_curvature(
+        reals[k.NOISE], largest, energy, math.sqrt(slope), amplified, asymmetry
+    )
+    length = 0.0
     for i in range(n):
-        vector = v[h + 2 * n + i]
-        linear.add_to(z, -linear.dot(vector, g) / v[h + n + i, i], vector, z)
-    return True
+        length += (scale[i] * v[h + 2 * n + at, i]) * (scale[i] * v[h + 2 * n + at, i])
+    reals[k.SMALLEST] = lowest / length
+    reals[k.SHARE] = lowest / largest if largest > 0.0 else 0.0
+    return decide.verdict(lowest, largest, 0.0, tolerance, n, n) == decide.POSITIVE
 
 
 @part
 def check(w: k.Work, address: int, head: k.Ints, limit: int) -> int:
-    """Make the second-order check, and take the Newton step where that improves on the iterate."""
-    ints, figures, v = w.ints, w.figures, w.vectors
-    here, n = ints[k.ITERATE], w.vectors.shape[1]
+    """Make the second-order check; what it finds no minimum in is left for the solver."""
+    ints, n = w.ints, w.vectors.shape[1]
     begun = ints[k.COLUMN]
+    if begun == 0:
+        begin_check(w)
     while ints[k.COLUMN] < n:
         if head[VALUES] + ints[k.COLUMN] - begun >= limit or head[HALT] != 0:
             return k.SPENT
         if not form_column(w, address, head):
             return k.UNCERTAIN
-        if ints[k.COLUMN] == n and not conclude(w):
-            return k.UNCERTAIN
-    trial = ints[k.TRIAL]
-    if linear.is_at(v[2 * here], 0.0, v[2 * here], v[2 * trial]) or figures[here, k.GMAX] == 0.0:
-        return k.CERTAIN
-    if head[VALUES] >= limit or head[HALT] != 0:
-        return k.SPENT
-    f = call(address, v[2 * trial], v[2 * trial + 1], head)
-    if head[STATUS] != OK:
-        return k.UNCERTAIN
-    weigh(w, trial, f)
-    before, size = figures[here, k.F], figures[here, k.SIZE]
-    if e.improves(f, figures[trial, k.SIZE], before, size, linear.EPS):
-        ints[k.ITERATE] = trial
-    return k.CERTAIN
+    return k.CERTAIN if conclude(w) else k.UNCERTAIN

@@ -18,6 +18,7 @@ from negopt.compiled.curvature_check import check
 from negopt.compiled.directions import aim_dense, aim_rows, learn_dense, learn_rows, multiply
 from negopt.compiled.jitted import GRADIENTS, HALT, HEAD, OK, ROW, STATUS, VALUES, call
 from negopt.compiled.trials import begin_search, form_trial, judge_trial, weigh
+from negopt.decisions import curvature as decide
 from negopt.decisions import endings as e
 from negopt.decisions import search as s
 
@@ -163,7 +164,7 @@ def begin_row(w: k.Work, b: k.Batch, i: int, address: int, head: k.Ints) -> None
     head[VALUES] = head[GRADIENTS] = 0
     linear.scale_to(1.0, b.x[i], w.vectors[0])
     f = call(address, w.vectors[0], w.vectors[1], head)
-    w.figures[0, k.F] = b.figures[i, k.AT_START] = f
+    w.figures[0, k.F] = w.reals[k.F_START] = b.figures[i, k.AT_START] = f
     w.reals[k.BOTTOM] = e.bottom(f, MOST)
 
 
@@ -181,7 +182,7 @@ def end_row(w: k.Work, b: k.Batch, i: int, head: k.Ints, certain: bool) -> None:
     b.counts[i, k.NFEV] = head[VALUES]
     b.counts[i, k.NJEV] = head[GRADIENTS]
     if certain:
-        b.counts[i, k.KIND] = e.POSITIVE
+        b.counts[i, k.KIND] = decide.POSITIVE
         b.figures[i, k.CURVATURE] = w.reals[k.SMALLEST]
 
 

@@ -79,11 +79,12 @@ INTS = 33
 
 # Names in `reals`, behind those of the search.  Limits (BOTTOM stands for minus infinity); rules
 # (SKIP is that of L-BFGS or SR1; DIFFERENCE the step and NOISE the error of a Hessian product); the
-# iteration (LENGTH of the direction is Euclidean, NORM in its own norm); curvatures.
+# iteration (LENGTH of the direction is Euclidean, NORM in its own norm); the SMALLEST curvature,
+# and as a SHARE of the largest; f at the start.
 (GTOL, GRTOL, FTARGET, BOTTOM, C1, C2, EXPAND, ANGLE, SKIP, SKIP_BFGS, DIFFERENCE, NOISE, GAMMA,
  LAST_LENGTH, LOWEST, STALLED_F, STALLED_GMAX, LENGTH, NORM, STEP_SIZE, STEP_NORM,
- SMALLEST, GREATEST) = range(s.SEARCH_WORK, s.SEARCH_WORK + 23)
-REALS = s.SEARCH_WORK + 23
+ SMALLEST, SHARE, F_START) = range(s.SEARCH_WORK, s.SEARCH_WORK + 24)
+REALS = s.SEARCH_WORK + 24
 
 # Phases: the iterate's figures are to be formed; its products with the rows; a direction is
 # wanted; the trial waits for its values; a column of the Hessian does.
@@ -91,8 +92,8 @@ START, ARRIVED, READY, SEARCHING, CHECKING = range(5)
 
 # What the loop says.  SPENT: the next evaluation is not allowed.  RAISED: the objective
 # raised or gave a gradient of the wrong length.  UNCERTAIN: the check found no minimum, or could
-# not be made; what it has formed of the Hessian is there, COLUMN columns of it.  STALLS: many
-# trials brought no progress.  NO_END: f falls along the direction as far as a step may be long.
+# not be made.  STALLS: many trials brought no progress.  NO_END: f falls along the direction as far
+# as a step may be long.
 (GO, PAUSE, SPENT, RAISED, STOP, CHECK_IT, CERTAIN, UNCERTAIN, STALLS, SEARCH_FAILED,
  NOT_MOVED, NO_END) = range(12)
 

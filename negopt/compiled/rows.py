@@ -66,7 +66,7 @@ class Rows:
         ended = stop(point, limits, nit, None)
         text = "" if ended is None else ended[1]
         if t.counts[i, k.KIND]:
-            return f"{text}; smallest curvature found {lowest:.3g} (positive)."
+            return f"{text}; lowest curvature found {lowest:.3g} (positive)."
         if status is Status.CONVERGED:
             return f"{text}; the curvature was not checked (certify=False)."
         return text

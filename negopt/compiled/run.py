@@ -20,7 +20,7 @@ from negopt.core.types import BudgetExhausted, Certificate, Iterate, Outcome, St
 from negopt.functions.differences import product_error
 from negopt.functions.objective import Objective
 from negopt.globalize.wolfe import SearchLength, WolfeSearch
-from negopt.solver.loop import Solver
+from negopt.solver.loop import PRODUCTS, Solver
 from negopt.steps.signed import Signed
 
 #: Seconds after which compiled code comes back, so that Ctrl-C and ``maxtime`` are seen to.
@@ -50,7 +50,9 @@ class Setting(NamedTuple):
         """The number of variables where the second-order check is made in compiled code, else 0."""
         run, n = self.run, self.objective.n
         wanted = run.certify and run.maxfun is None and run.maxtime is None
-        few = n <= min(WHOLE, run.certify_products) and not self.objective.exact_products
+        few = (
+            n <= min(WHOLE, run.certify_products or PRODUCTS) and not self.objective.exact_products
+        )
         return n if wanted and few else 0
 
     def work(self, memory: object) -> k.Work:
@@ -67,7 +69,7 @@ class Setting(NamedTuple):
         reals[k.LOWEST], reals[k.STALLED_F] = math.inf, math.nan
         reals[k.STALLED_GMAX] = math.nan
         error = product_error(EPS, self.objective.scheme or "")
-        reals[k.DIFFERENCE], reals[k.NOISE] = 1.5 * max(error, 1e-6), error
+        reals[k.NOISE] = error
         return w
 
 
@@ -94,7 +96,7 @@ class Run:
                 raised = self._write(state)
             self._say(task)
             if task != k.PAUSE:
-                certificate, hessian = self._checked(task)
+                certificate = self._checked(task)
                 self.finish(state)
                 if task == k.RAISED:
                     solver.objective.at(raised)  # raises what it has raised
@@ -103,7 +105,7 @@ class Run:
                     solver.settle(state, certificate)
                 else:
                     solver.conclude(state, task == k.STALLS)
-                    solver.check_stop(state, hessian)
+                    solver.check_stop(state)
         except BudgetExhausted as error:
             self.finish(state)
             solver.exhausted(state, error)
@@ -154,14 +156,12 @@ class Run:
         if outcome.valid and task != k.SEARCH_FAILED:
             solver.step_norm = float(reals[k.STEP_NORM])
 
-    def _checked(self, task: int) -> tuple[Certificate | None, FloatArray | None]:
-        """Return what the second-order check has found, or the Hessian where it formed one."""
-        w, n, h = self._work, self.setting.check, int(self._work.ints[k.HESSIAN])
-        if task == k.CERTAIN:
-            low, high = float(w.reals[k.SMALLEST]), float(w.reals[k.GREATEST])
-            return Certificate("positive", low, high, n, True), None
-        formed = task == k.UNCERTAIN and int(w.ints[k.COLUMN]) == n
-        return None, w.vectors[h : h + n].copy() if formed else None
+    def _checked(self, task: int) -> Certificate | None:
+        """Return what the second-order check has found, None where the solver has to make it."""
+        if task != k.CERTAIN:
+            return None
+        lowest, share = float(self._work.reals[k.SMALLEST]), float(self._work.reals[k.SHARE])
+        return Certificate("positive", lowest, share, self.setting.check)
 
     def _load(self, state: State) -> None:
         solver, objective = self.solver, self.solver.objective
@@ -175,6 +175,7 @@ class Run:
             ints[k.BEST] = 1
         # N.B. figures of the start are formed as a batch forms them, to the last bit.
         ints[k.PHASE] = k.START if state.k == 0 else k.ARRIVED
+        reals[k.F_START] = limits.f0
         ints[k.K], ints[k.MAXITER] = state.k, min(limits.maxiter, ENDLESS)
         ints[k.STALLED], ints[k.RESETS] = state.stalled, state.resets
         reals[k.STALLED_F], reals[k.STALLED_GMAX] = state.stalled_f, state.stalled_gmax

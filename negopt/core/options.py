@@ -123,7 +123,10 @@ class RunOptions:
     maxtime: float | None = option(None, "seconds of this call, checked between evaluations")
     ftarget: float = option(-math.inf, "stop with success when f <= ftarget")
     certify: bool = option(True, "look for negative curvature before reporting a minimum")
-    certify_products: int = option(20, "most Hessian products of one second-order check")
+    certify_products: int | None = option(
+        None,
+        "most Hessian products of one second-order check; None: 20, or a tenth of the run's gradients",
+    )
     max_escapes: int = option(20, "most escapes from saddles in a run")
     rng: Seed = option(
         0, "seed or numpy Generator of the random probes; the same seed, the same run"
@@ -167,7 +170,8 @@ class RunOptions:
         check_exceptions("catch", self.catch)
         check_number("norm", self.norm, open_low=True)
         check_number("ftarget", self.ftarget, -math.inf)
-        check_integer("certify_products", self.certify_products, 0)
+        if self.certify_products is not None:
+            check_integer("certify_products", self.certify_products, 0)
         check_integer("max_escapes", self.max_escapes, 0)
 
 

@@ -43,6 +43,31 @@ class Inverse(Protocol):
         """
 
 
+class Root(Protocol):
+    """A linear map L with ``L L' = |B|^-1`` of a model: for ``x = L q`` the model is ``±I``."""
+
+    @property
+    def scale(self) -> Array:
+        """Length of a step along each variable, shape (n,), or one for all of them."""
+
+    def step(self, q: Array) -> Array:
+        """Return ``L q``."""
+
+    def slope(self, v: Array) -> Array:
+        """Return ``L' v``."""
+
+
+@runtime_checkable
+class Rooted(Protocol):
+    """A model that shows in which variables it is the identity."""
+
+    def root(self, like: Array) -> Root | None:
+        """Return the root, for arrays such as `like`; None while the model knows nothing.
+
+        |Eigenvalues| are kept above ``sqrt(eps)`` of the largest.
+        """
+
+
 @runtime_checkable
 class AbsoluteProducts(Protocol):
     """A model that knows its eigenvalues: ``|B|`` is at hand."""

@@ -173,16 +173,16 @@ class Counters:
 class Certificate:
     """Result of the second-order check at a stationary point."""
 
-    status: str = "not checked"  #: "not checked", "positive", "flat", "negative"
-    #: smallest Rayleigh quotient ``d'Hd / d'd`` that was found; nan when not checked
+    #: "positive": no negative curvature is left to find; "negative": confirmed; "flat": zero within
+    #: the accuracy of the products; "unsettled": none was found, and some may be left; "unknown":
+    #: the products failed; "not checked"
+    status: str = "not checked"
+    #: curvature ``d'Hd / d'd`` along the lowest direction found; nan when not checked
     min_curvature: float = math.nan
-    #: largest absolute Ritz value: the scale that `min_curvature` is judged against
-    max_curvature: float = math.nan
+    #: the same in the variables of the check, as a share of the largest curvature met
+    relative_curvature: float = math.nan
     products: int = 0  #: Hessian products that the check used
-    #: whether more products would no longer have changed `min_curvature` much; False with
-    #: ``"positive"`` says that none was found, not that there is none
-    settled: bool = False
-    direction: Array | None = None  #: shape (n,): unit vector that has `min_curvature`
+    reason: str = ""  #: why it is "unknown"
 
 
 @saved

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from negopt.algebra.eigen import eigen_of
+from negopt.algebra.roots import DenseRoot
 from negopt.core.arrays import Array, all_finite, namespace_of, scalars
 from negopt.core.options import check_number, option
 from negopt.core.protocols import ProductSource
@@ -71,6 +72,10 @@ class DenseOperator:
                 xp = namespace_of(self.model)
                 self.largest = scalars(xp.max(xp.abs(self._eigen[0])))[0]
         return self._eigen
+
+    def root(self, like: Array) -> DenseRoot | None:
+        """Return L with ``L L' = |B|^-1`` of the model B; None where B is not finite."""
+        return DenseRoot(self.model, inverse=False) if all_finite(self.model) else None
 
     def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
         """Return ``B^-1 v`` or ``|B|^-1 v`` with the model B, using again its eigenvalues.

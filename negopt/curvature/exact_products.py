@@ -6,10 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
-
-from negopt.algebra.eigen import symmetric_eigen
-from negopt.algebra.krylov import LanczosBasis, Subspace
 from negopt.core.arrays import Array
 from negopt.core.protocols import ProductSource
 from negopt.core.types import Iterate, Outcome, saved
@@ -51,28 +47,6 @@ class ProductOperator:
     def matvec(self, v: Array) -> Array:
         """Return ``H v`` (one product)."""
         return self.product(v)
-
-    def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
-        """Return ``|H|^-1 v`` as far as the basis knows H; no product is taken.
-
-        Outside the basis the median of its absolute eigenvalues stands for H.
-        """
-        return basis_solve(self.basis, v, floor) if absolute else 1.0 * v
-
-
-def basis_solve(basis: object, v: Array, floor: float) -> Array:
-    """Return ``|H|^-1 v`` as far as a basis of products knows H; v itself where it does not."""
-    if not isinstance(basis, (LanczosBasis, Subspace)) or basis.k == 0:
-        return 1.0 * v
-    values, vectors = symmetric_eigen(basis.matrix())
-    size = np.abs(values)
-    size = np.maximum(size, floor * float(np.max(size)))
-    outside = float(np.median(size))
-    if outside == 0.0:
-        return 1.0 * v
-    inside = basis.project(v)
-    weights = vectors @ ((vectors.T @ inside) / size) - inside / outside
-    return v / outside + basis.combine(weights)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import numpy as np
 from scipy.linalg.blas import daxpy, ddot, dscal, dsymv, dsyr, dsyr2
 
 from negopt.algebra.eigen import symmetric_eigen
+from negopt.algebra.roots import DenseRoot
 from negopt.core.arrays import Array, device_of, inner, inners, is_plain, namespace_of, scalars
 from negopt.core.types import Iterate, saved
 from negopt.decisions import pairs
@@ -124,6 +125,11 @@ class DenseInverse:
         if self._known is not None and v is self._known[0]:
             return self._known[1]
         return image(self._held, v, self._rest, self._gamma)
+
+    def root(self, like: Array) -> DenseRoot | None:
+        """Return L with ``L L' = |H|``."""
+        matrix = self.matrix
+        return None if matrix is None else DenseRoot(matrix, inverse=True)
 
     def _is_definite(self, floor: float) -> bool:
         """Tell whether no eigenvalue is below `floor` times the largest: then ``|H|`` is H.

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from negopt.algebra.krylov import Subspace
+from negopt.algebra.roots import SymmetricRoot
 from negopt.core.arrays import Array, namespace_of, norm
 from negopt.core.options import check_choice, check_integer, option
 from negopt.core.protocols import ProductSource
 from negopt.core.types import Iterate, Outcome, saved
-from negopt.curvature.exact_products import basis_solve
 from negopt.curvature.lsr1 import initial_scaling
 from negopt.curvature.metric import Metric, MetricMemory, MetricRule
 from negopt.models.limited import LimitedModel
@@ -91,13 +91,17 @@ class ModelledOperator:
         return self.product(v)
 
     def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
-        """Return ``|B|^-1 v`` with the model B, or what the basis knows; no product is taken."""
+        """Return ``B^-1 v``, or ``|B|^-1 v``, with the model B; no product is taken."""
         inside = self.metric.outward(v)
         if self.model is not None:
             inside = self.model.solve(inside, absolute=absolute, floor=floor)
-        elif absolute:
-            inside = basis_solve(self.basis, inside, floor)
         return self.metric.outward(inside)
+
+    def root(self, like: Array) -> SymmetricRoot | None:
+        """Return L with ``L L' = |B|^-1`` of the model B; None where there is none."""
+        root = None if self.model is None else self.model.root(like)
+        units = self.metric.inverse_root
+        return None if root is None else SymmetricRoot(root.step, root.scale, units)
 
 
 @dataclass(frozen=True)

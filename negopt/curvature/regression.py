@@ -8,7 +8,16 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from negopt.algebra.eigen import symmetric_eigen
-from negopt.core.arrays import Array, FloatArray, float64_rows_dot, from_host, most_of, namespace_of
+from negopt.algebra.roots import SymmetricRoot
+from negopt.core.arrays import (
+    Array,
+    FloatArray,
+    eps_of,
+    float64_rows_dot,
+    from_host,
+    most_of,
+    namespace_of,
+)
 from negopt.core.options import check_choice, check_integer, check_number, option
 from negopt.core.types import Iterate, Outcome, saved
 
@@ -71,6 +80,16 @@ class RegressionOperator:
         size = np.maximum(size, floor * top if top > 0.0 else self.gamma)
         sign = 1.0 if absolute else np.where(self.values < 0.0, -1.0, 1.0)
         return self._apply(v, 1.0 / self.gamma, sign / size)
+
+    def root(self, like: Array) -> SymmetricRoot | None:
+        """Return ``|B|^(-1/2)``; None before the first pair."""
+        if self._steps is None:
+            return None
+        size = np.abs(self.values)
+        least = math.sqrt(eps_of(like)) * float(np.max(size, initial=self.gamma))
+        size = np.sqrt(np.maximum(size, least))
+        outside = 1.0 / math.sqrt(self.gamma)
+        return SymmetricRoot(lambda v: self._apply(v, outside, 1.0 / size), outside)
 
     def _apply(self, v: Array, outside: float, inside: FloatArray | float) -> Array:
         """Return v with the factor `inside` on each eigendirection and `outside` elsewhere."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from negopt.algebra.eigen import symmetric_eigen
+from negopt.algebra.roots import DenseRoot
 from negopt.core.arrays import Array, FloatArray, from_host, inners, to_host
 from negopt.core.options import check_choice, check_number, option
 from negopt.core.types import Iterate, Outcome, Step, saved
@@ -78,6 +79,10 @@ class MatrixOperator:
     def matvec(self, v: Array) -> Array:
         """Return ``B v``."""
         return from_host((self.small @ (to_host(v) / self._scale)) / self._scale, v)
+
+    def root(self, like: Array) -> DenseRoot:
+        """Return L with ``L L' = |B|^-1``."""
+        return DenseRoot(from_host(self.small, like), inverse=False, units=self.units)
 
     def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
         """Return ``B^-1 v``, or ``|B|^-1 v`` in the matrix's units.

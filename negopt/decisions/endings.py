@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from negopt.decisions.noise import rounding
 
 #: Trials that lower neither f nor the gradient, after which a run is given up.
@@ -18,12 +16,9 @@ BOTTOM, CLEAR = 1e30, 1e-8
 #: Share of what the slope promises that f falls by along a straight line, and how many such steps
 #: in a row a run takes before it looks further ahead.
 STRAIGHT, STEPS_AHEAD = 0.999, 10
-#: Curvature below this share of the largest is zero, however accurate the products are.
-FLAT_SHARE = 1e-5
 
-# Why a run is over; what a curvature is.
+# Why a run is over.
 GOES_ON, TARGET, CONVERGED, UNBOUNDED, LIMIT = 0, 1, 2, 3, 4
-POSITIVE, FLAT, NEGATIVE = 1, 2, 3
 
 
 def progresses(f: float, f_before: float, gmax: float, gmax_before: float, eps: float) -> bool:
@@ -78,23 +73,6 @@ def why_over(
     if k >= maxiter:
         return LIMIT
     return GOES_ON
-
-
-def kind_of_curvature(lowest: float, largest: float, noise: float) -> int:
-    """Judge the smallest curvature found against the largest absolute one.
-
-    `noise` is the relative error of a Hessian product.
-    """
-    tolerance = max(FLAT_SHARE, 10.0 * noise) * largest
-    if lowest < -tolerance:
-        return NEGATIVE
-    return FLAT if lowest <= tolerance else POSITIVE
-
-
-def improves(f: float, gmax: float, f_before: float, gmax_before: float, eps: float) -> bool:
-    """Tell whether a Newton step at a minimum is taken: a smaller gradient, f not above noise."""
-    finite = math.isfinite(f) and math.isfinite(gmax)
-    return finite and f <= f_before + rounding(f_before, eps) and gmax < gmax_before
 
 
 def units_differ(of_x: float, of_g: float, of_both: float) -> bool:

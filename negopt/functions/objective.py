@@ -23,14 +23,7 @@ from negopt.core.arrays import (
 )
 from negopt.core.messages import MINIMIZE, Words
 from negopt.core.types import BudgetExhausted, Counters, Given, Iterate, UserFunction
-from negopt.functions import differences
-from negopt.functions.inputs import (
-    checked_pair,
-    checked_value,
-    matrix_like,
-    matrix_times,
-    vector_like,
-)
+from negopt.functions import differences, inputs
 from negopt.vectors.primitives import measure
 
 if TYPE_CHECKING:
@@ -283,8 +276,10 @@ class Objective:
         counters.njev += 1
         self._spent += 1
         pair = self._both(copy_of(x), *self.args)
-        raw, gradient = pair if type(pair) is tuple and len(pair) == 2 else checked_pair(pair)
-        value = raw if type(raw) is float else checked_value(raw)
+        raw, gradient = (
+            pair if type(pair) is tuple and len(pair) == 2 else inputs.checked_pair(pair)
+        )
+        value = raw if type(raw) is float else inputs.checked_value(raw)
         return value, gradient.copy() if self._plain(gradient) else self._as_gradient(gradient)
 
     def _call_value(self, x: Array) -> float:
@@ -292,7 +287,7 @@ class Objective:
             self._require(0)  # a gradient by differences may outlast maxtime
         self.spend(1, 0)
         raw = self._value(copy_of(x), *self.args)
-        return raw if type(raw) is float else scalars(checked_value(raw))[0]
+        return raw if type(raw) is float else scalars(inputs.checked_value(raw))[0]
 
     def _call_gradient(self, x: Array, f: float) -> Array:
         self.counters.njev += 1
@@ -312,7 +307,7 @@ class Objective:
         return self._as_vector(value, name)
 
     def _as_vector(self, value: Array, name: str) -> Array:
-        return vector_like(value, self.x0, self.n, name)
+        return inputs.vector_like(value, self.x0, self.n, name)
 
     # --- Hessian products ------------------------------------------------------------
 
@@ -325,9 +320,16 @@ class Objective:
             other._value = other._both = None  # nothing else of the user's is kept alive
         return other
 
-    def measured_products(self, iterate: Iterate) -> Callable[[Array], Array]:
-        """Return products that are evidence: a HessianUpdateStrategy's guess is none."""
-        return self.products(iterate) if self._strategy is None else self._differences(iterate, [])
+    def measured_products(self, iterate: Iterate) -> Callable[[Array, float], Array]:
+        """Return ``v, h -> H v``: exact, or the difference of gradients over ``h v``.
+
+        A HessianUpdateStrategy's guess is no evidence.
+        """
+        if self.exact_products:
+            product = self.products(iterate)
+            return lambda v, _: product(v)
+        at = self.gradient, iterate.x, iterate.g
+        return lambda v, h: differences.difference_product(*at, v, h * norm(v))
 
     def products(self, iterate: Iterate) -> Callable[[Array], Array]:
         """Return ``v -> H(x) v`` at `iterate`; the linearisation is shared by all v."""
@@ -342,7 +344,7 @@ class Objective:
             def by_matrix(v: Array) -> Array:
                 if not known:
                     known.append(self._matrix(iterate))
-                return self._as_vector(matrix_times(known[0], v), "hess")
+                return self._as_vector(inputs.matrix_times(known[0], v), "hess")
 
             return by_matrix
         if self._strategy is not None:
@@ -375,7 +377,7 @@ class Objective:
         self._require(0)
         self.counters.nhev += 1
         h = self._hess(copy_of(iterate.x), *self.args)  # type: ignore[misc]
-        return matrix_like(h, iterate.x, self.n, "hess")
+        return inputs.matrix_like(h, iterate.x, self.n, "hess")
 
     def hessian(self, iterate: Iterate) -> Array:
         """Return the symmetric matrix H(x), shape (n, n): from `hess`, or by n products."""

@@ -7,6 +7,7 @@ import math
 import numpy as np
 from scipy.linalg.lapack import dgetrf, dgetrs
 
+from negopt.algebra.roots import SymmetricRoot
 from negopt.core.arrays import Array
 from negopt.core.types import Iterate, Step
 from negopt.models.compact_form import CompactForm, Factor
@@ -210,6 +211,13 @@ class LimitedModel(CompactForm):
             weights, scale = self.newton(products(self.memory.rows, v))
             return combine(weights, self.memory.rows, scale, v)
         return self.spectrum.solve(v, absolute=absolute, floor=floor)
+
+    @quiet
+    def root(self, like: Array) -> SymmetricRoot | None:
+        """Return ``|B|^(-1/2)``; None before the first pair."""
+        if self.memory.count == 0:
+            return None
+        return SymmetricRoot(self.spectrum.inverse_root, 1.0 / math.sqrt(self.gamma))
 
     @quiet
     def solve_shifted(self, v: Array, sigma: float) -> Array:

@@ -120,16 +120,28 @@ class Spectrum:
 
     def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
         """Return ``B^-1 v``, or ``|B|^-1 v``, eigenvalues kept `floor` away from zero."""
-        inside = self.project(v)
-        values, vectors = self.eigen
-        largest = max(self.gamma, float(np.max(np.abs(values), initial=0.0)))
-        size = np.maximum(np.abs(values), floor * largest)
-        signed = size if absolute else np.where(values < 0.0, -size, size)
-        outside = max(self.gamma, floor * largest)
-        w = vectors @ ((vectors.T @ inside) / signed)
+        size, outside = self._sizes(floor)
+        signed = size if absolute else np.where(self.eigen[0] < 0.0, -size, size)
+        return self._divided(v, signed, outside)
+
+    def inverse_root(self, v: Array) -> Array:
+        """Return ``|B|^(-1/2) v``, eigenvalues kept ``sqrt(eps)`` of the largest away from zero."""
+        size, outside = self._sizes(math.sqrt(eps_of(v)))
+        return self._divided(v, np.sqrt(size), math.sqrt(outside))
+
+    def _sizes(self, floor: float) -> tuple[HostArray, float]:
+        """Return the absolute eigenvalues inside the basis and the one outside."""
+        size = np.abs(self.eigen[0])
+        least = floor * max(self.gamma, float(np.max(size, initial=0.0)))
+        return np.maximum(size, least), max(self.gamma, least)
+
+    def _divided(self, v: Array, inside: HostArray, outside: float) -> Array:
+        """Return v divided by these, each eigenvector's part by its own."""
+        part, vectors = self.project(v), self.eigen[1]
+        w = vectors @ ((vectors.T @ part) / inside)
         if self.full:
             return self.expand(w, 0.0, v)
-        return self.expand(w - inside / outside, 1.0 / outside, v)
+        return self.expand(w - part / outside, 1.0 / outside, v)
 
 
 def spectral_step(

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from negopt.core.arrays import Array, dot, eps_of, most_of, namespace_of, scalars
+from negopt.core.arrays import Array, dot, eps_of, most_of, scalars
 from negopt.core.options import RunOptions
-from negopt.core.protocols import Model
+from negopt.core.protocols import Model, Root, Rooted
 from negopt.core.randomness import Draws
 from negopt.core.types import (
     BudgetExhausted,
@@ -22,12 +22,12 @@ from negopt.core.types import (
     State,
     Status,
 )
-from negopt.decisions.endings import STALL, improves, is_better_end
+from negopt.decisions.endings import STALL, is_better_end
 from negopt.functions.objective import Objective
 from negopt.globalize.ratio import rounding_of
 from negopt.methods import Method
 from negopt.solver.progress import endless, is_extreme, is_ours, stalls, stuck, watch
-from negopt.solver.second_order import certify, escape, finding, in_one_piece, inverse_of
+from negopt.solver.second_order import Finding, certify, escape, finding, no_way_down
 from negopt.solver.stopping import (
     Limits,
     bound_on_gradient,
@@ -35,6 +35,9 @@ from negopt.solver.stopping import (
     most_iterations,
     stop,
 )
+
+#: Hessian products of a check, and more where they are less than a tenth of the run's gradients.
+PRODUCTS = 20
 
 
 class Solver:
@@ -164,12 +167,8 @@ class Solver:
         except NoSecondDerivatives as error:
             if state.k == 0:  # there is no run to lose
                 raise
-            why = str(error).rstrip(".")
-            if state.status is Status.CONVERGED:  # it was the check that asked for them
-                state.message += f"; the curvature could not be checked: {why}."
-            else:
-                state.status = Status.PRECISION
-                state.message = f"The run needs second derivatives: {why}."
+            state.status = Status.PRECISION
+            state.message = f"The run needs second derivatives: {str(error).rstrip('.')}."
         except (ArithmeticError, ValueError, RuntimeError) as error:
             if not is_ours(error):
                 raise
@@ -252,8 +251,8 @@ class Solver:
 
     # --- the end, and what looks like it ----------------------------------------------
 
-    def check_stop(self, state: State, hessian: Array | None = None) -> None:
-        """End the run where a test holds; `hessian` is that at the iterate, where it is known."""
+    def check_stop(self, state: State) -> None:
+        """End the run where a test holds."""
         assert self.limits is not None
         if state.status is not None:
             return
@@ -269,7 +268,7 @@ class Solver:
         if state.status is not Status.CONVERGED:
             return
         if gradient_measure(state.iterate, self.limits.order) <= self.limits.gtol:
-            self._second_order(state, hessian)
+            self._second_order(state)
         else:
             state.certificate = Certificate()
             state.message += "; the curvature was not checked (the gradient is not small)."
@@ -286,51 +285,60 @@ class Solver:
         if state.status is Status.CONVERGED:
             state.message += finding(certificate)
 
-    def _second_order(self, state: State, hessian: Array | None) -> None:
+    def _second_order(self, state: State) -> None:
         """Check the curvature; leave a saddle downhill or say that it is one."""
-        run, here = self.run, state.iterate
+        run = self.run
         state.certificate = Certificate()
         if not run.certify or run.certify_products == 0:
             state.message += "; the curvature was not checked (certify=False)."
             return
         # Where n is large the check needs the room.
         self.objective.forget_start()
-        state.best = self.objective.best or state.best
         if self.outcome is not None:
             self.outcome.start = self.outcome.step = self.outcome.s = None
-        limit, known, drawn = run.certify_products, self.objective.best, None
+        drawn = self.draws.state
         try:
-            if hessian is not None or in_one_piece(self.objective.n, limit):
-                certificate, newton = certify(self.objective, here, None, limit, hessian=hessian)
-            else:
-                drawn = self.draws.state
-                certificate, newton = certify(
-                    self.objective, here, self.draws, limit, self._model(state)
-                )
-            state.certificate = certificate
-            if self.outcome is not None:
-                self.outcome.min_curvature = certificate.min_curvature
-            if newton is not None:
-                self._polish(state, newton)
-            if certificate.status in ("negative", "flat") and self._leave(state, certificate):
+            found = self._look(state)
+        except BudgetExhausted as error:  # half a check counts for nothing: resuming begins it
+            self.draws.go_back(drawn)
+            state.message += f"; the curvature was not checked: {error.message}."
+            return
+        state.certificate = certificate = found.certificate
+        if self.outcome is not None:
+            self.outcome.min_curvature = certificate.min_curvature
+        try:
+            if certificate.status in ("negative", "flat") and self._leave(state, found):
                 return  # the verdict, if there is one already, is about the lower point
         except BudgetExhausted as error:
-            if drawn is not None:  # half a check counts for nothing: resuming begins it again
-                self.draws.go_back(drawn)
-            if state.certificate.status == "not checked":
-                state.message += f"; the curvature was not checked: {error.message}."
-                return
-            certificate, best = state.certificate, self.objective.best
-            lower = best is not known and best is not None and best.f < here.f - rounding_of(here)
-            if certificate.status == "negative" or lower:
-                found = f"Stationary point with {certificate.status} curvature"
-                state.status, state.message = Status.LIMIT, f"{found}, and {error.message}."
-                return
+            self.draws.go_back(drawn)
+            place = f"Stationary point with {certificate.status} curvature"
+            state.status, state.message = Status.LIMIT, f"{place}, and {error.message}."
+            return
         if state.status is Status.CONVERGED:
             state.message += finding(certificate)
 
-    def _model(self, state: State) -> Callable[[Array], Array] | None:
-        """Return ``v -> |B|^-1 v`` with the run's model of the Hessian here."""
+    def _look(self, state: State) -> Finding:
+        """Make the check; what fails in it loses no run, and no point of it becomes the result."""
+        objective, here = self.objective, state.iterate
+        best, f0 = objective.best, state.f0 if state.k else -math.inf
+        limit = self.run.certify_products
+        if limit is None:
+            limit = max(PRODUCTS, state.counters.njev // 10)
+        try:
+            return certify(objective, here, self.draws, limit, self._root(state), f0)
+        except BudgetExhausted:
+            raise
+        except NoSecondDerivatives as error:
+            return Finding(Certificate("unknown", reason=str(error).rstrip(".")))
+        except Exception as error:
+            if state.k == 0:  # there is no run yet to lose
+                raise
+            return Finding(Certificate("unknown", reason=f"{type(error).__name__}: {error}"))
+        finally:
+            objective.best = best
+
+    def _root(self, state: State) -> Root | None:
+        """Return the root of the run's model of the Hessian here."""
         operator = self._operator
         if (
             operator is None
@@ -340,39 +348,30 @@ class Solver:
             return None  # at x0, or resumed where the model was not in the memory
         if operator is None or operator.learns:  # the last step's pair is in the memory by now
             operator = self.method.curvature.model(state.memory, self.objective, state.iterate)
-        return inverse_of(operator)
+        return operator.root(state.iterate.x) if isinstance(operator, Rooted) else None
 
-    def _polish(self, state: State, newton: Array) -> None:
-        """Take the Newton step that a complete check has paid for, when it is an improvement."""
-        here = state.iterate
-        x = here.x + newton
-        xp = namespace_of(x)
-        if here.gmax == 0.0 or bool(xp.all(x == here.x)):
-            return
-        try:
-            trial = self.objective.at(x)
-        except BudgetExhausted:
-            return  # the verdict stands without it
-        if improves(trial.f, trial.gmax, here.f, here.gmax, eps_of(here.x)):
-            state.iterate = trial
-            verdict = stop(trial, self.limits, state.k, None) if self.limits else None
-            state.status, state.message = verdict or (state.status, state.message)
-
-    def _leave(self, state: State, certificate: Certificate) -> bool:
+    def _leave(self, state: State, found: Finding) -> bool:
         """Step off a saddle; return False, with the status set, when there is no way down."""
-        run, here = self.run, state.iterate
-        lower = None
+        run, here, certificate = self.run, state.iterate, found.certificate
+        known, lower, failed = self.objective.best, None, ""
         if state.counters.n_escapes < run.max_escapes:
-            lower = escape(self.objective, here, certificate)
+            try:
+                lower = escape(self.objective, here, found)
+            except BudgetExhausted:
+                best = self.objective.best or here
+                below = best is not known and best.f < here.f - rounding_of(here)
+                if below or certificate.status == "negative":
+                    raise
+            except Exception as error:
+                if state.k == 0:
+                    raise
+                failed = f" The search for one raised {type(error).__name__}: {error}."
         if lower is None:
+            self.objective.best = known
             if certificate.status == "negative":
                 state.status = Status.SADDLE
-                state.message = (
-                    f"Stationary point with negative curvature {certificate.min_curvature:.3g} "
-                    f"(scale {certificate.max_curvature:.3g}): it is a saddle or a maximum, and "
-                    f"no lower point was found along it after {state.counters.n_escapes} escapes "
-                    f"(max_escapes = {run.max_escapes}). Start elsewhere, or raise max_escapes."
-                )
+                tried = state.counters.n_escapes, run.max_escapes
+                state.message = no_way_down(certificate, *tried) + failed
             return False
         self.go_to(state, lower)
         state.counters.n_escapes += 1
@@ -386,6 +385,5 @@ class Solver:
         best = self.objective.best or state.iterate
         state.best = best
         state.rng_state = self.draws.state
-        state.certificate.direction = None
         # A verdict is about the iterate: a value lower by rounding alone does not replace it.
         return state.iterate if state.status in (Status.CONVERGED, Status.SADDLE) else best

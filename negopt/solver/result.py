@@ -95,7 +95,6 @@ def wrap(state: State, point: Iterate, objective: Sources) -> OptimizeResult:
         nit=state.k,
         min_curvature=state.certificate.min_curvature,
         curvature_status=state.certificate.status,
-        curvature_settled=state.certificate.settled,
         method=state.method,
         jac_source=objective.gradient_source,
         hess_source=objective.product_source,

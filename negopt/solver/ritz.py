@@ -38,6 +38,10 @@ class Space:
         Directions whose images are known.
     values : array, shape (k,)
         Ritz values, ascending.
+    largest : float
+        Largest absolute one met, or length of an image: no more than the norm of H.
+    asymmetry : float
+        Largest difference of two products in the basis that symmetry makes equal: their error.
     weights : array, shape (k,)
         The Ritz vector of the lowest in the basis, its largest entry positive.
     """
@@ -49,6 +53,7 @@ class Space:
         self.images = xp.zeros((room, n), dtype=like.dtype, device=device_of(like))
         self.matrix = np.zeros((room, room))
         self.k = 0
+        self.largest = self.asymmetry = 0.0
         self.values: FloatArray = np.zeros(0)
         self.weights: FloatArray = self.values
 
@@ -94,8 +99,10 @@ class Space:
         across = float64_rows_dot(self.basis[: k + 1, :], self.images[k, :])
         along = float64_rows_dot(self.images[: k + 1, :], self.basis[k, :])
         self.matrix[: k + 1, k] = self.matrix[k, : k + 1] = 0.5 * (across + along)
+        self.asymmetry = max(self.asymmetry, float(np.max(np.abs(across - along))))
         self.k = k + 1
         self.values, vectors = symmetric_eigen(self.matrix[: k + 1, : k + 1])
+        self.largest = max(self.largest, float(np.max(np.abs(self.values))), norm(image))
         weights = vectors[:, 0]
         # N.B. the sign is anyone's, and the run after an escape depends on it.
         self.weights = weights if weights[np.argmax(np.abs(weights))] > 0.0 else -weights
@@ -135,9 +142,3 @@ class Space:
             self.basis[:k, part] = xp.matmul(rows, self.basis[:, part])
             self.images[:k, part] = xp.matmul(rows, self.images[:, part])
         self.k, self.weights = k, np.eye(k)[0]
-
-    def newton(self, g: Array) -> Array:
-        """Return ``-H^-1 g``, where the space is complete."""
-        inside = float64_rows_dot(self.basis, g)
-        weights = from_host(-np.linalg.solve(self.matrix, inside), g)
-        return namespace_of(g).matmul(weights, self.basis)

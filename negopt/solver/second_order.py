@@ -4,43 +4,44 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-
-from negopt.algebra.eigen import symmetric_eigen
-from negopt.core.arrays import (
-    Array,
-    all_finite,
-    device_of,
-    dot,
-    float64_rows_dot,
-    from_host,
-    namespace_of,
-    norm,
-    scalars,
-)
-from negopt.core.protocols import Inverse
+from negopt.algebra.roots import DiagonalRoot
+from negopt.core.arrays import Array, all_finite, dot, eps_of, namespace_of, norm, scalars
+from negopt.core.protocols import Root
 from negopt.core.randomness import Draws
 from negopt.core.types import Certificate, Iterate
-from negopt.decisions.endings import FLAT, NEGATIVE, POSITIVE, kind_of_curvature
+from negopt.decisions import curvature as decide
 from negopt.globalize.ratio import rounding_of
 from negopt.solver.ritz import Space
 
-#: Variables up to which all of H is looked at, a column a product: a space would hardly be
-#: done with fewer, and takes longer than most functions of so few variables.
-FEW = 12
-#: Products before a settled Ritz value is believed: an eigenvalue of small weight in the
-#: probe needs a few steps to show.
-SETTLE = 8
 #: Entries of the space that may be kept whatever n is: 20 vectors of 15,000.
 ROOM = 300_000
 #: Vectors of the space that a restart keeps and begins with, and one new one.
 LEAST = 3
+#: Gradients that confirm a negative curvature, where products are differences.
+AGAIN = 2
+
+#: No curvature is divided by less.
+TINY = 1e-300
+
+VERDICTS = {
+    decide.POSITIVE: "positive",
+    decide.FLAT: "flat",
+    decide.NEGATIVE: "negative",
+    decide.UNSETTLED: "unsettled",
+}
 
 
-class CertifiedObjective(Protocol):
+class CheckedObjective(Protocol):
     """What the check needs of the objective."""
+
+    best: Iterate | None
+
+    @property
+    def exact_products(self) -> bool:
+        """Whether products come from the user."""
 
     @property
     def product_noise(self) -> float:
@@ -49,24 +50,115 @@ class CertifiedObjective(Protocol):
     def at(self, x: Array, *, bar: float = math.inf) -> Iterate:
         """Evaluate f and g."""
 
-    def measured_products(self, iterate: Iterate) -> Callable[[Array], Array]:
-        """Return ``v -> H v``, from the user or by differences, not from a model."""
+    def measured_products(self, iterate: Iterate) -> Callable[[Array, float], Array]:
+        """Return ``v, h -> H v``, from the user or by a difference over ``h v``."""
 
 
-def in_one_piece(n: int, limit: int) -> bool:
-    """Tell whether the check looks at all of H, and needs neither probe nor model."""
-    return n <= min(limit, FEW)
+class View:
+    """The objective about a point, in variables q in which its model is the identity.
+
+    Parameters
+    ----------
+    objective : Objective
+    iterate : Iterate
+        The stationary point.
+    root : Root, optional
+        Of the run's model; without one every variable is measured in ``max(1, |x_i|)``.
+    f0 : float
+        f at the start of the run.
+
+    Attributes
+    ----------
+    gnorm : float
+        Norm of the gradient with respect to q.
+    h : float
+        Length of a difference along a unit vector.
+    """
+
+    def __init__(
+        self, objective: CheckedObjective, iterate: Iterate, root: Root | None, f0: float
+    ) -> None:
+        xp, x = namespace_of(iterate.x), iterate.x
+        self._objective, self._iterate, self._f0 = objective, iterate, f0
+        self._product = objective.measured_products(iterate)
+        self.error = objective.product_noise
+        self.modelled = False
+        if root is not None:
+            slope = root.slope(iterate.g)
+            self.gnorm = norm(slope)
+            # N.B. a model that has left the range of the type says nothing.
+            self.modelled = math.isfinite(self.gnorm) and all_finite(root.step(slope))
+        if root is None or not self.modelled:
+            size = xp.abs(x)
+            root = DiagonalRoot(xp.where(size > 1.0, size, xp.ones_like(x)))
+            self.gnorm = norm(root.slope(iterate.g))
+        self.root = root
+        self.reach = norm(x / root.scale)
+        if self.modelled:
+            known = decide.energy(iterate.f, f0, self.reach)
+            self.h = decide.length_of_difference(self.error, known, eps_of(x), self.reach)
+        else:
+            self.h = decide.length_without_model(self.error, self.reach)
+
+    def product(self, q: Array) -> Array:
+        """Return ``L'HL q`` of a unit vector q."""
+        return self.root.slope(self._product(self.root.step(q), self.h))
+
+    def energy(self, largest: float) -> float:
+        """Return the scale of the values of f, with the largest curvature met."""
+        unit = math.sqrt(largest)
+        known = decide.energy(self._iterate.f, self._f0, self.reach * unit)
+        return known if self.modelled else max(known, largest)
+
+    def first_length(self, lowest: float, largest: float) -> float:
+        """Return the length that an escape tries first: a two-hundredth of the scale of f.
+
+        Of the values that f has taken, the least that stand clear of its noise.
+        """
+        f = self._iterate.f
+        least = 1e4 * rounding_of(self._iterate)
+        sizes = [v for v in (abs(f), self._f0 - f) if v > least]
+        if not self.modelled or not (sizes or least > 0.0):
+            return 1e-2 * max(1.0, self.reach)
+        curvature = max(abs(lowest), 1e-2 * largest, TINY)
+        return 0.1 * math.sqrt(min(sizes, default=least) / curvature)
+
+    def tolerance(self, space: Space, largest: float) -> float:
+        """Return the curvature along the lowest Ritz vector that is zero within what is known."""
+        z = self.root.step(space.lowest()) / self.root.scale
+        amplified = decide.ROUNDINGS * eps_of(z) * scalars(dot(z, z))[0]
+        amplified *= 1.0 if self.modelled else largest
+        return decide.tolerance_of_curvature(
+            self.error, largest, self.energy(largest), self.gnorm, amplified, space.asymmetry
+        )
+
+    def again(self, q: Array) -> float:
+        """Return the curvature along q by central differences over an eighth of the length."""
+        z = self.root.step(q)
+        ahead, behind = self._product(z, 0.125 * self.h), self._product(z, -0.125 * self.h)
+        return 0.5 * sum(scalars(dot(z, ahead), dot(z, behind)))
+
+
+@dataclass(slots=True)
+class Finding:
+    """What a check leaves for the run."""
+
+    certificate: Certificate
+    #: step of length 1 in the variables of the check along the lowest curvature
+    step: Array | None = None
+    length: float = 0.0  #: how much of it an escape tries first
+    remainder: float = 0.0  #: twice what a Newton step would still gain, at most
 
 
 def certify(
-    objective: CertifiedObjective,
+    objective: CheckedObjective,
     iterate: Iterate,
-    rng: Draws | None,
+    rng: Draws,
     limit: int,
-    precondition: Callable[[Array], Array] | None = None,
+    root: Root | None = None,
+    f0: float = -math.inf,
     space: type[Space] = Space,
-    hessian: Array | None = None,
-) -> tuple[Certificate, Array | None]:
+) -> Finding:
     """Look for negative curvature in a space grown from a random probe.
 
     Parameters
@@ -74,152 +166,123 @@ def certify(
     objective : Objective
     iterate : Iterate
         The stationary point.
-    rng : Draws or None
-        Source of the probes; not needed where `in_one_piece`.  N.B. a fixed probe would be
-        blind to whatever is orthogonal to it, and a space built from g cannot see curvature
-        that g lacks.
+    rng : Draws
+        Source of the probes.  N.B. a fixed probe would be blind to whatever is orthogonal to it,
+        and a space built from g cannot see curvature that g lacks.
     limit : int
-        Most Hessian products.
-    precondition : callable, optional
-        ``v -> |B|^-1 v`` with a model B of the Hessian, such as the run has built.  It
-        steers the search to the low end of the spectrum; a bad model only slows it.
+        Most Hessian products, those that confirm a negative curvature among them.
+    root : Root, optional
+        L with ``L L' = |B|^-1`` of the run's model B.
+    f0 : float, optional
+        f at the start of the run, where there was one: it shows the scale of its values.
     space : type
         `Space`, or what does the same in another way.
-    hessian : array, shape (n, n), optional
-        All n products, where they are known already.
 
     Returns
     -------
-    certificate : Certificate
-        ``"negative"`` is a proof (the direction is there); ``"positive"`` says that
-        the lowest curvature found was positive, and ``settled`` whether it would still
-        have fallen with more products; ``"flat"`` that it was zero within the accuracy
-        of the products.
-    newton : array, shape (n,), or None
-        ``-H^-1 g`` when the products have shown the whole of H, positive definite:
-        a last step that costs no further product.
+    Finding
+        Its certificate says ``"positive"``, ``"negative"``, ``"flat"`` or ``"unsettled"``
+        (`negopt.core.types.Certificate`), or ``"unknown"`` where the products are not finite.
 
     Notes
     -----
-    1. Davidson's method: the space grows by the preconditioned residual of the lowest
-       Ritz pair (without a preconditioner this is Lanczos), and by another random vector
-       when the residual has nothing new.
-    2. It ends when the lowest Ritz value theta has a residual below ``1e-3 |theta|``, or
-       all products are used.
-    3. Above 15,000 variables the space is restarted when it holds ``max(3, 300000 / n)``
+    1. By Sylvester's law the eigenvalues of ``L'HL`` have the signs of those of H.  Where the model
+       is good they are close to 1, so that a few products show them all; and it does not matter
+       what units the variables are in.
+    2. The space grows by the residual of the lowest Ritz pair (Lanczos's method, orthogonalised in
+       full), and by another random vector when the residual has nothing new.
+    3. A positive Ritz value is believed when the probability that a negative eigenvalue is still
+       hidden is below a thousandth (`negopt.decisions.curvature.is_beyond_doubt`), or the space
+       is complete; a negative one when its residual is below a tenth of it and, where products
+       are differences of gradients, central differences along it over an eighth of the length
+       give the same within a factor of two.
+    4. Flat is what cannot be told from zero: below ten times the error of the products, or what
+       these contradict each other by, or the curvature that a valley floor may have as far from it
+       as the gradient tells.
+    5. Above 15,000 variables the space is restarted when it holds ``max(3, 300000 / n)``
        vectors, from its Ritz vector and what that has moved by since the last restart (the
-       locally optimal subspace of conjugate gradients): six vectors of n entries are held
-       where a whole space of 20 would be forty.
-    4. theta is negative below ``-tol max|theta|``, ``tol`` being 1e-5 or the accuracy of
-       the products, whichever is larger.
+       locally optimal subspace of conjugate gradients).
 
-    At the ends of a network that have a few small negative eigenvalues below large ones, 20
-    products find one far more often with the run's model than without (``tests/test_certify.py``).
-
-    **Guarantee**: when the products reach n and are exact, the verdict is that of
-    the eigenvalues (``tests/guarantees/test_saddle_escape.py``).
+    **Guarantee**: with a dense model B, the check at Dx with ``D^-1 B D^-1`` gives the verdict,
+    direction and number of products of that at x, for every positive diagonal D
+    (``tests/guarantees/test_check_invariance.py``); a convex function is never called negative
+    (``tests/guarantees/test_check_convex.py``).  When the products reach n and are exact, the
+    verdict is that of the eigenvalues (``tests/guarantees/test_saddle_escape.py``).
 
     References
     ----------
-    Davidson (1975), Journal of Computational Physics 17, 87-94,
-    doi:10.1016/0021-9991(75)90065-0.
-    Stathopoulos (2007), SIAM J. Sci. Comput. 29, 481-514, doi:10.1137/050631574.
+    Kuczynski and Wozniakowski (1992), SIAM J. Matrix Anal. Appl. 13, 1094-1122,
+    doi:10.1137/0613066.
     Royer, O'Neill and Wright (2020), Mathematical Programming 180, 451-488,
     doi:10.1007/s10107-019-01362-7.
     """
-    n = int(iterate.x.shape[0])
-    product = objective.measured_products(iterate)
-    if hessian is not None or in_one_piece(n, limit):
-        return _whole(objective, iterate, product, hessian)
-    assert rng is not None
-    limit = min(limit, n)
-    grown = space(iterate.x, n if limit == n else min(limit, max(LEAST, ROOM // n)))
-    result = Certificate()
-    following: Array | None = None
-    while result.products < limit:
+    n, view = int(iterate.x.shape[0]), View(objective, iterate, root, f0)
+    exact, limit = objective.exact_products, max(limit, 1)
+    most = min(n, limit if exact else max(limit - AGAIN, 1))
+    grown = space(iterate.x, n if most == n else min(most, max(LEAST, ROOM // n)))
+    found = Certificate()
+    following, left = None, math.inf
+    kind, tolerance, steps, whole = decide.UNSETTLED, 0.0, 0, True
+    while kind == decide.UNSETTLED and found.products < most:
         if grown.k == grown.room:
             grown.restart()
+            whole = False
         direction = grown.open(following, rng)
         following = None  # N.B. where n is large every vector that is held counts
-        image = product(direction)
-        result.products += 1
+        image = view.product(direction)
+        found.products += 1
         if not all_finite(image):
-            break
+            found.status = "unknown"
+            found.reason = "products not finite"
+            return Finding(found)
         grown.absorb(image)
         del image
-        residual = grown.residual()
-        complete = grown.k == n
-        result.settled = complete or norm(residual) <= 1e-3 * abs(float(grown.values[0]))
-        if result.settled and result.products >= min(SETTLE, n):
-            break
-        following = residual if precondition is None else precondition(residual)
-        del residual
-    if grown.k == 0:
-        return result, None
-    result.min_curvature = float(grown.values[0])
-    result.max_curvature = float(np.max(np.abs(grown.values)))
-    result.direction = grown.lowest()
-    _judge(result, objective.product_noise)
-    if result.status != "positive" or grown.k < n:
-        return result, None
-    return result, grown.newton(iterate.g)
+        following = grown.residual()
+        left = norm(following)
+        tolerance = view.tolerance(grown, grown.largest)
+        steps = grown.k if whole else 0  # a restart has lost what a bound needs
+        kind = decide.verdict(float(grown.values[0]), grown.largest, left, tolerance, steps, n)
+    lowest, q = float(grown.values[0]), grown.lowest()
+    if lowest < -tolerance:
+        kind = decide.NEGATIVE if exact else decide.UNSETTLED
+        if not exact and found.products + AGAIN <= limit:
+            kind = decide.NEGATIVE
+            found.products += AGAIN
+            if not decide.confirms(view.again(q), lowest, tolerance):
+                kind = decide.verdict(0.0, grown.largest, left, -lowest, steps, n)
+    step = view.root.step(q)
+    found.status = VERDICTS[kind]
+    found.relative_curvature = lowest / max(grown.largest, TINY)
+    found.min_curvature = lowest / scalars(dot(step, step))[0]
+    length = view.first_length(lowest, grown.largest)
+    return Finding(found, step, length, view.gnorm * view.gnorm / max(grown.largest, TINY))
 
 
 def finding(certificate: Certificate) -> str:
     """Return what the check has found, to be added to a message."""
     if certificate.status == "not checked":
-        return "; the curvature could not be checked (products not finite)."
-    told = f"; smallest curvature found {certificate.min_curvature:.3g} ({certificate.status}"
-    if certificate.settled:
-        return f"{told})."
-    return f"{told}, not settled after {certificate.products} products)."
+        return "."
+    if certificate.status == "unknown":
+        return f"; the curvature is unknown ({certificate.reason})."
+    told = f"; lowest curvature found {certificate.min_curvature:.3g} ({certificate.status}"
+    if certificate.status == "unsettled":
+        return f"{told}: more could hide below it, after {certificate.products} products)."
+    if certificate.status == "flat":
+        return f"{told}: zero within the accuracy of the products)."
+    return f"{told})."
 
 
-def _judge(result: Certificate, noise: float) -> None:
-    """Set the status from the curvatures."""
-    kind = kind_of_curvature(result.min_curvature, result.max_curvature, noise)
-    result.status = {NEGATIVE: "negative", FLAT: "flat", POSITIVE: "positive"}[kind]
+def no_way_down(certificate: Certificate, escapes: int, most: int) -> str:
+    """Return the message of a run that ends at a saddle."""
+    return (
+        f"Stationary point with negative curvature {certificate.min_curvature:.3g} "
+        f"({certificate.relative_curvature:.3g} of the largest, in the units of the model): it is a "
+        f"saddle or a maximum, and no lower point was found along it after {escapes} escapes "
+        f"(max_escapes = {most}). Start elsewhere, or raise max_escapes."
+    )
 
 
-def _whole(
-    objective: CertifiedObjective,
-    iterate: Iterate,
-    product: Callable[[Array], Array],
-    images: Array | None,
-) -> tuple[Certificate, Array | None]:
-    """Look at all of H, in few variables: no space has to be built for it."""
-    xp = namespace_of(iterate.x)
-    n = int(iterate.x.shape[0])
-    eye = xp.eye(n, dtype=iterate.x.dtype, device=device_of(iterate.x))
-    result = Certificate(products=n)
-    if images is None:
-        images = xp.stack([product(eye[i, :]) for i in range(n)], axis=0)
-    if not all_finite(images):
-        return result, None
-    matrix = float64_rows_dot(images, eye)
-    matrix = 0.5 * (matrix + matrix.T)
-    values, vectors = symmetric_eigen(matrix)
-    result.min_curvature = float(values[0])
-    result.max_curvature = float(np.max(np.abs(values)))
-    result.settled = True
-    result.direction = from_host(vectors[:, 0], iterate.x)
-    _judge(result, objective.product_noise)
-    if result.status != "positive":
-        return result, None
-    (g,) = float64_rows_dot(iterate.g[None, :], eye)
-    return result, from_host(-np.linalg.solve(matrix, g), iterate.x)
-
-
-def inverse_of(operator: object) -> Callable[[Array], Array] | None:
-    """Return ``v -> |B|^-1 v`` of a model of the Hessian; None where it has no inverse."""
-    if not isinstance(operator, Inverse):
-        return None
-    return lambda v: operator.solve(v, absolute=True, floor=1e-8)
-
-
-def escape(
-    objective: CertifiedObjective, iterate: Iterate, certificate: Certificate
-) -> Iterate | None:
+def escape(objective: CheckedObjective, iterate: Iterate, found: Finding) -> Iterate | None:
     """Step off the stationary point along plus or minus the direction found.
 
     Returns
@@ -229,30 +292,29 @@ def escape(
 
     Notes
     -----
-    Lengths start at ``1e-2 max(1, ||x||)``, where the decrease stands clear of the
-    noise floor of f, and shrink fivefold; a length that lowers f grows threefold as
-    long as f keeps falling.  Both signs are tried, the slope's own first.
+    A length that lowers f grows threefold as long as f keeps falling; else it shrinks fivefold.
+    Both signs are tried, the slope's own first.  Along a flat direction one length is tried, and a
+    point counts only below the tangent plane, and by more than a Newton step would still gain: a
+    convex function has none, and along a valley floor there is none.
     """
-    d = certificate.direction
-    if d is None:
+    step, flat = found.step, found.certificate.status == "flat"
+    if step is None:
         return None
-    slope = scalars(dot(iterate.g, d))[0]
+    slope = scalars(dot(iterate.g, step))[0]
     sign = 1.0 if slope <= 0.0 else -1.0
-    size = 1e-2 * max(1.0, norm(iterate.x))
-    noise = rounding_of(iterate)
-    # A flat direction is worth a look at two lengths, a negative one at all of them.
-    lengths = 2 if certificate.status == "flat" else 10
-    for _ in range(lengths):
-        tries = [objective.at(iterate.x + (s * size) * d) for s in (sign, -sign)]
-        lower = [t for t in tries if t.finite and t.f < iterate.f - noise]
+    size, bar = found.length, iterate.f - rounding_of(iterate)
+    if flat:
+        bar -= 10.0 * found.remainder + size * abs(slope)
+    for _ in range(1 if flat else 10):
+        tries = [objective.at(iterate.x + (s * size) * step) for s in (sign, -sign)]
+        lower = [t for t in tries if t.finite and t.f < bar]
         if lower:
-            best = min(lower, key=lambda t: t.f)
-            return _go_on(objective, iterate, best)
+            return _go_on(objective, iterate, min(lower, key=lambda t: t.f))
         size *= 0.2
     return None
 
 
-def _go_on(objective: CertifiedObjective, iterate: Iterate, best: Iterate) -> Iterate:
+def _go_on(objective: CheckedObjective, iterate: Iterate, best: Iterate) -> Iterate:
     """Extend a successful escape while f falls."""
     step = best.x - iterate.x
     for _ in range(20):

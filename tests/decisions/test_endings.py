@@ -11,18 +11,14 @@ import negopt
 from negopt.decisions import endings as plain
 from negopt.decisions.endings import (
     CONVERGED,
-    FLAT,
     GOES_ON,
     LIMIT,
-    NEGATIVE,
-    POSITIVE,
     STALL,
     TARGET,
     UNBOUNDED,
 )
 
 INF, NAN = math.inf, math.nan
-EPS = 2.0**-52
 
 
 @pytest.fixture
@@ -118,44 +114,6 @@ def test_a_run_without_bound(endings):
     assert endings.why_over(-8.0, 1.0, 0, 0.1, -INF, -8.0, 9) == GOES_ON
     assert endings.why_over(below(-8.0), 1.0, 0, 0.1, -INF, -8.0, 9) == UNBOUNDED
     assert endings.why_over(-INF, 1.0, 0, 0.1, -INF, -8.0, 9) == TARGET
-
-
-@pytest.mark.parametrize(
-    ("lowest", "noise", "kind"),
-    [
-        (2e-5, 0.0, FLAT),
-        (above(2e-5), 0.0, POSITIVE),
-        (-2e-5, 0.0, FLAT),
-        (below(-2e-5), 0.0, NEGATIVE),
-        (0.02, 1e-3, FLAT),
-        (above(0.02), 1e-3, POSITIVE),
-        (below(-0.02), 1e-3, NEGATIVE),
-        (0.0, 0.0, FLAT),
-    ],
-)
-def test_what_a_curvature_is(endings, lowest, noise, kind):
-    assert endings.kind_of_curvature(lowest, 2.0, noise) == kind
-
-
-def test_no_curvature_at_all_is_flat(endings):
-    assert endings.kind_of_curvature(0.0, 0.0, 1e-8) == FLAT
-
-
-@pytest.mark.parametrize(
-    ("f", "gmax", "better"),
-    [
-        (1.0, 0.5, True),
-        (1.0 + 450 * EPS, 0.5, True),  # within rounding
-        (1.0 + 451 * EPS, 0.5, False),
-        (1.0, 1.0, False),
-        (1.0, below(1.0), True),
-        (NAN, 0.5, False),
-        (-INF, 0.5, False),
-        (1.0, NAN, False),
-    ],
-)
-def test_a_last_newton_step(endings, f, gmax, better):
-    assert endings.improves(f, gmax, 1.0, 1.0, EPS) is better
 
 
 def test_the_end_that_is_reported(endings):
