@@ -125,7 +125,8 @@ class RunOptions:
     certify: bool = option(True, "look for negative curvature before reporting a minimum")
     certify_products: int | None = option(
         None,
-        "most Hessian products of one second-order check; None: 20, or a tenth of the run's gradients",
+        "most Hessian products of one second-order check; None: 20, or a tenth of the run's "
+        "gradients",
     )
     max_escapes: int = option(20, "most escapes from saddles in a run")
     rng: Seed = option(

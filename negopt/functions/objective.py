@@ -275,10 +275,8 @@ class Objective:
         counters.nfev += 1
         counters.njev += 1
         self._spent += 1
-        pair = self._both(copy_of(x), *self.args)
-        raw, gradient = (
-            pair if type(pair) is tuple and len(pair) == 2 else inputs.checked_pair(pair)
-        )
+        two = self._both(copy_of(x), *self.args)
+        raw, gradient = two if type(two) is tuple and len(two) == 2 else inputs.checked_pair(two)
         value = raw if type(raw) is float else inputs.checked_value(raw)
         return value, gradient.copy() if self._plain(gradient) else self._as_gradient(gradient)
 

@@ -276,8 +276,8 @@ def no_way_down(certificate: Certificate, escapes: int, most: int) -> str:
     """Return the message of a run that ends at a saddle."""
     return (
         f"Stationary point with negative curvature {certificate.min_curvature:.3g} "
-        f"({certificate.relative_curvature:.3g} of the largest, in the units of the model): it is a "
-        f"saddle or a maximum, and no lower point was found along it after {escapes} escapes "
+        f"({certificate.relative_curvature:.3g} of the largest, in the units of the model): it is "
+        f"a saddle or a maximum, and no lower point was found along it after {escapes} escapes "
         f"(max_escapes = {most}). Start elsewhere, or raise max_escapes."
     )
 
