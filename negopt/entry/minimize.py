@@ -116,9 +116,9 @@ def minimize(
     -----
     **Guarantee**: ``success=True`` with ``curvature_status="positive"`` is never reported
     where the check found negative curvature (``tests/guarantees/test_saddle_escape.py``);
-    the point returned is the lowest finite one seen, whatever ended the run
-    (``tests/test_minimize.py``); above 15,000 variables, points at which only differences for
-    the second-order check were formed count if they are lower by 1e-8 max(1, abs(f)).
+    the point returned is the one that was checked, and else the lowest finite one seen,
+    whatever ended the run (``tests/test_minimize.py``), and the message has its figures
+    (``tests/test_nothing_lost.py``).
 
     References
     ----------

@@ -67,6 +67,10 @@ def look_ahead(
 def disagreement(objective: Oracle, here: Iterate, *directions: Array) -> str:
     """Say that f and its gradient disagree along one of `directions`; "" where they do not.
 
+    **Guarantee**: at a kink f is not said to contradict its gradient; a run with a gradient that
+    contradicts f ends within 50 evaluations of its last progress, and says so
+    (``tests/test_nothing_lost.py``).
+
     Notes
     -----
     1. Along a direction the slope ``g'd`` is compared with a central difference of f, over

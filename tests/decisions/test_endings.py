@@ -19,6 +19,7 @@ from negopt.decisions.endings import (
 )
 
 INF, NAN = math.inf, math.nan
+EPS = 2.0**-52
 
 
 @pytest.fixture
