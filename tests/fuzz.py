@@ -259,7 +259,9 @@ def check(case, res, x0, f0, values, slopes, seen) -> None:
         assert np.array_equal(res.jac, case.jac(res.x)), f"{case.text}: jac is not that of x"
     else:
         assert np.all(np.isfinite(res.jac))
-    assert res.fun <= f0 + 1e-12 * abs(f0), f"{case.text}: above the start"
+    descends = not negopt.METHODS[case.method].baseline
+    noise = 1e3 * np.finfo(case.x0.dtype).eps * abs(f0)
+    assert not descends or res.fun <= f0 + noise, f"{case.text}: above the start"
     assert res.nfev == len(values), f"{case.text}: nfev {res.nfev}, {len(values)} calls"
     if case.form != "differences":
         assert res.njev == len(slopes), f"{case.text}: njev {res.njev}, {len(slopes)} calls"
