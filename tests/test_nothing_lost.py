@@ -325,3 +325,57 @@ def test_float32_to_the_last_bit() -> None:
         fun, np.zeros(130, np.float32), jac=True, method="lqn-tr", options=options
     )
     assert res.fun == fun(res.x)[0]
+
+
+# --- the same ends in compiled code ----------------------------------------------------------
+
+
+def jit_linear(x):
+    return np.sum(x), np.ones(x.size)
+
+
+def jit_barrier(x):
+    return np.sum(x - np.log(x)), 1.0 - 1.0 / x
+
+
+def jit_wrong(x):
+    return np.sum(x * x), -2.0 * x - 1.0
+
+
+def jit_flat(x):
+    return 1.0, np.ones(x.size)
+
+
+JITTED = {
+    "unbounded": (jit_linear, np.zeros(3), Status.UNBOUNDED),
+    "from far away": (jit_linear, np.full(2, 1e20), Status.UNBOUNDED),
+    "best trial": (jit_barrier, np.full(1, 1e-20), Status.CONVERGED),
+    "at odds": (jit_wrong, np.array([1.0, 2.0]), Status.PRECISION),
+    "constant": (jit_flat, np.array([1.0, 2.0]), Status.PRECISION),
+}
+
+
+@pytest.mark.parametrize("name", JITTED)
+def test_compiled_runs_and_batches_end_alike(name) -> None:
+    numba = pytest.importorskip("numba")
+    fun, x0, status = JITTED[name]
+    jitted = numba.njit(fun)
+    for method in ("dqn-wolfe-pm", "lbfgs-wolfe"):
+        for options in ({}, {"maxiter": 0}, {"norm": 2}):
+            calls: list[np.ndarray] = []
+            kwargs = {"jac": True, "method": method, "options": options}
+            with np.errstate(all="ignore"):
+                plain = negopt.minimize(
+                    fun, x0, callback=lambda xk, calls=calls: calls.append(1), **kwargs
+                )
+                loop = negopt.minimize(jitted, x0, **kwargs)
+                batch = negopt.minimize_batch(jitted, np.stack([x0, x0]), **kwargs)
+            wanted = Status.LIMIT if options.get("maxiter") == 0 else status
+            assert plain.status == loop.status == wanted
+            assert list(batch.status) == [wanted, wanted]
+            assert plain.nit == loop.nit == batch.nit[1] == len(calls)
+            assert plain.nfev == loop.nfev == batch.nfev[0]
+            assert plain.fun == loop.fun == batch.fun[0]
+            assert plain.success == loop.success == batch.success[0]
+            ends = [m.partition(", or go on")[0].rstrip(".") for m in (plain.message, loop.message)]
+            assert ends[0] == ends[1] == batch.message[0].partition(", or go on")[0].rstrip(".")
