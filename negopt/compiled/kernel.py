@@ -90,7 +90,7 @@ def judge(w: k.Work) -> int:
         stalled = ints[k.STALLED]
         ints[k.STALLED] += ints[k.TRIALS]
         if w.figures[here, k.SIZE] > reals[k.GTOL] and (
-            stalled < e.SUSPECT <= ints[k.STALLED] or ints[k.STALLED] >= e.STALL
+            e.is_suspect(stalled, ints[k.STALLED]) or ints[k.STALLED] >= e.STALL
         ):
             return k.STALLS
     if ended == e.GOES_ON:

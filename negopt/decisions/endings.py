@@ -5,11 +5,11 @@ from __future__ import annotations
 from negopt.decisions.noise import rounding
 
 #: Trials that lower neither f nor the gradient, after which a run is given up.
-STALL = 40
-#: Such trials after which f and g are compared: they may contradict each other.
+STALL = 100
+#: Such trials after which f and g are compared, and as many again: they may contradict each other.
 SUSPECT = 15
 #: What the gradient has to fall to, as a share, to count as progress where f does not fall.
-FALL = 0.95
+FALL = 0.9
 #: f below minus this multiple of max(1, |f0|) is taken for minus infinity, and f below minus this
 #: share of the largest number.
 BOTTOM, CLEAR = 1e30, 1e-8
@@ -28,6 +28,11 @@ def progresses(f: float, f_before: float, gmax: float, gmax_before: float, eps: 
     """
     fallen = f == f and not f >= f_before - rounding(f_before, eps)
     return fallen or gmax < FALL * gmax_before
+
+
+def is_suspect(before: int, stalled: int) -> bool:
+    """Tell whether f and g are to be compared when so many trials have brought no progress."""
+    return before < SUSPECT <= stalled or before < 2 * SUSPECT <= stalled
 
 
 def bottom(f0: float, most: float) -> float:

@@ -14,9 +14,9 @@ from negopt.core.types import BudgetExhausted, Iterate, Outcome, State, Status
 from negopt.decisions.endings import (
     STALL,
     STEPS_AHEAD,
-    SUSPECT,
     disagree,
     is_straight,
+    is_suspect,
     progresses,
 )
 from negopt.globalize.ratio import rounding_of
@@ -87,6 +87,8 @@ def disagreement(objective: Oracle, here: Iterate, *directions: Array) -> str:
                 continue
             unit = d / size
             slope = scalars(dot(here.g, unit))[0]
+            if not abs(slope) * step > 2.0 * rounding_of(here):
+                continue  # f cannot resolve it
             rates, bends = [], []
             for h in (step, 0.25 * step):
                 ahead = objective.at(here.x + h * unit, bar=bar).f
@@ -148,7 +150,7 @@ def watch(solver: Solver, state: State, outcome: Outcome, trial: Iterate | None)
     limits = solver.limits
     if limits is None or gradient_measure(state.iterate, limits.order) <= limits.gtol:
         return
-    if before < SUSPECT <= state.stalled or state.stalled >= solver.patience:
+    if is_suspect(before, state.stalled) or state.stalled >= solver.patience:
         stalls(solver, state)
 
 
@@ -258,7 +260,7 @@ def stuck(solver: Solver, state: State, outcome: Outcome) -> None:
     before = state.stalled
     state.stalled += outcome.trials
     found = ""
-    if outcome.valid and before < SUSPECT <= state.stalled:
+    if outcome.valid and is_suspect(before, state.stalled):
         found = _contradiction(solver, state)
     had_memory = solver.method.curvature.reset(state.memory)
     if had_memory and not found and state.resets == 0 and state.stalled < solver.patience:

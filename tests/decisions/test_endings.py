@@ -41,9 +41,9 @@ def below(x):
     [
         (1.0 - 2e-13, 9.0, 1.0, True),
         (1.0 - 5e-14, 9.0, 1.0, False),  # rounding
-        (1.0, 0.95, 1.0, False),
-        (1.0, below(0.95), 1.0, True),
-        (1.0, 0.6, 1.0, True),  # five per cent less is enough
+        (1.0, 0.9, 1.0, False),
+        (1.0, below(0.9), 1.0, True),
+        (1.0, 0.6, 1.0, True),  # a tenth less is enough
         (2.0, 0.6, 1.0, True),
         (1.0, 0.0, NAN, False),  # there was no progress to compare with
         (1.0 - 2e-13, NAN, NAN, True),
@@ -53,6 +53,12 @@ def below(x):
 )
 def test_progress(endings, f, gmax, before, progress):
     assert endings.progresses(f, 1.0, gmax, before, EPS) is progress
+
+
+def test_when_f_and_g_are_compared(endings):
+    assert [i for i in range(1, 100) if endings.is_suspect(i - 1, i)] == [15, 30]
+    assert endings.is_suspect(0, 50)
+    assert not endings.is_suspect(30, 99)
 
 
 def test_first_progress(endings):
