@@ -123,7 +123,7 @@ class Solver:
         if done and (state.certificate.status != "not checked" or not self.run.certify):
             state.status, state.message = before  # checked already, nothing to add
         else:
-            self.check_stop(state)
+            self.check_stop(state, resumed=True)
         return state
 
     _elapsed_before = 0.0
@@ -251,17 +251,22 @@ class Solver:
 
     # --- the end, and what looks like it ----------------------------------------------
 
-    def check_stop(self, state: State) -> None:
-        """End the run where a test holds."""
+    def check_stop(self, state: State, *, limited: bool = True, resumed: bool = False) -> None:
+        """End the run where a test holds, that of `maxiter` where the run is `limited`.
+
+        Where it is `resumed` the lowest point may be of half an escape, which is begun again.
+        """
         assert self.limits is not None
         if state.status is not None:
             return
         best = self.objective.best
-        if best is not None and best is not state.iterate and best.gmax <= self.limits.gtol:
+        new = best is not None and best is not state.iterate and not resumed
+        if new and best is not None and best.gmax <= self.limits.gtol:
             size = gradient_measure(best, self.limits.order)
             if is_better_end(best.f, size, state.iterate.f, self.limits.gtol):
                 state.iterate = best  # a trial that was not accepted, and there is no better end
-        verdict = stop(state.iterate, self.limits, state.k, self.outcome, best)
+        k = state.k if limited else -1
+        verdict = stop(state.iterate, self.limits, k, self.outcome, best)
         if verdict is None:
             return
         state.status, state.message = verdict

@@ -180,7 +180,7 @@ def _straight(solver: Solver, state: State, outcome: Outcome, trial: Iterate) ->
 def endless(solver: Solver, state: State) -> None:
     """End the run where f falls without end, unless it has reached what it was asked for."""
     assert solver.limits is not None
-    solver.check_stop(state)
+    solver.check_stop(state, limited=False)
     if state.status is None:
         lowest = solver.objective.best or state.iterate
         state.status = Status.UNBOUNDED
@@ -237,7 +237,7 @@ def _contradiction(solver: Solver, state: State) -> str:
 
 def _give_up(solver: Solver, state: State, reason: str, found: str) -> None:
     """End the run where it stands, or go on from the lowest point seen."""
-    solver.check_stop(state)
+    solver.check_stop(state, limited=False)
     limits, here, differences = solver.limits, state.iterate, solver.objective.scheme is not None
     if state.status is not None or limits is None:
         return
