@@ -31,7 +31,7 @@ def begin_check(w: k.Work) -> None:
         total += (x[i] / scale[i]) * (x[i] / scale[i])
     reach, error = math.sqrt(total), reals[k.NOISE]
     if modelled:
-        energy = decide.energy(w.figures[here, k.F], f_before(w), reach)
+        energy = decide.energy(w.figures[here, k.F], f_before(w), reach, linear.EPS)
         reals[k.DIFFERENCE] = decide.length_of_difference(error, energy, linear.EPS, reach)
     else:
         reals[k.DIFFERENCE] = decide.length_without_model(error, reach)
@@ -91,7 +91,8 @@ def conclude(w: k.Work) -> bool:
         slope += (g[i] * scale[i]) * (g[i] * scale[i])
         for j in range(i):
             asymmetry = max(asymmetry, abs(v[h + i, j] - v[h + j, i]))
-    energy = decide.energy(w.figures[here, k.F], f_before(w), math.sqrt(reach * largest))
+    reach = math.sqrt(reach * largest)
+    energy = decide.energy(w.figures[here, k.F], f_before(w), reach, linear.EPS)
     if ints[k.HAS_BFGS] == 0 and ints[k.HAS_SR1] == 0:
         energy = max(energy, largest)
     lowest, amplified = v[h + n + at, at], decide.ROUNDINGS * linear.EPS * largest

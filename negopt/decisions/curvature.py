@@ -26,13 +26,15 @@ WIDEST = 1e-4
 SETTLED = 0.1
 
 
-def energy(f: float, f0: float, reach: float) -> float:
+def energy(f: float, f0: float, reach: float, eps: float) -> float:
     """Return the scale of the values that f takes about here, as far as the run has shown it.
 
     `f0` is f at the start, `reach` the length of x in the natural length of each variable: a
-    start so far away that f is no longer what it is here has values of its own.
+    start so far away that f is no longer what it is here has values of its own.  N.B. x may be
+    zero.
     """
-    return max(abs(f), min(max(f0 - f, 0.0), reach * reach))
+    gained = max(f0 - f, 0.0)
+    return max(abs(f), min(gained, max(reach * reach, math.pow(eps, 0.75) * gained)))
 
 
 def length_of_difference(error: float, energy: float, eps: float, reach: float) -> float:
@@ -43,7 +45,8 @@ def length_of_difference(error: float, energy: float, eps: float, reach: float) 
     length of ``sqrt(energy)``, and the noise of g is ``eps sqrt(energy)``; and h must not be lost
     in the rounding of x.
     """
-    return max(error * math.sqrt(energy), 1e4 * eps * reach, 1e-150)
+    length = max(error * math.sqrt(energy), 1e4 * eps * reach)
+    return length if length > 0.0 else error
 
 
 def length_without_model(error: float, reach: float) -> float:

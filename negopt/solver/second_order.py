@@ -95,7 +95,7 @@ class View:
         self.root = root
         self.reach = norm(x / root.scale)
         if self.modelled:
-            known = decide.energy(iterate.f, f0, self.reach)
+            known = decide.energy(iterate.f, f0, self.reach, eps_of(x))
             self.h = decide.length_of_difference(self.error, known, eps_of(x), self.reach)
         else:
             self.h = decide.length_without_model(self.error, self.reach)
@@ -107,7 +107,8 @@ class View:
     def energy(self, largest: float) -> float:
         """Return the scale of the values of f, with the largest curvature met."""
         unit = math.sqrt(largest)
-        known = decide.energy(self._iterate.f, self._f0, self.reach * unit)
+        here = self._iterate
+        known = decide.energy(here.f, self._f0, self.reach * unit, eps_of(here.x))
         return known if self.modelled else max(known, largest)
 
     def first_length(self, lowest: float, largest: float) -> float:

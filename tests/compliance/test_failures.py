@@ -65,7 +65,7 @@ def test_f_finite_but_its_gradient_not(method) -> None:
 
     res = negopt.minimize(fun, [30.0, 40.0], jac=jac, method=method)
     assert res.success, res.message
-    assert res.x == pytest.approx([1.0, 1.0])
+    assert res.x == pytest.approx([1.0, 1.0], abs=1e-5)
     assert res.fun == fun(res.x) >= 0.0
 
 
@@ -134,10 +134,10 @@ def test_products_that_are_not_finite(method, after, rosenbrock) -> None:
     check_best(res, rosenbrock.fun, rosenbrock.grad, [rosenbrock.fun(np.array(rosenbrock.x0))])
     if res.success:
         assert np.max(np.abs(res.jac)) <= 1e-5
-        assert res.curvature_status in ("not checked", "positive", "flat")
+        assert res.curvature_status in ("unknown", "positive", "flat", "unsettled")
     if after == 0 and res.success:
-        assert res.curvature_status == "not checked"
-        assert "could not be checked" in res.message
+        assert res.curvature_status == "unknown"
+        assert "unknown (products not finite)" in res.message
 
 
 def test_a_kink_ends_with_the_lowest_point(method) -> None:

@@ -38,7 +38,7 @@ def check_solved(method, problem, form) -> None:
     assert res.status == negopt.Status.CONVERGED
     assert res.fun == pytest.approx(problem.fmin, abs=2e-8 if form != "none" else 1e-6)
     assert np.max(np.abs(problem.grad(res.x))) <= (1e-5 if form != "none" else 1e-4)
-    assert res.curvature_status in ("positive", "flat")
+    assert res.curvature_status in ("positive", "flat", "unsettled")
     assert res.method == method
     assert res.fun == problem.fun(res.x)
     assert "gtol" in res.message

@@ -26,19 +26,21 @@ def curvature(both):
         (3.0, 3.0, 0.0, 3.0),
         (-3.0, -3.0, 9.0, 3.0),
         (0.0, 7.0, 9.0, 7.0),  # what the run has gained
-        (0.0, 1e20, 9.0, 81.0),  # a start far away has values of its own
+        (0.0, 1e20, 9.0, 1e20 * EPS**0.75),  # a start far away has values of its own
+        (0.0, 1e6, 9.0, 81.0),
+        (0.0, 1e6, 0.0, 1e6 * EPS**0.75),  # x may be zero
         (2.0, 1.0, 9.0, 2.0),  # higher than the start: nothing gained
         (2.0, -INF, 9.0, 2.0),  # no start
     ],
 )
 def test_energy(curvature, f, f0, reach, expected):
-    assert curvature.energy(f, f0, reach) == expected
+    assert curvature.energy(f, f0, reach, EPS) == pytest.approx(expected)
 
 
 def test_length_of_a_difference(curvature):
     assert curvature.length_of_difference(1e-8, 4.0, EPS, 0.0) == 2e-8
     assert curvature.length_of_difference(1e-8, 4.0, EPS, 1e6) == pytest.approx(1e10 * EPS)
-    assert curvature.length_of_difference(1e-8, 0.0, EPS, 0.0) > 0.0
+    assert curvature.length_of_difference(1e-8, 0.0, EPS, 0.0) == 1e-8
     assert curvature.length_without_model(1e-8, 3.0) == 6e-6
     assert curvature.length_without_model(1e-3, 3.0) == 6e-3
 
