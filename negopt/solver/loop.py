@@ -259,9 +259,8 @@ class Solver:
         assert self.limits is not None
         if state.status is not None:
             return
-        best = self.objective.best
-        new = best is not None and best is not state.iterate and not resumed
-        if new and best is not None and best.gmax <= self.limits.gtol:
+        best = self.objective.best or state.iterate
+        if best is not state.iterate and not resumed and best.gmax <= self.limits.gtol:
             size = gradient_measure(best, self.limits.order)
             if is_better_end(best.f, size, state.iterate.f, self.limits.gtol):
                 state.iterate = best  # a trial that was not accepted, and there is no better end
