@@ -385,8 +385,13 @@ def register(row: Method) -> Method:
 DENSE_LIMIT = 300
 
 
-def choose(n: int, *, has_products: bool) -> str:
-    """Return the method that ``method=None`` takes for n variables, given products or not."""
+def choose(n: int, *, has_products: bool, dense: bool = False) -> str:
+    """Return the method that ``method=None`` takes for n variables, given products or not.
+
+    With `dense` it is one that keeps a dense inverse Hessian.
+    """
+    if dense:
+        return "dqn-wolfe-pm"
     if has_products:
         return "newton-krylov"
     return "dqn-wolfe-pm" if n <= DENSE_LIMIT else "lqn-tr"

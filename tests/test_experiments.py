@@ -156,6 +156,15 @@ def test_the_saddles_run(scripts, tmp_path):
     assert read(tmp_path / "saddles.csv") == before
 
 
+def test_runs_without_a_gradient(scripts, tmp_path):
+    scripts("no_gradient").main(["--first", "3", "--cap", "400", "--out", str(tmp_path)])
+    rows = read(tmp_path / "no-gradient.csv")
+    assert len(rows) == 3 * len(scripts("no_gradient").SOLVERS)
+    assert all(int(row["calls"]) <= 400 for row in rows)
+    table = read(tmp_path / "no-gradient-summary.csv")
+    assert [row["problems"] for row in table] == ["moved by 0"] * 4 + ["all"] * 4
+
+
 def test_starts_are_strict_saddles(scripts):
     """The gradient vanishes to rounding, and there is a direction downhill."""
     found = scripts("saddles").strict_saddles()
@@ -245,6 +254,19 @@ def test_stored_tables_are_of_these_methods(scripts):
     for method, changes in scripts("ablation").CHANGES.items():
         rows = read(RESULTS / f"ablation-{method}.csv")
         assert [row["change"] for row in rows][1:-1] == list(changes)
+
+
+def test_stored_runs_without_a_gradient(scripts):
+    """As the page says: solved at least as many, with fewer calls, ends no higher."""
+    script = scripts("no_gradient")
+    table = read(RESULTS / "no-gradient-summary.csv")
+    rows = {(row["problems"], row["solver"]): row for row in table}
+    for group in dict.fromkeys(row["problems"] for row in table):
+        ours, theirs = rows[group, script.OURS], rows[group, script.REFERENCE]
+        assert int(ours["solved"]) >= 1.15 * int(theirs["solved"])
+        assert ratio(ours["calls / BFGS's"])[0] < 0.85
+        assert ratio(rows[group, script.CHECKED]["calls / BFGS's"])[0] < 1.0
+        assert int(ours["f above BFGS's"]) == 0
 
 
 def test_stored_saddles(scripts):

@@ -75,7 +75,7 @@ def test_options_of_the_caller_are_not_changed() -> None:
 
 
 def test_jac_source_says_when_differences_are_taken() -> None:
-    assert negopt.minimize(rosen, [-1.2, 1.0]).jac_source == "differences of fun (2-point)"
+    assert negopt.minimize(rosen, [-1.2, 1.0]).jac_source.startswith("differences of fun (")
     assert negopt.minimize(rosen, [-1.2, 1.0], jac=rosen_der).jac_source == "jac"
     both = negopt.minimize(lambda x: (rosen(x), rosen_der(x)), [-1.2, 1.0], jac=True)
     assert both.jac_source == "fun"

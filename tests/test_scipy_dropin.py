@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 import warnings
@@ -141,7 +142,32 @@ def test_callbacks_and_args_with_scipys_names() -> None:
 )
 def test_no_method_with_bounds_or_constraints_does_what_scipy_does(extra) -> None:
     ours, theirs = both(rosen, X0, jac=rosen_der, **extra)
+    assert ours.method == ("SLSQP" if "constraints" in extra else "L-BFGS-B")
+    assert (ours.curvature_status, ours.curvature_settled) == ("not checked", False)
+    for name in ("method", "curvature_status", "curvature_settled", "min_curvature"):
+        del ours[name]  # of these every result has one
     equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    "bounds",
+    [
+        [(None, None)] * 3,
+        [(-np.inf, np.inf)] * 3,
+        [(None, np.inf), (-np.inf, None), [None, None]],
+        scipy.optimize.Bounds(),
+        scipy.optimize.Bounds(np.full(3, -np.inf), np.inf),
+    ],
+    ids=["None", "inf", "mixed", "Bounds", "arrays"],
+)
+def test_infinite_bounds_are_none(bounds) -> None:
+    free = negopt.minimize(rosen, X0, jac=rosen_der)
+    for method in (None, "dqn-wolfe-pm", negopt.dqn_wolfe_pm):
+        for minimize in (negopt.minimize, scipy.optimize.minimize):
+            if minimize is negopt.minimize or callable(method):
+                res = minimize(rosen, X0, jac=rosen_der, method=method, bounds=bounds)
+                assert np.array_equal(res.x, free.x)
+                assert (res.nfev, res.method) == (free.nfev, "dqn-wolfe-pm")
 
 
 def test_empty_constraints_are_none() -> None:
@@ -216,13 +242,61 @@ import negopt
 scipy.optimize.minimize = negopt.minimize
 """
 
+#: The same where negopt's methods run in place of SciPy's, by the names of the latter.
+NOT_OUR_METHODS = {
+    **NOT_OURS,
+    "WrapperNoDisp and (test_cg or test_bfgs)": "counts the calls, and compares the points, of CG "
+    "and BFGS; hess_inv0 may be indefinite; c1, c2 are those of SciPy's search",
+    "test_invalid_c1_c2": "the message names c1 or c2 alone",
+    "WrapperNoDisp and test_ncg": "counts the calls of Newton-CG",
+    "test_finite_differences_hess": "asks for an error where differences do",
+    "test_initial_step_scaling": "the first step of SciPy's search",
+    "test_nan_values": "f that is nan at x0 is an error",
+    "test_dogleg_user_warning": "a warning of dogleg's",
+    "test_solver_concordance": "compares the iterations of SciPy's methods",
+    "test_njev": "as many gradients as values in every local search",
+}
+
+SWAPPED = """
+import scipy.optimize
+import negopt
+original = scipy.optimize.minimize
+ours = {"bfgs": negopt.dqn_wolfe_pm, "cg": negopt.lbfgs_wolfe}
+for name in ("newton-cg", "trust-ncg", "trust-krylov", "trust-exact", "dogleg"):
+    ours[name] = negopt.newton_krylov
+ran = []
+
+def minimize(fun, x0, args=(), method=None, *more, **named):
+    if isinstance(method, str) and method.lower() in ours:
+        ran.append(method)
+        method = ours[method.lower()]
+    return original(fun, x0, args, method, *more, **named)
+
+scipy.optimize.minimize = minimize
+
+def pytest_sessionfinish():
+    print("negopt ran", len(ran), "times")
+"""
+
 
 @pytest.mark.skipif(
     importlib.util.find_spec("scipy.optimize.tests") is None, reason="SciPy without its tests"
 )
-def test_scipys_own_tests_pass(tmp_path: Path) -> None:
-    (tmp_path / "replaced.py").write_text(REPLACED)
-    chosen = "Simple or WrapperNoDisp or TestTrustRegionSolvers or TestNewtonCg"
+@pytest.mark.parametrize(
+    ("plugin", "chosen", "others"),
+    [
+        (REPLACED, "Simple or WrapperNoDisp or TestTrustRegionSolvers or TestNewtonCg", NOT_OURS),
+        (
+            SWAPPED,
+            "Simple or WrapperNoDisp or TestTrustRegionSolvers or TestBasinHopping",
+            NOT_OUR_METHODS,
+        ),
+    ],
+    ids=["negopt's minimize", "negopt's methods"],
+)
+def test_scipys_own_tests_pass(tmp_path: Path, plugin, chosen, others) -> None:
+    (tmp_path / "replaced.py").write_text(plugin)
+    skipped = "".join(f" and not ({name})" for name in others)
     done = subprocess.run(
         [
             sys.executable,
@@ -241,8 +315,9 @@ def test_scipys_own_tests_pass(tmp_path: Path) -> None:
             "--pyargs",
             "scipy.optimize.tests.test_optimize",
             "scipy.optimize.tests.test_trustregion",
+            "scipy.optimize.tests.test__basinhopping",
             "-k",
-            f"({chosen}) and not workers and not " + " and not ".join(NOT_OURS),
+            f"({chosen}) and not workers{skipped}",
         ],
         cwd=tmp_path,
         env={
@@ -256,3 +331,7 @@ def test_scipys_own_tests_pass(tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stdout[-4000:]
     assert " passed" in done.stdout
+    if plugin is SWAPPED:
+        ran = re.search(r"negopt ran (\d+) times", done.stdout)
+        assert ran is not None
+        assert int(ran[1]) > 100

@@ -14,12 +14,13 @@ import numpy as np
 from negopt.batch.table import Table
 from negopt.compiled import rows_for
 from negopt.core.arrays import Array, as_vector, is_array, namespace_of
+from negopt.core.given import host_numbers
 from negopt.core.options import (
     Options,
     RunOptions,
-    as_options,
     check_integer,
     collect,
+    own_options,
     warn_unknown,
 )
 from negopt.core.types import Given, UserFunction
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 #: Options that belong to one run.
-_SINGLE = ("state", "disp", "record", "return_all")
+_SINGLE = ("state", "disp", "record", "return_all", "hess_inv0", "workers")
 
 #: Problems that a thread takes at a time.
 BLOCK = 16
@@ -121,7 +122,7 @@ def minimize_batch(
         common = tuple(common) if isinstance(common, list) else (common,)
     if workers is not None:
         check_integer("workers", workers)
-    own, run = _settings(fun, n, method, tol, as_options(options))
+    own, run = _settings(fun, n, method, tol, own_options(options))
     table = Table(k, own.name)
     one = One(fun, jac, each, common, own, run, k)
     rows = None
@@ -147,8 +148,8 @@ def minimize_batch(
 
 def _starts(X0: Array) -> Array:
     """Return a fresh floating-point copy of `X0`, shape (k, n)."""
-    if not is_array(X0):
-        X0 = np.asarray(X0)
+    if not is_array(X0) or isinstance(X0, (np.ndarray, np.generic)):
+        X0 = host_numbers(X0, "'X0' is")
     if X0.ndim != 2 or X0.shape[1] == 0:
         raise ValueError(
             f"'X0' must have shape (k, n), one starting point a row; got {tuple(X0.shape)}. "
@@ -186,7 +187,8 @@ def _settings(
             f"method={method!r} is SciPy's; minimize_batch runs negopt's ({', '.join(METHODS)})."
         )
     for name in _SINGLE:
-        if options.get(name):
+        value = options.get(name)
+        if value is not None and value is not False:
             raise ValueError(
                 f"options[{name!r}] belongs to a single run: call negopt.minimize for the problem "
                 "in question."

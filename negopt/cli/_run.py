@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 import warnings
 from collections.abc import Callable
@@ -249,7 +250,7 @@ def _judge(row: Row, target: Target, x: Vector, rules: Rules) -> None:
                 jac=outside.grad,
                 hessp=outside.hessp if target.hessp is not None else None,
                 options={
-                    "gtol": math.inf,
+                    "gtol": sys.float_info.max,  # the check alone, wherever it is
                     "max_escapes": 0,
                     "rng": rules.rng,
                     "certify_products": CHECK_PRODUCTS,

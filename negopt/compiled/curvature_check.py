@@ -91,13 +91,14 @@ def conclude(w: k.Work) -> bool:
         slope += (g[i] * scale[i]) * (g[i] * scale[i])
         for j in range(i):
             asymmetry = max(asymmetry, abs(v[h + i, j] - v[h + j, i]))
-    reach = math.sqrt(reach * largest)
+    modelled = ints[k.HAS_BFGS] == 1 or ints[k.HAS_SR1] == 1
+    unit = min(largest, 1.0) if modelled else largest
+    reach, slope = math.sqrt(reach * unit), math.sqrt(slope)
     energy = decide.energy(w.figures[here, k.F], f_before(w), reach, linear.EPS)
-    if ints[k.HAS_BFGS] == 0 and ints[k.HAS_SR1] == 0:
-        energy = max(energy, largest)
+    energy = energy if modelled else max(energy, unit)
     lowest, amplified = v[h + n + at, at], decide.ROUNDINGS * linear.EPS * largest
     tolerance = decide.tolerance_of_curvature(
-        reals[k.NOISE], largest, energy, math.sqrt(slope), amplified, asymmetry
+        reals[k.NOISE], largest, unit, energy, slope, amplified, asymmetry
     )
     length = 0.0
     for i in range(n):

@@ -68,8 +68,7 @@ class Setting(NamedTuple):
         reals[k.FTARGET] = self.run.ftarget
         reals[k.LOWEST], reals[k.STALLED_F] = math.inf, math.nan
         reals[k.STALLED_GMAX] = math.nan
-        error = product_error(EPS, self.objective.scheme or "")
-        reals[k.NOISE] = error
+        reals[k.NOISE] = product_error(EPS, "")
         return w
 
 

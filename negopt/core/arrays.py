@@ -28,6 +28,8 @@ from array_api_compat import (
 )
 from scipy.linalg.blas import ddot
 
+from negopt.core.given import host_numbers
+
 numpy_namespace: ModuleType = np
 if not hasattr(np, "astype"):
     # Since 2.1 NumPy follows the standard by itself.  N.B. the compatibility layer asks for all
@@ -102,12 +104,12 @@ def as_vector(x0: Array) -> Array:
     booleans become the library's float64.
 
     It is a ValueError when `x0` is empty, complex, has masked entries or more than one dimension,
-    a TypeError when it is one of JAX's arrays.
+    a TypeError when it is one of JAX's arrays, or holds anything but numbers.
     """
     if is_plain(x0) and x0.ndim == 1 and x0.size:
         return x0.copy()
-    if not is_array(x0):
-        x0 = np.asarray(x0)
+    if not is_array(x0) or is_numpy_array(x0):
+        x0 = host_numbers(x0, "'x0' is")
     if is_jax_array(x0):  # the memories of a run are written row by row
         raise TypeError(
             "'x0' is a JAX array, which cannot be written to. Train a JAX function with "
@@ -116,13 +118,9 @@ def as_vector(x0: Array) -> Array:
         )
     if is_torch_array(x0):
         x0 = x0.detach()  # the solver's own arithmetic must not be recorded
-    if isinstance(x0, np.ma.MaskedArray) and np.ma.is_masked(x0):
-        raise ValueError("'x0' has masked entries; give each a value, such as x0.filled(0.0).")
     xp = namespace_of(x0)
-    if is_numpy_array(x0) and (x0.dtype == np.object_ or not x0.dtype.isnative):
-        # Objects are numbers or an error; a file's byte order is not the processor's.
-        native = np.float64 if x0.dtype == np.object_ else x0.dtype.newbyteorder("=")
-        x0 = x0.astype(native)
+    if is_numpy_array(x0) and not x0.dtype.isnative:  # a file's byte order, not the processor's
+        x0 = x0.astype(x0.dtype.newbyteorder("="))
     if x0.ndim > 1:
         raise ValueError(
             f"'x0' must only have one dimension; got shape {tuple(x0.shape)}. "
@@ -175,19 +173,32 @@ def convert_like(value: Array, like: Array, name: str) -> Array:
     if is_numpy_array(like):
         if is_cupy_array(value):
             raise TypeError(_foreign(name, value, like))
-        out = np.asarray(value)
+        out = host_numbers(value, f"{name} returned")
         if out.dtype.kind == "c":
-            raise TypeError(f"{name} returned complex values; it must return real numbers.")
-        return np.array(out, dtype=like.dtype)
+            raise TypeError(_complex(name))
+        with np.errstate(over="ignore"):  # what a narrower type cannot hold is inf
+            return np.array(out, dtype=like.dtype)
     if not is_array(value):
-        return xp.asarray(value, dtype=like.dtype, device=device_of(like))
+        try:  # a list may hold scalars of the device
+            return xp.asarray(value, dtype=like.dtype, device=device_of(like))
+        except (TypeError, ValueError, RuntimeError):
+            value = host_numbers(value, f"{name} returned")
+            if value.dtype.kind == "c":
+                raise TypeError(_complex(name)) from None
+            return from_host(value, like)
     try:
         namespace_of(like, value)
     except TypeError:
         raise TypeError(_foreign(name, value, like)) from None
     if is_torch_array(value):
         value = value.detach()
+    if xp.isdtype(value.dtype, "complex floating"):
+        raise TypeError(_complex(name))
     return xp.asarray(xp.astype(value, like.dtype), copy=True)
+
+
+def _complex(name: str) -> str:
+    return f"{name} returned complex values; it must return real numbers."
 
 
 def _foreign(name: str, value: Array, like: Array) -> str:

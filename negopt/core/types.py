@@ -217,6 +217,8 @@ class State:
     status: Status | None = None
     message: str = ""
     history: dict[str, list[float]] | None = None
+    #: what is known of the differences that stand for a gradient; None with one
+    differences: object = None
 
     def __repr__(self) -> str:
         """Return a short form: a result prints its state."""

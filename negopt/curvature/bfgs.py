@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from negopt.core.arrays import Array
-from negopt.core.options import check_choice, check_number, option
+from negopt.core.options import check_choice, check_inverse, check_number, option
 from negopt.core.types import Iterate, Outcome, saved
 from negopt.curvature.inverse import (
     DenseInverse,
     UnitRule,
     bfgs_update,
     diagonal,
+    given_inverse,
     pair_products,
     units_at,
 )
 from negopt.decisions import pairs
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 @saved
@@ -48,6 +53,10 @@ class BFGS(UnitRule):
         show that the variables are in different units; ``"same"`` never does.
     skip : float, default 2.2e-16
         A pair is skipped unless ``s'y > skip ||s|| ||y||``.
+    hess_inv0 : array_like, shape (n, n), optional
+        Symmetric inverse Hessian to begin with, positive definite, in place of what `h0`
+        says: that of an earlier run
+        (``res.hess_inv``), or one that is known.  SciPy's BFGS has it by the same name.
 
     Notes
     -----
@@ -73,15 +82,24 @@ class BFGS(UnitRule):
     h0: str = option("rescaled", "initial matrix: 'rescaled', 'scaled' or 'identity'")
     units: str = option("auto", "'auto': |x0| as units where these differ; or 'same'")
     skip: float = option(2.2e-16, "least cosine of the angle of s and y")
+    hess_inv0: npt.ArrayLike | None = option(
+        None, "inverse Hessian to begin with, shape (n, n); None: see h0", compare=False
+    )
 
     def __post_init__(self) -> None:
         check_choice("h0", self.h0, ("rescaled", "scaled", "identity"))
         check_choice("units", self.units, ("auto", "same"))
         check_number("skip", self.skip, 0.0, 1.0, open_high=True)
+        if self.hess_inv0 is not None:
+            check_inverse("hess_inv0", self.hess_inv0, positive=True)
 
     def init(self, x0: Array) -> PositiveMemory:
-        """Return an empty memory."""
-        return PositiveMemory()
+        """Return an empty memory, or one that begins with `hess_inv0`."""
+        memory = PositiveMemory()
+        if self.hess_inv0 is not None:
+            memory.matrix = given_inverse(self.hess_inv0, x0)
+            memory.rest = 0.0 * memory.matrix if self.h0 == "rescaled" else None
+        return memory
 
     def model(self, memory: PositiveMemory, objective: object, iterate: Iterate) -> DenseInverse:
         """Return the operator of the current inverse."""

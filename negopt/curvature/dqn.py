@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from scipy.linalg.blas import ddot
 
-from negopt.core.arrays import Array, inners, is_plain
-from negopt.core.options import check_choice, check_number, option
+from negopt.core.arrays import Array, inners, is_plain, to_host
+from negopt.core.given import is_positive_definite
+from negopt.core.options import check_choice, check_inverse, check_number, option
 from negopt.core.types import Iterate, Outcome, saved
 from negopt.curvature.bfgs import PositiveMemory, positive_update
 from negopt.curvature.inverse import (
     DenseInverse,
     UnitRule,
     diagonal,
+    given_inverse,
     image,
     pair_products,
     sr1_update,
     units_at,
 )
 from negopt.decisions import pairs
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 @saved
@@ -46,6 +52,10 @@ class HybridInverse(UnitRule):
         and g at the start show that the variables are in different units; ``"same"`` never does.
     skip : float, default 1e-12
         The SR1 update is skipped when ``|v'y| < skip ||v|| ||y||`` with ``v = s - Hy``.
+    hess_inv0 : array_like, shape (n, n), optional
+        Symmetric inverse Hessian to begin with; the BFGS model begins with it where it is
+        positive definite: that of an earlier run
+        (``res.hess_inv``), or one that is known.  SciPy's BFGS has it by the same name.
 
     Notes
     -----
@@ -73,15 +83,25 @@ class HybridInverse(UnitRule):
     choose: str = option("angle", "'angle', or 'descent': SR1's direction if it descends")
     units: str = option("auto", "'auto': |x0| as units where these differ; or 'same'")
     skip: float = option(1e-12, "relative threshold that skips an update")
+    hess_inv0: npt.ArrayLike | None = option(
+        None, "inverse Hessian to begin with, shape (n, n)", compare=False
+    )
 
     def __post_init__(self) -> None:
         check_choice("choose", self.choose, ("angle", "descent"))
         check_choice("units", self.units, ("auto", "same"))
         check_number("skip", self.skip, 0.0, 1.0, open_high=True)
+        if self.hess_inv0 is not None:
+            check_inverse("hess_inv0", self.hess_inv0, positive=False)
 
     def init(self, x0: Array) -> HybridMemory:
-        """Return an empty memory."""
-        return HybridMemory()
+        """Return an empty memory, or one that begins with `hess_inv0`."""
+        memory = HybridMemory()
+        if self.hess_inv0 is not None:
+            memory.free = given_inverse(self.hess_inv0, x0)
+            if is_positive_definite(to_host(memory.free)):
+                memory.matrix, memory.rest = 1.0 * memory.free, 0.0 * memory.free
+        return memory
 
     def model(self, memory: HybridMemory, objective: object, iterate: Iterate) -> DenseInverse:
         """Return the operator of the model chosen for the gradient at `iterate`."""

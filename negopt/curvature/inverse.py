@@ -16,7 +16,17 @@ from scipy.linalg.blas import daxpy, ddot, dscal, dsymv, dsyr, dsyr2
 
 from negopt.algebra.eigen import symmetric_eigen
 from negopt.algebra.roots import DenseRoot
-from negopt.core.arrays import Array, device_of, inner, inners, is_plain, namespace_of, scalars
+from negopt.core.arrays import (
+    Array,
+    device_of,
+    from_host,
+    inner,
+    inners,
+    is_plain,
+    namespace_of,
+    scalars,
+)
+from negopt.core.given import dense
 from negopt.core.types import Iterate, saved
 from negopt.decisions import pairs
 from negopt.decisions.endings import units_differ
@@ -210,6 +220,14 @@ class UnitRule:
         units = units_at(iterate, self.units)
         first = 1.0 if self.h0 == "identity" else unit_step(iterate, units)
         return DenseInverse(None, first, units)
+
+
+def given_inverse(value: object, x0: Array) -> Array:
+    """Return the caller's inverse Hessian as this module holds it, like `x0`."""
+    h, n = dense(value), int(x0.shape[0])
+    if h.shape != (n, n):
+        raise ValueError(f"hess_inv0 has shape {h.shape}; x0 has {n} entries: give ({n}, {n}).")
+    return from_host(np.asfortranarray(0.5 * (h + h.T)), x0)
 
 
 def unit_step(iterate: Iterate, units: Array | None) -> float:

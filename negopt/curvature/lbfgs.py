@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from negopt.core.arrays import Array
-from negopt.core.options import check_integer, check_number, option
+from negopt.core.options import MOST_PAIRS, check_integer, check_number, option
 from negopt.core.types import Iterate, Outcome
 from negopt.models.limited import LimitedModel
 from negopt.models.pair_memory import PairMemory, forget, new_pair_memory, store_pair
@@ -47,7 +47,7 @@ class LBFGS:
     skip: float = option(2.2e-16, "least cosine of the angle of s and y")
 
     def __post_init__(self) -> None:
-        check_integer("maxcor", self.maxcor)
+        check_integer("maxcor", self.maxcor, 1, MOST_PAIRS)
         check_number("skip", self.skip, 0.0, 1.0, open_high=True)
 
     def init(self, x0: Array) -> PairMemory:

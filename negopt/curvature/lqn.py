@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from negopt.core.arrays import Array
-from negopt.core.options import check_integer, option
+from negopt.core.options import MOST_PAIRS, check_integer, option
 from negopt.core.types import Outcome
 from negopt.curvature.lsr1 import LSR1
 from negopt.models.pair_memory import PairMemory, new_pair_memory, store_pair
@@ -59,7 +59,7 @@ class HybridPairs(LSR1):
 
     def __post_init__(self) -> None:
         if self.maxcor is not None:
-            check_integer("maxcor", self.maxcor)
+            check_integer("maxcor", self.maxcor, 1, MOST_PAIRS)
         self.check_scaling()
         check_integer("block", self.block)
 

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 
 from negopt.core.arrays import Array
-from negopt.core.options import check_choice, check_integer, check_number, option
+from negopt.core.options import MOST_PAIRS, check_choice, check_integer, check_number, option
 from negopt.core.types import Iterate, Outcome
 from negopt.models.limited import LimitedModel
 from negopt.models.pair_memory import PairMemory, forget, new_pair_memory, store_pair
@@ -72,7 +72,7 @@ class LSR1:
     remember: int = option(20, "positive curvatures that 'max' and 'mean' look back on")
 
     def __post_init__(self) -> None:
-        check_integer("maxcor", self.maxcor)
+        check_integer("maxcor", self.maxcor, 1, MOST_PAIRS)
         self.check_scaling()
 
     def check_scaling(self) -> None:

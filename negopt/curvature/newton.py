@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from negopt.algebra.krylov import Subspace
 from negopt.algebra.roots import SymmetricRoot
 from negopt.core.arrays import Array, namespace_of, norm
-from negopt.core.options import check_choice, check_integer, option
+from negopt.core.options import MOST_PAIRS, check_choice, check_integer, option
 from negopt.core.protocols import ProductSource
 from negopt.core.types import Iterate, Outcome, saved
 from negopt.curvature.lsr1 import initial_scaling
@@ -141,7 +141,7 @@ class ModelledProducts(MetricRule):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        check_integer("maxcor", self.maxcor, 0)
+        check_integer("maxcor", self.maxcor, 0, MOST_PAIRS)
         check_choice("products", self.products, ("as needed", "always"))
 
     def init(self, x0: Array) -> ModelledMemory:

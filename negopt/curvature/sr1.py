@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from negopt.core.arrays import Array, inner
-from negopt.core.options import check_choice, check_number, option
+from negopt.core.options import check_choice, check_inverse, check_number, option
 from negopt.core.types import Iterate, Outcome
 from negopt.curvature.inverse import (
     DenseInverse,
     InverseMemory,
     UnitRule,
     diagonal,
+    given_inverse,
     image,
     pair_products,
     sr1_update,
     units_at,
 )
 from negopt.decisions import pairs
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,9 @@ class SR1(UnitRule):
     on_ascent : {"mirror", "reset"}, default "mirror"
         ``"mirror"`` keeps H where ``-Hg`` ascends, for a search along both signs;
         ``"reset"`` forgets it and starts afresh from -g, as methods without negative steps do.
+    hess_inv0 : array_like, shape (n, n), optional
+        Symmetric inverse Hessian to begin with in place of what `h0` says: that of an earlier run
+        (``res.hess_inv``), or one that is known.  SciPy's BFGS has it by the same name.
 
     References
     ----------
@@ -51,16 +59,22 @@ class SR1(UnitRule):
     units: str = option("auto", "'auto': |x0| as units where these differ; or 'same'")
     skip: float = option(1e-12, "relative threshold that skips an update")
     on_ascent: str = option("mirror", "'mirror', or 'reset': forget a model that ascends")
+    hess_inv0: npt.ArrayLike | None = option(
+        None, "inverse Hessian to begin with, shape (n, n); None: see h0", compare=False
+    )
 
     def __post_init__(self) -> None:
         check_choice("h0", self.h0, ("scaled", "identity"))
         check_choice("units", self.units, ("auto", "same"))
         check_number("skip", self.skip, 0.0, 1.0, open_high=True)
         check_choice("on_ascent", self.on_ascent, ("mirror", "reset"))
+        if self.hess_inv0 is not None:
+            check_inverse("hess_inv0", self.hess_inv0, positive=False)
 
     def init(self, x0: Array) -> InverseMemory:
-        """Return an empty memory."""
-        return InverseMemory()
+        """Return an empty memory, or one that begins with `hess_inv0`."""
+        given = self.hess_inv0
+        return InverseMemory(None if given is None else given_inverse(given, x0))
 
     def model(self, memory: InverseMemory, objective: object, iterate: Iterate) -> DenseInverse:
         """Return the operator of the current inverse."""

@@ -58,18 +58,25 @@ def length_without_model(error: float, reach: float) -> float:
 
 
 def tolerance_of_curvature(
-    error: float, largest: float, energy: float, gnorm: float, amplified: float, asymmetry: float
+    error: float,
+    largest: float,
+    unit: float,
+    energy: float,
+    gnorm: float,
+    amplified: float,
+    asymmetry: float,
 ) -> float:
     """Return the curvature that is zero within what is known.
 
-    `error` is the relative error of a product and `largest` the largest absolute curvature met;
+    `error` is the relative error of a product and `largest` the largest absolute curvature met,
     `amplified` the rounding of the quadratic form along the direction, `asymmetry` what the
     products contradict each other by.  At a point that is only almost stationary, a distance of
-    ``gnorm / largest`` away, a valley floor that bends has curvatures of either sign.
+    ``gnorm / unit`` away where `unit` is the usual curvature, a valley floor that bends has
+    curvatures of either sign.
     """
-    distance = gnorm / math.sqrt(largest * energy) if largest * energy > 0.0 else math.inf
-    share = max(MARGIN * error, min(2.0 * distance, WIDEST))
-    return max(share * largest, amplified, 5.0 * asymmetry)
+    distance = gnorm / math.sqrt(unit * energy) if unit * energy > 0.0 else math.inf
+    bent = min(2.0 * distance, WIDEST) * unit
+    return max(MARGIN * error * largest, bent, amplified, 5.0 * asymmetry)
 
 
 def is_beyond_doubt(lowest: float, largest: float, k: int, n: int) -> bool:

@@ -67,7 +67,10 @@ class Given:
     def value(self, x: Array) -> float:
         """Return f; nan where the function raised an arithmetic error away from x0."""
         self.nfev += 1
-        return self._away(x, lambda: scalars(_checked(checked_value, self._call(x)))[0], math.nan)
+        return self._away(x, lambda: self._read(self._call(x)), math.nan)
+
+    def _read(self, value: object) -> float:
+        return scalars(_checked(checked_value, value, self.x))[0]
 
     def _call(self, x: Array) -> object:
         """Return what `fun` says: the value, or its part of the pair, which is kept."""

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from negopt.core.arrays import Array
 from negopt.core.options import RunOptions, option_table
 from negopt.core.types import Given, UserFunction
+from negopt.entry.box import bounds_nothing, box_of, minimize_within, passed_by_scipy
 from negopt.entry.minimize import has_constraints, minimize, own_method, solve
 from negopt.methods import METHODS, Method
 
@@ -24,7 +28,8 @@ class MethodCallable:
         self.__doc__ = (
             f"Minimise with method {name!r}: {METHODS[name].summary}.\n\n"
             "Use as ``scipy.optimize.minimize(..., method=negopt."
-            f"{self.__name__})``, also inside ``basinhopping``, or call it as\n"
+            f"{self.__name__})``, also inside ``basinhopping``, ``dual_annealing`` and "
+            "``shgo``, or call it as\n"
             "``method(fun, x0, args=(), jac=None, hess=None, hessp=None, callback=None, "
             "**options)``."
         )
@@ -33,7 +38,7 @@ class MethodCallable:
         self,
         fun: Given,
         x0: npt.ArrayLike,
-        args: tuple[object, ...] = (),
+        args: object = (),
         jac: Given = None,
         hess: Given = None,
         hessp: UserFunction | None = None,
@@ -43,11 +48,22 @@ class MethodCallable:
         tol: float | None = None,
         **options: object,
     ) -> OptimizeResult:
-        if bounds is not None or has_constraints(constraints):
-            return minimize(
-                fun, x0, method=self.negopt_method, bounds=bounds, constraints=constraints
-            )
-        return solve(fun, x0, args, self.negopt_method, jac, hess, hessp, tol, callback, options)
+        name = self.negopt_method
+
+        def run(fun: Given, x0: Array, jac: Given) -> OptimizeResult:
+            return solve(fun, x0, args, name, jac, hess, hessp, tol, callback, options)
+
+        if has_constraints(constraints) or not bounds_nothing(bounds):
+            box = None if has_constraints(constraints) else box_of(bounds)
+            if box is None or not passed_by_scipy():
+                return minimize(fun, x0, method=name, bounds=bounds, constraints=constraints)
+            given = args if isinstance(args, tuple) else (args,)
+            return minimize_within(run, name, fun, np.asarray(x0), given, jac, box)
+        return run(fun, x0, jac)
+
+    def lower(self) -> str:
+        """Return SciPy's word for methods of others: `scipy.optimize.shgo` asks for it."""
+        return "_custom"
 
     def __repr__(self) -> str:
         return f"<negopt method {self.negopt_method!r}>"

@@ -11,10 +11,21 @@ from typing import TYPE_CHECKING
 
 from negopt.compiled import run_for
 from negopt.core.arrays import Array, as_vector, namespace_of
-from negopt.core.options import Options, RunOptions, as_options, collect, user_level, warn_unknown
+from negopt.core.options import (
+    Options,
+    RunOptions,
+    as_options,
+    check_tolerance,
+    collect,
+    own_options,
+    user_level,
+    warn_unknown,
+)
 from negopt.core.types import Given, NoSecondDerivatives, State, Status, UserFunction
+from negopt.entry.box import bounds_nothing, told
 from negopt.functions.catching import Catching
 from negopt.functions.objective import Objective
+from negopt.functions.workers import Workers
 from negopt.methods import METHODS, Method, choose
 from negopt.solver.loop import Solver
 from negopt.solver.report import (
@@ -69,15 +80,17 @@ def minimize(
         derivatives are given, else ``"dqn-wolfe-pm"`` for n <= 300 and ``"lqn-tr"``
         above; with bounds or constraints it does what SciPy does.
     jac : callable, True, {"2-point", "3-point", "cs"}, optional
-        Gradient ``jac(x, *args) -> (n,)``; True when `fun` returns ``(f, g)``.  None
-        takes forward differences, and says so in ``res.jac_source``.
+        Gradient ``jac(x, *args) -> (n,)``; True when `fun` returns ``(f, g)``.  None takes
+        differences with steps that balance the noise of `fun` and its curvature, forward ones
+        and, where these are exhausted, central ones; ``res.jac_source`` says which.  With the
+        names of schemes, or the options `eps` and `finite_diff_rel_step`, the steps are SciPy's.
     hess : callable or HessianUpdateStrategy, optional
         ``hess(x, *args)`` -> array, sparse matrix or LinearOperator of shape (n, n).
     hessp : callable, optional
         ``hessp(x, p, *args) -> (n,)``.  With neither, gradient differences are used
         where a method or the second-order check needs products.
     bounds, constraints : optional
-        Only with SciPy's methods.
+        Only with SciPy's methods; infinite bounds are none.
     tol : float, optional
         Sets ``gtol``, the bound on the gradient norm.
     callback : callable, optional
@@ -134,16 +147,19 @@ def minimize(
     (True, 'positive', -0.25)
     """
     options = as_options(options)
-    constrained = bounds is not None or has_constraints(constraints)
+    constrained = not bounds_nothing(bounds) or has_constraints(constraints)
     row_ = own_method(method, constrained)
     if row_ is None:
         # N.B. not `scipy.optimize.minimize`: whoever puts this function there, as a drop-in,
         # would make it call itself.
         from scipy.optimize._minimize import minimize as scipy_minimize
 
-        return scipy_minimize(
+        result = scipy_minimize(
             fun, x0, args, method, jac, hess, hessp, bounds, constraints, tol, callback, options
         )
+        if method is None:
+            told(result, "SLSQP" if has_constraints(constraints) else "L-BFGS-B")
+        return result
     if constrained:
         raise ValueError(
             f"method {row_ if isinstance(row_, str) else row_.name!r} is unconstrained and cannot "
@@ -218,29 +234,26 @@ def solve(
         attach,  # SciPy's sparse operators are not needed to import this
     )
 
-    start = as_vector(x0)
+    start, options = as_vector(x0), own_options(options)
     if not isinstance(args, tuple):
         args = (args,)
     if tol is not None:
+        check_tolerance("tol", tol)
         options.setdefault("gtol", tol)
     given = hess is not None or hessp is not None or hasattr(fun, "hessp")
     n, chosen = int(start.shape[0]), not method
     if not isinstance(method, Method):
-        method = METHODS[method or choose(n, has_products=given)]
+        dense = options.get("hess_inv0") is not None
+        method = METHODS[method or choose(n, has_products=given, dense=dense)]
     method, run = _settle(method, options)
     if method.needs == "jac" and (hess is not None or hessp is not None) and not run.certify:
-        warnings.warn(
-            f"Method {method.name} does not use Hessian information (hess, hessp); with "
-            "certify=True the second-order check would.",
-            RuntimeWarning,
-            stacklevel=user_level(),
-        )
+        text = "does not use Hessian information (hess, hessp); with certify=True the check would."
+        warnings.warn(f"Method {method.name} {text}", RuntimeWarning, stacklevel=user_level())
     if hess is not None and hessp is not None:
         hess = None  # products are what is needed
     if run.catch:
-        catching = Catching(run.catch)
-        fun, jac = catching.around(fun, jac)
-        hess, hessp = catching.products(hess), catching.products(hessp)
+        fun, jac, hess, hessp = Catching(run.catch).around(fun, jac, hess, hessp)
+    workers = Workers(run.workers)
     objective = Objective(
         fun,
         start,
@@ -252,10 +265,12 @@ def solve(
         maxtime=math.inf if run.maxtime is None else float(run.maxtime),
         relative_step=run.finite_diff_rel_step,
         absolute_step=run.eps,
+        products_required=method.needs == "hessp",
+        workers=workers if workers.apart else None,
     )
     del start  # the objective's until the run has moved: a name here would keep it
     solver = Solver(method, objective, run)
-    with logging_to_screen(bool(run.disp)):
+    with workers, logging_to_screen(bool(run.disp)):
         if run.state is None:
             state = solver.init()
         else:
@@ -274,8 +289,7 @@ def solve(
                 raise
             method, run = _settle(METHODS[choose(n, has_products=False)], options)
             solver = Solver(method, objective, run)
-            state = solver.init(state.iterate)
-            allvecs = _loop(solver, state, callback)
+            allvecs = _loop(solver, state := solver.init(state.iterate), callback)
     point = solver.finish(state)
     result = wrap(state, point, objective)
     attach(result, method, state, point, objective)
@@ -321,6 +335,14 @@ def _known(method: Method) -> set[str]:
 
 
 def _read(method: Method, options: Options) -> tuple[Method, RunOptions]:
+    if options.get("hess_inv0") is None:
+        options.pop("hess_inv0", None)
+    elif "hess_inv0" not in _known(method):
+        having = [name for name, row in METHODS.items() if "hess_inv0" in row.option_names()]
+        raise ValueError(
+            f"options['hess_inv0']: {method.name!r} keeps no dense inverse Hessian to begin with; "
+            f"take {', '.join(map(repr, having))}, or leave it out."
+        )
     warn_unknown(options, _known(method), method.name)
     return method.with_options(options), RunOptions(**collect(RunOptions, options))
 

@@ -22,15 +22,18 @@ class Catching:
         self.kinds = kinds
         self._begun = False
 
-    def around(self, fun: Given, jac: Given) -> tuple[Given, Given]:
-        """Return `fun` and `jac` of `negopt.functions.objective.Objective` with nan for them."""
+    def around(
+        self, fun: Given, jac: Given, hess: Given, hessp: Given
+    ) -> tuple[Given, Given, Given, Given]:
+        """Return what `negopt.functions.objective.Objective` is given, with nan for them."""
+        hess, hessp = self.products(hess), self.products(hessp)
         if jac is None and hasattr(fun, "fun") and hasattr(fun, "grad"):
-            return _Object(self, fun), None
+            return _Object(self, fun), None, hess, hessp
         if callable(fun):
             fun = self.guarded(fun, (math.nan, None) if jac is True else math.nan)
         if callable(jac):
             jac = self.guarded(jac, None)
-        return fun, jac
+        return fun, jac, hess, hessp
 
     def products(self, function: Given) -> Given:
         """Return `hess` or `hessp` that ends the run where it raises: no trial can be rejected."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
@@ -22,6 +22,9 @@ from negopt.core.arrays import (
 )
 
 Vector = npt.NDArray[np.float64]
+#: Values at any number of points, in their order: the one place where evaluations are independent
+#: of each other.
+Values = Callable[[Iterable[Array]], Iterable[complex]]
 T = TypeVar("T")
 
 #: Evaluations per variable of each scheme, and the exponent of eps in its step.
@@ -46,8 +49,92 @@ def checked_steps(relative: T, absolute: T, n: int) -> tuple[T, T]:
     return relative, absolute
 
 
+def usual_steps(
+    x: Array,
+    scheme: str,
+    relative_step: npt.ArrayLike | None = None,
+    absolute_step: npt.ArrayLike | None = None,
+) -> Vector:
+    """Return the steps that `scipy.optimize.approx_derivative` takes at `x`, with their signs.
+
+    `relative_step` is a share of ``|x|``; the default is ``eps^(1/2)`` of the type of `x`
+    (``eps^(1/3)`` for ``"3-point"``) times ``max(1, |x|)``, away from zero.  `absolute_step` is
+    the step itself, and wins.  A step that `x` cannot resolve is replaced by the default.
+    """
+    host = to_host(x)
+    sign = np.where(host >= 0.0, 1.0, -1.0)
+    default = eps_of(x) ** SCHEMES[scheme][1] * sign * np.maximum(1.0, np.abs(host))
+    if absolute_step is not None:
+        step = np.broadcast_to(to_host_value(absolute_step), host.shape)
+    elif relative_step is not None:
+        step = np.broadcast_to(to_host_value(relative_step), host.shape) * sign * np.abs(host)
+    else:
+        return np.asarray(default)
+    return np.asarray(np.where(_reached(x, host + step) == host, default, step))
+
+
+def _reached(x: Array, target: Vector) -> Vector:
+    """Return `target` as the type of `x` can represent it."""
+    return target if eps_of(x) < 1e-10 else to_host(from_host(target, x))
+
+
+def points(x: Array, reached: Iterable[tuple[int, float]]) -> Iterator[Array]:
+    """Yield `x` with one entry changed, for each index and new entry."""
+    xp = namespace_of(x)
+    for i, entry in reached:
+        point = xp.asarray(x, copy=True)
+        point[i] = float(entry)
+        yield point
+
+
+def one_sided(
+    values: Values, x: Array, f: float, step: Vector, which: npt.NDArray[np.intp]
+) -> tuple[Vector, Vector]:
+    """Return ``f(x + h e_i) - f`` and h, as `x` represents it, for the variables `which`."""
+    host = to_host(x)
+    ahead = _reached(x, host + step)
+    entries = ((int(i), ahead[i]) for i in which)
+    change = np.asarray([value - f for value in values(points(x, entries))], dtype=np.float64)
+    return change, (ahead - host)[which]
+
+
+def two_sided(
+    values: Values, x: Array, step: Vector, which: npt.NDArray[np.intp]
+) -> tuple[Vector, Vector, Vector]:
+    """Return ``f(x + h e_i)``, ``f(x - h e_i)`` and h for the variables `which`.
+
+    Where x resolves only one of ``x + h`` and ``x - h``, h is half their distance.
+    """
+    host, length = to_host(x), np.abs(step)
+    ahead, behind = _reached(x, host + length), _reached(x, host - length)
+    entries = ((int(i), side[i]) for i in which for side in (ahead, behind))
+    found = np.asarray(list(values(points(x, entries))), dtype=np.float64).reshape(-1, 2)
+    return found[:, 0], found[:, 1], 0.5 * (ahead - behind)[which]
+
+
+def resolved(x: Array, step: Vector) -> Vector:
+    """Return steps that `x` represents, to both sides as a rule."""
+    host = to_host(x)
+    return np.asarray(_reached(x, host + step) - host)
+
+
+def complex_step(values: Values, x: Array, step: Vector) -> Vector:
+    """Return the gradient from the imaginary parts at ``x + i h e_i``."""
+    xp = namespace_of(x)
+    host = to_host(x)
+
+    def ahead() -> Iterator[Array]:
+        for i in range(host.shape[0]):
+            point = xp.astype(x, xp.complex128)
+            point[i] = complex(float(host[i]), float(step[i]))
+            yield point
+
+    found = np.asarray([complex(value).imag for value in values(ahead())], dtype=np.float64)
+    return found / step
+
+
 def difference_gradient(
-    value: Callable[[Array], Array],
+    value: Callable[[Array], complex],
     x: Array,
     f: float,
     scheme: str,
@@ -57,45 +144,22 @@ def difference_gradient(
     """Return the gradient of `value` at `x`, where it is `f`, by differences.
 
     The `scheme` is ``"2-point"``, ``"3-point"`` or ``"cs"``, for which `value` returns a complex
-    number.  `relative_step` is a share of ``|x|``; the default is ``eps^(1/2)`` of the type of `x`
-    (``eps^(1/3)`` for ``"3-point"``) times ``max(1, |x|)``, as in SciPy.  `absolute_step` is the
-    step itself, and wins.
+    number; the steps are those of `usual_steps`.
     """
-    host = to_host(x)
-    n = host.shape[0]
-    sign = np.where(host >= 0.0, 1.0, -1.0)
-    default = eps_of(x) ** SCHEMES[scheme][1] * np.maximum(1.0, np.abs(host))
-    if absolute_step is not None:
-        step = np.broadcast_to(np.abs(to_host_value(absolute_step)), (n,))
-    elif relative_step is not None:
-        step = np.abs(np.broadcast_to(to_host_value(relative_step), (n,)) * host)
-        step = np.where(step > 0.0, step, default)
-    else:
-        step = default
-    out = np.empty(n)
+    step = usual_steps(x, scheme, relative_step, absolute_step)
+    return from_host(scheme_gradient(lambda at: map(value, at), x, f, scheme, step), x)
+
+
+def scheme_gradient(values: Values, x: Array, f: float, scheme: str, step: Vector) -> Vector:
+    """Return the gradient by a scheme with these steps, on the host."""
+    which = np.arange(step.shape[0])
     if scheme == "cs":
-        return from_host(_complex_step(value, x, step, out), x)
-    xp = namespace_of(x)
-    for i in range(n):
-        ahead = xp.asarray(x, copy=True)
-        ahead[i] = float(host[i] + sign[i] * step[i])
-        h = float(to_host(ahead[i : i + 1])[0]) - host[i]  # the step that x can represent
-        if scheme == "2-point":
-            out[i] = (value(ahead) - f) / h
-        else:
-            behind = xp.asarray(x, copy=True)
-            behind[i] = float(host[i] - h)
-            out[i] = (value(ahead) - value(behind)) / (2.0 * h)
-    return from_host(out, x)
-
-
-def _complex_step(value: Callable[[Array], Array], x: Array, step: Vector, out: Vector) -> Vector:
-    xp = namespace_of(x)
-    for i in range(out.shape[0]):
-        point = xp.astype(x, xp.complex128)
-        point[i] = complex(float(to_host(x[i : i + 1])[0]), float(step[i]))
-        out[i] = complex(value(point)).imag / float(step[i])
-    return out
+        return complex_step(values, x, step)
+    if scheme == "3-point":
+        ahead, behind, h = two_sided(values, x, step, which)
+        return (ahead - behind) / (2.0 * h)
+    change, h = one_sided(values, x, f, step, which)
+    return change / h
 
 
 def product_error(eps: float, scheme: str) -> float:

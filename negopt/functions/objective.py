@@ -19,11 +19,13 @@ from negopt.core.arrays import (
     is_plain,
     namespace_of,
     norm,
-    scalars,
 )
 from negopt.core.messages import MINIMIZE, Words
 from negopt.core.types import BudgetExhausted, Counters, Given, Iterate, UserFunction
 from negopt.functions import differences, inputs
+from negopt.functions.arguments import check_function, checked_derivative, is_strategy
+from negopt.functions.by_differences import ByDifferences, differences_for
+from negopt.functions.workers import Workers
 from negopt.vectors.primitives import measure
 
 if TYPE_CHECKING:
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 MANY = 15_000
 
 
-class Objective:
+class Objective(ByDifferences):
     """The user's function and derivatives, counted and checked.
 
     Parameters
@@ -48,6 +50,10 @@ class Objective:
     hess : callable, HessianUpdateStrategy, str or None
     hessp : callable or None
         ``hessp(x, p, *args) -> array``.
+    products_required : bool
+        Whether steps are taken by products: then the first one has to be finite.
+    workers : Workers or None
+        What computes the values of difference gradients, where that is not done here.
     maxfun, maxtime : float
         Evaluations of `fun` and seconds of this call, checked before each evaluation.
     words : Words
@@ -75,11 +81,13 @@ class Objective:
         maxtime: float = math.inf,
         relative_step: npt.ArrayLike | None = None,
         absolute_step: npt.ArrayLike | None = None,
+        products_required: bool = False,
+        workers: Workers | None = None,
         words: Words = MINIMIZE,
     ) -> None:
         self.x0, self.n, self.args, self.words = x0, int(x0.shape[0]), args, words
         self._dtype = x0.dtype if type(x0) is np.ndarray else None
-        self.counters = Counters()
+        self.counters, self._workers = Counters(), workers
         self.best: Iterate | None = None
         self.maxfun, self.maxtime = maxfun, maxtime
         self._limited = min(maxfun, maxtime) < math.inf
@@ -91,6 +99,7 @@ class Objective:
         self._at: tuple[Iterate, list[Given]] | None = None
         self._set_function(fun, jac)
         self._set_products(fun, hess, hessp)
+        self._unproven = products_required and self.exact_products
 
     def rebind(self, fun: Given) -> None:
         """Take values and derivatives from the object `fun`; counts and budgets continue."""
@@ -104,53 +113,42 @@ class Objective:
 
     def _set_function(self, fun: Given, jac: Given) -> None:
         self._object: Given = None
+        self.differences = None
         self._both: UserFunction | None = None
         self._gradient: UserFunction | None = None
-        self.scheme: str | None = None
         if hasattr(fun, "fun") and hasattr(fun, "grad") and jac is None:
             self._object = fun
             self._value = fun.fun
             self._gradient = fun.grad
             self._both = getattr(fun, "fun_and_grad", None)
-            self.gradient_source = "grad"
+            self._gradient_source = "grad"
             return
-        if not callable(fun):
-            raise TypeError(
-                f"fun={fun!r} is neither callable nor an object with methods fun and grad."
-            )
+        check_function(fun)
         self._value = fun
+        jac = checked_derivative("jac", jac)
         if jac is True:
             self._both = fun
-            self.gradient_source = "fun"
+            self._gradient_source = "fun"
         elif callable(jac):
             self._gradient = jac
-            self.gradient_source = "jac"
-        elif jac is None or jac is False or jac in differences.SCHEMES:
-            self.scheme = jac if isinstance(jac, str) else "2-point"
-            self.gradient_source = f"differences of fun ({self.scheme})"
+            self._gradient_source = "jac"
         else:
-            raise ValueError(
-                f"jac={jac!r}: use a callable, True, '2-point', '3-point', 'cs' or None."
-            )
+            self.differences = differences_for(jac, self.n, *self._steps)
 
     def _set_products(self, fun: Given, hess: Given, hessp: Given) -> None:
         self._hess = self._hessp = self._strategy = None
-        if callable(hessp):
+        hess, hessp = checked_derivative("hess", hess), checked_derivative("hessp", hessp)
+        if hessp is not None:
             self._hessp = hessp
             self.product_source = "hessp"
         elif callable(hess):
             self._hess = hess
             self.product_source = "hess"
-        elif hasattr(hess, "initialize") and hasattr(hess, "dot"):
+        elif is_strategy(hess):
             # A copy for this call alone: nested and repeated solves must not share it.
             self._strategy = copy.deepcopy(hess)
             self._strategy.initialize(self.n, "hess")
             self.product_source = type(hess).__name__
-        elif hess is not None and hess not in differences.SCHEMES:
-            raise ValueError(
-                f"hess={hess!r}: use a callable, a HessianUpdateStrategy, '2-point', '3-point', "
-                "'cs' or None."
-            )
         elif self._object is not None and hasattr(fun, "hessp"):
             self.product_source = "object"
         else:
@@ -169,12 +167,7 @@ class Objective:
     @property
     def product_error(self) -> float:
         """Relative error, and step, of a product by differences of the gradient."""
-        return differences.product_error(eps_of(self.x0), self.scheme or "")
-
-    @property
-    def evaluation_cost(self) -> int:
-        """Calls of fun that one value with its gradient takes."""
-        return 1 + (differences.difference_cost(self.scheme, self.n) if self.scheme else 0)
+        return differences.product_error(eps_of(self.x0), self._order)
 
     def _require(self, calls: int) -> None:
         if self._spent + calls > self.maxfun:
@@ -195,7 +188,7 @@ class Objective:
 
         None where more than these is needed: differences, or pairs for a strategy.
         """
-        if self._strategy is not None or self.scheme is not None:
+        if self._strategy is not None or self.differences is not None:
             return None
         return (self._value, self._gradient) if self._both is None else (self._both, None)
 
@@ -254,6 +247,8 @@ class Objective:
             if best.f < value < math.inf and math.isfinite(norm(g)):
                 return g  # the usual end: nothing of it is kept
             point = self._measured(x, value, g)
+        elif self.differences is not None:
+            point = self._near(x, self.differences)
         else:
             point = self.at(x)
         if best is not None and self.n > MANY:
@@ -277,7 +272,7 @@ class Objective:
         self._spent += 1
         two = self._both(copy_of(x), *self.args)
         raw, gradient = two if type(two) is tuple and len(two) == 2 else inputs.checked_pair(two)
-        value = raw if type(raw) is float else inputs.checked_value(raw)
+        value = raw if type(raw) is float else inputs.checked_value(raw, self.x0)
         return value, gradient.copy() if self._plain(gradient) else self._as_gradient(gradient)
 
     def _call_value(self, x: Array) -> float:
@@ -285,20 +280,15 @@ class Objective:
             self._require(0)  # a gradient by differences may outlast maxtime
         self.spend(1, 0)
         raw = self._value(copy_of(x), *self.args)
-        return raw if type(raw) is float else scalars(inputs.checked_value(raw))[0]
+        return raw if type(raw) is float else self._as_value(raw)
 
     def _call_gradient(self, x: Array, f: float) -> Array:
         self.counters.njev += 1
         if self._gradient is not None:
             g = self._gradient(copy_of(x), *self.args)
             return g.copy() if self._plain(g) else self._as_gradient(g)
-        assert self.scheme is not None  # else _both gives the gradient
-        value = self._complex_value if self.scheme == "cs" else self._call_value
-        return differences.difference_gradient(value, x, f, self.scheme, *self._steps)
-
-    def _complex_value(self, x: Array) -> complex:
-        self.spend(1, 0)
-        return complex(self._value(x, *self.args))
+        assert self.differences is not None  # else _both gives the gradient
+        return self.differences.gradient(self._values, x, f)
 
     def _as_gradient(self, value: Array) -> Array:
         name = "fun (jac=True)" if self.gradient_source == "fun" else self.gradient_source
@@ -342,7 +332,7 @@ class Objective:
             def by_matrix(v: Array) -> Array:
                 if not known:
                     known.append(self._matrix(iterate))
-                return self._as_vector(inputs.matrix_times(known[0], v), "hess")
+                return self._by(known[0], v)
 
             return by_matrix
         if self._strategy is not None:
@@ -365,17 +355,26 @@ class Objective:
         at, step = (self.gradient, iterate.x, iterate.g), known[0]
         return lambda v: differences.difference_product(*at, v, step)
 
+    def _by(self, h: Array, v: Array) -> Array:
+        return self._proven(self._as_vector(inputs.matrix_times(h, v), "hess"), "hess")
+
     def _product(self, value: Array) -> Array:
         self.counters.nhev += 1
         self._require(0)
-        return self._as_vector(value, "hessp")
+        return self._proven(self._as_vector(value, "hessp"), "hessp")
+
+    def _proven(self, value: Array, name: str) -> Array:
+        """Return a matrix or product; the first one that steps are taken by has to be finite."""
+        if self._unproven:
+            self._unproven = not inputs.is_proven(value, name)
+        return value
 
     def _matrix(self, iterate: Iterate) -> Array:
         """Return what `hess` gives at `iterate`, checked: an array, sparse or an operator."""
         self._require(0)
         self.counters.nhev += 1
         h = self._hess(copy_of(iterate.x), *self.args)  # type: ignore[misc]
-        return inputs.matrix_like(h, iterate.x, self.n, "hess")
+        return self._proven(inputs.matrix_like(h, iterate.x, self.n, "hess"), "hess")
 
     def hessian(self, iterate: Iterate) -> Array:
         """Return the symmetric matrix H(x), shape (n, n): from `hess`, or by n products."""
@@ -386,7 +385,7 @@ class Objective:
             if is_array(h):
                 h = xp.astype(xp.asarray(h), iterate.x.dtype)
                 return 0.5 * (h + xp.matrix_transpose(h))
-            product: Callable[[Array], Array] = lambda v: self._as_vector(h @ v, "hess")  # noqa: E731
+            product: Callable[[Array], Array] = lambda v: self._by(h, v)  # noqa: E731
         else:
             product = self.products(iterate)
         eye = xp.eye(self.n, dtype=iterate.x.dtype, device=device_of(iterate.x))

@@ -247,4 +247,4 @@ def _scaled(u: Step, rate: float) -> Step:
     if rate == 1.0:
         return u
     size = rate * u.length
-    return Step(rate * u.s, rate * u.slope, rate**2 * u.quadratic, size, learnt=u.learnt)
+    return Step(rate * u.s, rate * u.slope, rate * rate * u.quadratic, size, learnt=u.learnt)

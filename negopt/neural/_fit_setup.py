@@ -14,10 +14,10 @@ from negopt.core.arrays import Array, copy_of, largest, namespace_of, norm, scal
 from negopt.core.messages import Words
 from negopt.core.options import (
     RunOptions,
-    as_options,
     check_integer,
     check_number,
     collect,
+    own_options,
     warn_unknown,
 )
 from negopt.core.randomness import Seed
@@ -130,7 +130,7 @@ def settings_of(
     method: Method, given: object, epochs: int | None, rng: Seed, *, on_batches: bool
 ) -> tuple[Method, RunOptions]:
     """Return the method with its options, and those of the run."""
-    options = as_options(given)
+    options = own_options(given)
     known = method.option_names() | {f.name for f in dataclasses.fields(RunOptions)}
     warn_unknown(options, known, method.name)
     for name, instead in ELSEWHERE.items():

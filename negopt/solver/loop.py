@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from negopt.core.arrays import Array, dot, eps_of, most_of, scalars
+from negopt.core.arrays import Array, dot, scalars
 from negopt.core.options import RunOptions
 from negopt.core.protocols import Model, Root, Rooted
 from negopt.core.randomness import Draws
@@ -26,15 +26,9 @@ from negopt.decisions.endings import STALL, is_better_end
 from negopt.functions.objective import Objective
 from negopt.globalize.ratio import rounding_of
 from negopt.methods import Method
+from negopt.solver import resolution, stopping
 from negopt.solver.progress import endless, is_extreme, is_ours, stalls, stuck, watch
 from negopt.solver.second_order import Finding, certify, escape, finding, no_way_down
-from negopt.solver.stopping import (
-    Limits,
-    bound_on_gradient,
-    gradient_measure,
-    most_iterations,
-    stop,
-)
 
 #: Hessian products of a check, and more where they are less than a tenth of the run's gradients.
 PRODUCTS = 20
@@ -49,7 +43,7 @@ class Solver:
         With its options already handed to its rules.
     objective : Objective
     run : RunOptions
-    limits : Limits or None
+    limits : stopping.Limits or None
         Set by `init` or `resume`.
     """
 
@@ -58,7 +52,7 @@ class Solver:
         self.objective = objective
         self.run = run
         self.draws = Draws(run.rng)
-        self.limits: Limits | None = None
+        self.limits: stopping.Limits | None = None
         self.outcome: Outcome | None = None
         self.step_norm = math.nan
         #: Tells a curvature rule that asks for it of a step whose pair says nothing.
@@ -81,9 +75,10 @@ class Solver:
             globalize=self.method.globalize.init(start),
             counters=self.objective.counters,
         )
-        state.f0, state.measure0 = start.f, gradient_measure(start, self.run.norm)
+        state.f0, state.measure0 = start.f, stopping.gradient_measure(start, self.run.norm)
         state.stalled_f, state.stalled_gmax = start.f, start.gmax
-        self._set_limits(state)
+        resolution.go_on(self.objective, state)
+        self.limits = stopping.limits_of(self.run, state, self.objective.words)
         self.check_stop(state)
         return state
 
@@ -112,13 +107,14 @@ class Solver:
         """Go on from `state`, which is already a copy of the caller's."""
         self.objective.counters = state.counters
         self.objective.best = state.best
+        resolution.go_on(self.objective, state)
         if state.rng_state:  # a generator of its own: the caller's is left as it is
             self.draws.go_back(state.rng_state)
         before = state.status, state.message
         state.status, state.message = None, ""
         self._elapsed_before = state.elapsed
-        limits = self._set_limits(state)
-        verdict = stop(state.iterate, limits, state.k, None)
+        limits = self.limits = stopping.limits_of(self.run, state, self.objective.words)
+        verdict = stopping.verdict_on(self.objective, state, limits)
         done = before[0] is Status.CONVERGED and verdict and verdict[0] is Status.CONVERGED
         if done and (state.certificate.status != "not checked" or not self.run.certify):
             state.status, state.message = before  # checked already, nothing to add
@@ -128,22 +124,8 @@ class Solver:
 
     _elapsed_before = 0.0
 
-    def _set_limits(self, state: State) -> Limits:
-        run, x = self.run, state.iterate.x
-        gtol = bound_on_gradient(run.gtol, eps_of(x))
-        maxiter = most_iterations(run.maxiter, int(x.shape[0]))
-        self.limits = Limits(
-            gtol=max(gtol, run.grtol * state.measure0),
-            order=float(run.norm),
-            xrtol=run.xrtol,
-            ftarget=float(run.ftarget),
-            maxiter=state.k + maxiter,
-            f0=state.f0,
-            first=state.k,
-            most=most_of(x),
-            words=self.objective.words,
-        )
-        return self.limits
+    def _size(self, iterate: Iterate) -> float:
+        return stopping.size_of(self.objective, iterate, self.run.norm)
 
     # --- one step --------------------------------------------------------------------
 
@@ -190,6 +172,9 @@ class Solver:
 
     def _advance(self, state: State) -> None:
         method, objective, here = self.method, self.objective, state.iterate
+        blurred = objective.differences is not None
+        if blurred:
+            resolution.prepare(objective, here)
         operator = self._operator = method.curvature.model(state.memory, objective, here)
         outcome = self.outcome = method.globalize.advance(
             state.globalize, objective, here, operator, method.step
@@ -202,7 +187,8 @@ class Solver:
             self.step_norm = outcome.step_norm
             # A difference of gradients may be beyond the numbers that they are.
             most = math.inf if self.limits is None else self.limits.most
-            if outcome.informative and trial.finite and here.gmax + trial.gmax <= most:
+            telling = outcome.informative and trial.finite and here.gmax + trial.gmax <= most
+            if telling and (not blurred or resolution.learnt(objective, here, outcome)):
                 s = outcome.s
                 if self.difference is None:
                     self._learn(state, s, trial.g - here.g, outcome, accepted=accepted)
@@ -219,6 +205,8 @@ class Solver:
             if outcome.step_size < 0.0:
                 counters.n_negative_steps += 1
             watch(self, state, outcome, trial)
+            if blurred:
+                resolution.followed(objective, state, here, outcome)
         elif outcome.stuck:
             stuck(self, state, outcome)
         else:
@@ -261,17 +249,19 @@ class Solver:
             return
         best = self.objective.best or state.iterate
         if best is not state.iterate and not resumed and best.gmax <= self.limits.gtol:
-            size = gradient_measure(best, self.limits.order)
-            if is_better_end(best.f, size, state.iterate.f, self.limits.gtol):
+            if is_better_end(best.f, self._size(best), state.iterate.f, self.limits.gtol):
                 state.iterate = best  # a trial that was not accepted, and there is no better end
-        k = state.k if limited else -1
-        verdict = stop(state.iterate, self.limits, k, self.outcome, best)
-        if verdict is None:
+        if self.objective.differences is not None:
+            resolution.resolve(self.objective, state, self.limits.gtol)
+        verdict = stopping.verdict_on(
+            self.objective, state, self.limits, self.outcome, limited=limited
+        )
+        if verdict is None or state.status is not None:
             return
         state.status, state.message = verdict
         if state.status is not Status.CONVERGED:
             return
-        if gradient_measure(state.iterate, self.limits.order) <= self.limits.gtol:
+        if self._size(state.iterate) <= self.limits.gtol:
             self._second_order(state)
         else:
             state.certificate = Certificate()
@@ -283,7 +273,7 @@ class Solver:
         state.certificate = certificate
         if self.outcome is not None:
             self.outcome.min_curvature = certificate.min_curvature
-        verdict = stop(state.iterate, self.limits, state.k, None)
+        verdict = stopping.verdict_on(self.objective, state, self.limits)
         assert verdict is not None
         state.status, state.message = verdict
         if state.status is Status.CONVERGED:

@@ -20,7 +20,8 @@ from negopt.decisions.endings import (
     progresses,
 )
 from negopt.globalize.ratio import rounding_of
-from negopt.solver.stopping import gradient_measure, precision_message, unbounded_message
+from negopt.solver import resolution
+from negopt.solver.stopping import precision_message, size_of, unbounded_message
 
 if TYPE_CHECKING:
     from negopt.solver.loop import Solver
@@ -136,9 +137,12 @@ def watch(solver: Solver, state: State, outcome: Outcome, trial: Iterate | None)
     At rounding level a step is accepted by its slopes; with a wrong or noisy gradient the
     run would follow a level set for ever.
     """
-    if trial is not None and progresses(
-        trial.f, state.stalled_f, trial.gmax, state.stalled_gmax, eps_of(trial.x)
-    ):
+    objective, f_before, patience = solver.objective, state.stalled_f, solver.patience
+    eps = eps_of(state.iterate.x)
+    if objective.differences is not None:
+        f_before, fewer = resolution.to_beat(objective.differences, state.best)
+        eps, patience = 0.0, fewer if patience == STALL else patience
+    if trial is not None and progresses(trial.f, f_before, trial.gmax, state.stalled_gmax, eps):
         state.stalled, state.stalled_f, state.stalled_gmax = 0, trial.f, trial.gmax
         if outcome.endless:
             endless(solver, state)
@@ -148,10 +152,10 @@ def watch(solver: Solver, state: State, outcome: Outcome, trial: Iterate | None)
     before = state.stalled
     state.stalled += outcome.trials
     limits = solver.limits
-    if limits is None or gradient_measure(state.iterate, limits.order) <= limits.gtol:
+    if limits is None or size_of(objective, state.iterate, limits.order) <= limits.gtol:
         return
-    if is_suspect(before, state.stalled) or state.stalled >= solver.patience:
-        stalls(solver, state)
+    if is_suspect(before, state.stalled) or state.stalled >= patience:
+        stalls(solver, state, patience)
 
 
 def _straight(solver: Solver, state: State, outcome: Outcome, trial: Iterate) -> None:
@@ -217,10 +221,10 @@ def _retreat(solver: Solver, state: State) -> bool:
     return True
 
 
-def stalls(solver: Solver, state: State) -> None:
+def stalls(solver: Solver, state: State, patience: int = STALL) -> None:
     """See whether f and g contradict each other; give up when a run has stalled for long."""
     found = _contradiction(solver, state)
-    if found or state.stalled >= solver.patience:
+    if found or state.stalled >= patience:
         reason = f"neither f nor the gradient has fallen in {state.stalled} trials"
         _give_up(solver, state, reason, found)
 
@@ -228,7 +232,7 @@ def stalls(solver: Solver, state: State) -> None:
 def _contradiction(solver: Solver, state: State) -> str:
     """Say that f and g disagree where the run stands, "" where they do not."""
     objective, outcome, here = solver.objective, solver.outcome, state.iterate
-    if objective.scheme is not None:  # g is what differences of f have given
+    if objective.differences is not None:  # g is what differences of f have given
         return ""
     step = None if outcome is None or outcome.step is None else outcome.step.s
     down = -1.0 * here.g
@@ -236,9 +240,11 @@ def _contradiction(solver: Solver, state: State) -> str:
 
 
 def _give_up(solver: Solver, state: State, reason: str, found: str) -> None:
-    """End the run where it stands, or go on from the lowest point seen."""
+    """End the run where it stands, or go on from the lowest point seen, or a better gradient."""
+    if resolution.sharpened(solver.objective, state, solver.method):
+        return
     solver.check_stop(state, limited=False)
-    limits, here, differences = solver.limits, state.iterate, solver.objective.scheme is not None
+    limits, here = solver.limits, state.iterate
     if state.status is not None or limits is None:
         return
     if not found and _retreat(solver, state):  # the way down may be far longer than the steps were
@@ -250,13 +256,15 @@ def _give_up(solver: Solver, state: State, reason: str, found: str) -> None:
             endless(solver, state)
         return
     state.status = Status.PRECISION
-    state.message = precision_message(
-        solver.objective.best or here, limits, reason, differences=differences, disagreement=found
-    )
+    end = solver.objective.best or here
+    told = resolution.told_at(solver.objective, end, limits.order)
+    state.message = precision_message(end, limits, reason, told, found)
 
 
 def stuck(solver: Solver, state: State, outcome: Outcome) -> None:
     """Forget the model once and start afresh from here; then give up with the reason."""
+    if outcome.valid and resolution.sharpened(solver.objective, state, solver.method):
+        return
     before = state.stalled
     state.stalled += outcome.trials
     found = ""

@@ -22,8 +22,11 @@ Notify = Callable[[State, Outcome | None, float], None]
 class Sources(Protocol):
     """Where the derivatives came from."""
 
-    gradient_source: str
     product_source: str
+
+    @property
+    def gradient_source(self) -> str:
+        """Where gradients come from."""
 
 
 def notifier(callback: Callable[..., object] | None) -> Notify | None:

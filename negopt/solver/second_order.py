@@ -104,12 +104,11 @@ class View:
         """Return ``L'HL q`` of a unit vector q."""
         return self.root.slope(self._product(self.root.step(q), self.h))
 
-    def energy(self, largest: float) -> float:
-        """Return the scale of the values of f, with the largest curvature met."""
-        unit = math.sqrt(largest)
+    def energy(self, unit: float) -> float:
+        """Return the scale of the values of f, `unit` being the usual curvature."""
         here = self._iterate
-        known = decide.energy(here.f, self._f0, self.reach * unit, eps_of(here.x))
-        return known if self.modelled else max(known, largest)
+        known = decide.energy(here.f, self._f0, self.reach * math.sqrt(unit), eps_of(here.x))
+        return known if self.modelled else max(known, unit)
 
     def first_length(self, lowest: float, largest: float) -> float:
         """Return the length that an escape tries first: a two-hundredth of the scale of f.
@@ -129,8 +128,12 @@ class View:
         z = self.root.step(space.lowest()) / self.root.scale
         amplified = decide.ROUNDINGS * eps_of(z) * scalars(dot(z, z))[0]
         amplified *= 1.0 if self.modelled else largest
+        # In the variables of a good model curvatures are about one; a larger one says that the
+        # model is not good there, and nothing of the others.
+        unit = min(largest, 1.0) if self.modelled else largest
+        energy = self.energy(unit)
         return decide.tolerance_of_curvature(
-            self.error, largest, self.energy(largest), self.gnorm, amplified, space.asymmetry
+            self.error, largest, unit, energy, self.gnorm, amplified, space.asymmetry
         )
 
     def again(self, q: Array) -> float:

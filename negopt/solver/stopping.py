@@ -6,9 +6,10 @@ import math
 import sys
 from dataclasses import dataclass
 
-from negopt.core.arrays import eps_of, namespace_of, scalars
+from negopt.core.arrays import eps_of, most_of, namespace_of, scalars
 from negopt.core.messages import MINIMIZE, Words
-from negopt.core.types import Iterate, Outcome, Status
+from negopt.core.options import RunOptions
+from negopt.core.types import Iterate, Outcome, State, Status
 from negopt.decisions.endings import (
     CONVERGED,
     GOES_ON,
@@ -18,6 +19,8 @@ from negopt.decisions.endings import (
     bottom,
     why_over,
 )
+from negopt.functions.objective import Objective
+from negopt.solver.resolution import Resolution, told_at
 
 
 def bound_on_gradient(gtol: float | None, eps: float) -> float:
@@ -85,20 +88,58 @@ def gradient_measure(iterate: Iterate, order: float) -> float:
     return float(iterate.gmax * scalars(xp.sum(scaled**order))[0] ** (1.0 / order))
 
 
+def limits_of(run: RunOptions, state: State, words: Words) -> Limits:
+    """Return the limits of a call that begins, or goes on, at a state."""
+    x = state.iterate.x
+    gtol = bound_on_gradient(run.gtol, eps_of(x))
+    return Limits(
+        gtol=max(gtol, run.grtol * state.measure0),
+        order=float(run.norm),
+        xrtol=run.xrtol,
+        ftarget=float(run.ftarget),
+        maxiter=state.k + most_iterations(run.maxiter, int(x.shape[0])),
+        f0=state.f0,
+        first=state.k,
+        most=most_of(x),
+        words=words,
+    )
+
+
+def size_of(objective: Objective, iterate: Iterate, order: float) -> float:
+    """Return what of the gradient counts: where it is by differences, what is no error."""
+    told = told_at(objective, iterate, order)
+    return gradient_measure(iterate, order) if told is None else told.size
+
+
+def verdict_on(
+    objective: Objective,
+    state: State,
+    limits: Limits,
+    outcome: Outcome | None = None,
+    *,
+    limited: bool = True,
+) -> tuple[Status, str] | None:
+    """Return what `stop` says of the iterate of a run, that of `maxiter` where it is `limited`."""
+    here, k = state.iterate, state.k if limited else -1
+    told = told_at(objective, here, limits.order, limits.gtol, state.measure0)
+    return stop(here, limits, k, outcome, told, objective.best)
+
+
 def stop(
     iterate: Iterate,
     limits: Limits,
     k: int,
     outcome: Outcome | None,
+    told: Resolution | None = None,
     lowest: Iterate | None = None,
 ) -> tuple[Status, str] | None:
     """Return status and message when the run is over, else None.
 
-    A stationary point is reported as ``CONVERGED`` here; the caller checks its curvature.  All
-    other ends report `lowest`, the lowest point seen, by default the iterate: the message has
-    its figures.
+    A stationary point is reported as ``CONVERGED`` here; the caller checks its curvature.  Of a
+    gradient by differences `told` is what counts.  All other ends report `lowest`, the lowest
+    point seen, by default the iterate: the message has its figures.
     """
-    size = gradient_measure(iterate, limits.order)
+    size = gradient_measure(iterate, limits.order) if told is None else told.size
     reason = why_over(
         iterate.f, size, k, limits.gtol, limits.ftarget, limits.unbounded_below, limits.maxiter
     )
@@ -116,6 +157,9 @@ def stop(
         return Status.TARGET, (
             f"Target reached: f = {iterate.f:.6g} <= {words['ftarget']} = {limits.ftarget:.6g}."
         )
+    if reason == CONVERGED and told is not None:
+        whole = gradient_measure(iterate, limits.order)
+        return told.judged(f"{name} = {whole:.3g}", whole, limits.gtol, words["gtol"])
     if reason == CONVERGED:
         return Status.CONVERGED, (
             f"Optimization terminated successfully: {name} = {size:.3g} <= {words['gtol']} = "
@@ -157,8 +201,7 @@ def precision_message(
     iterate: Iterate,
     limits: Limits,
     reason: str,
-    *,
-    differences: bool = False,
+    told: Resolution | None = None,
     disagreement: str = "",
 ) -> str:
     """Say why no progress is possible, with the numbers and what to try."""
@@ -167,11 +210,8 @@ def precision_message(
     hint = "If that is not small enough, check the gradient with scipy.optimize.check_grad"
     if disagreement:
         hint = f"{disagreement}: check the gradient with scipy.optimize.check_grad"
-    elif differences:
-        hint = (
-            "If that is not small enough, pass jac, or jac='3-point': differences of fun resolve "
-            "no smaller gradient"
-        )
+    elif told is not None:
+        hint = f"If that is not small enough, pass jac: {told.known} here, no further"
     elif eps > 1e-10:
         hint = f"If that is not small enough, x0 is float32: pass float64, or {gtol}=1e-3"
     elif size < 1e3 * limits.gtol:

@@ -53,17 +53,20 @@ def test_length_of_a_difference(curvature):
         ({"gnorm": 1e-5}, 2.0 * 1e-5 / math.sqrt(8.0) * 2.0),  # a valley floor bends
         ({"gnorm": 1e9}, WIDEST * 2.0),
         ({"energy": 0.0}, WIDEST * 2.0),
+        ({"gnorm": 1e9, "unit": 1.0}, WIDEST),
         ({"amplified": 0.5}, 0.5),
         ({"asymmetry": 0.5}, 2.5),
     ],
 )
 def test_tolerance(curvature, changed, expected):
-    values = dict(error=1e-8, largest=2.0, energy=4.0, gnorm=0.0, amplified=0.0, asymmetry=0.0)
+    values = dict(
+        error=1e-8, largest=2.0, unit=2.0, energy=4.0, gnorm=0.0, amplified=0.0, asymmetry=0.0
+    )
     assert curvature.tolerance_of_curvature(*(values | changed).values()) == pytest.approx(expected)
 
 
 def test_no_curvature_at_all_is_flat(curvature):
-    tolerance = curvature.tolerance_of_curvature(1e-8, 0.0, 0.0, 0.0, 0.0, 0.0)
+    tolerance = curvature.tolerance_of_curvature(1e-8, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
     assert curvature.verdict(0.0, 0.0, 0.0, tolerance, 2, 2) == FLAT
 
 

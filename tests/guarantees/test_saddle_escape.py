@@ -2,10 +2,11 @@
 
 Theorem.  Let x be a strict saddle with a lower point along the direction of negative curvature.
 From x, from its stable manifold and from within 1e-8 of them, every method ends with success
-below the saddle, at a point where the second-order check is "positive", "flat" or, where it has not
-seen the whole space, "unsettled", with Hessian products and with gradients alone.  With ``certify=False`` it may stop at the saddle, and says
-"not checked"; with ``max_escapes=0`` it ends with status SADDLE and without success.  When the
-products of the check reach n, its verdict is that of the eigenvalues.
+below the saddle, with Hessian products and with gradients alone, at a point where the second-order
+check is "positive", "flat" or, where it has not seen the whole space, "unsettled".  With
+``certify=False`` it may stop at the saddle, and says "not checked"; with ``max_escapes=0`` it ends
+with status SADDLE and without success.  When the products of the check reach n, its verdict is that
+of the eigenvalues.
 """
 
 from __future__ import annotations

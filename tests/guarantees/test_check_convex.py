@@ -1,0 +1,75 @@
+"""A convex function is never said to have negative curvature.
+
+Theorem.  Let f be a convex sum of losses of ``A x - y``, of any rank and whatever the units of
+the variables.  Where a run ends, and at the start, the check never says "negative", there is no
+escape and no end at a saddle, with products, with gradients and with values alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import negopt
+from negopt import Status
+
+
+def losses(kind, A, y):
+    """Return f, gradient and products of a sum of convex losses."""
+
+    def square(r):
+        return 0.5 * r * r, r, np.ones_like(r)
+
+    def logistic(r):
+        p = 1.0 / (1.0 + np.exp(-np.abs(r)))
+        s = np.where(r >= 0.0, p, 1.0 - p)
+        return np.logaddexp(0.0, r), s, p * (1.0 - p)
+
+    def huber(r):
+        root = np.sqrt(1.0 + r * r)
+        return root - 1.0, r / root, root**-3
+
+    loss = {"square": square, "logistic": logistic, "huber": huber}[kind]
+
+    def fun(x):
+        return float(np.sum(loss(A @ x - y)[0]))
+
+    def grad(x):
+        return A.T @ loss(A @ x - y)[1]
+
+    def hessp(x, p):
+        return A.T @ (loss(A @ x - y)[2] * (A @ p))
+
+    return fun, grad, hessp
+
+
+@pytest.mark.parametrize("method", [None, "lqn-tr", "newton-krylov", "lbfgs-wolfe"])
+@settings(max_examples=40)
+@given(
+    n=st.integers(1, 12),
+    lost=st.integers(0, 4),
+    seed=st.integers(0, 10**6),
+    kind=st.sampled_from(["square", "logistic", "huber"]),
+    decades=st.sampled_from([0.0, 2.0, 5.0]),
+    given_=st.sampled_from(["hessp", "jac", "values"]),
+)
+def test_convex_functions(method, n, lost, seed, kind, decades, given_):
+    rng = np.random.default_rng([seed, n])
+    rank = max(n - lost, 0)
+    A = rng.standard_normal((2 * n + 3, rank)) @ rng.standard_normal((rank, n))
+    A *= 10.0 ** rng.uniform(-decades, decades, n)
+    y = rng.standard_normal(2 * n + 3) * (kind != "logistic")
+    fun, grad, hessp = losses(kind, A, y)
+    extra = {"jac": grad} if given_ != "values" else {}
+    if given_ == "hessp":
+        extra["hessp"] = hessp
+    x0 = rng.standard_normal(n) / np.maximum(np.abs(A).max(axis=0, initial=0.0), 1e-300)
+    with np.errstate(all="ignore"):
+        res = negopt.minimize(
+            fun, np.clip(x0, -1e8, 1e8), method=method, options={"maxiter": 300}, **extra
+        )
+    assert res.curvature_status != "negative", res.message
+    assert res.status != Status.SADDLE
+    assert res.n_escapes == 0
