@@ -169,7 +169,7 @@ def test_a_value_out_of_range_is_named(name, value) -> None:
         {"record": np.True_},
         {"record": np.array(True)},
         {"record": 1},
-        {"rng": np.random.default_rng(3)},
+        pytest.param({"rng": np.random.default_rng(3)}, id="rng: a Generator"),
         {"rng": None},
         {"rng": [1, 2]},
         {"ftarget": -math.inf},

@@ -7,6 +7,8 @@ that it can stop before any of them and go on from there.
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 
 from negopt.compiled import layout as k
@@ -19,6 +21,9 @@ from negopt.compiled.trials import begin_search, form_trial, judge_trial, weigh
 from negopt.decisions import curvature as decide
 from negopt.decisions import endings as e
 from negopt.decisions import search as s
+
+#: The largest number.
+MOST = sys.float_info.max
 
 
 @part
@@ -55,7 +60,7 @@ def arrive(w: k.Work, task: int) -> int:
     ints[k.NEGATIVE] += ints[k.NEGATED]
     ints[k.ITERATE] = new
     ints[k.KEPT] = -1
-    return k.GO
+    return k.NO_END if task == s.ENDLESS else k.GO
 
 
 @plain
@@ -69,15 +74,25 @@ def over(w: k.Work) -> int:
 @plain
 def judge(w: k.Work) -> int:
     """Tell whether another iteration follows: GO, or why not."""
-    ints, reals, here, ended = w.ints, w.reals, w.ints[k.ITERATE], over(w)
+    ints, reals, here, best = w.ints, w.reals, w.ints[k.ITERATE], w.ints[k.BEST]
+    f, size = w.figures[best, k.F], w.figures[best, k.SIZE]
+    if best != here and e.is_better_end(f, size, w.figures[here, k.F], reals[k.GTOL]):
+        here = ints[k.ITERATE] = best
+        ints[k.KEPT] = -1
+    ended = over(w)
     f, gmax = w.figures[here, k.F], w.figures[here, k.GMAX]
-    if ints[k.ACCEPTED] == 1 and e.progresses(f, reals[k.BEST_BEFORE], gmax, reals[k.STALLED_GMAX]):
+    before = reals[k.STALLED_F], reals[k.STALLED_GMAX]
+    if ints[k.ACCEPTED] == 1 and e.progresses(f, before[0], gmax, before[1], linear.EPS):
         ints[k.STALLED] = 0
+        reals[k.STALLED_F] = f
         reals[k.STALLED_GMAX] = gmax
     else:
+        stalled = ints[k.STALLED]
         ints[k.STALLED] += ints[k.TRIALS]
-        if w.figures[here, k.SIZE] > reals[k.GTOL] and ints[k.STALLED] >= e.STALL:
-            return k.GAVE_UP
+        if w.figures[here, k.SIZE] > reals[k.GTOL] and (
+            e.is_suspect(stalled, ints[k.STALLED]) or ints[k.STALLED] >= e.STALL
+        ):
+            return k.STALLS
     if ended == e.GOES_ON:
         return k.PAUSE if ints[k.K] >= ints[k.PAUSE_AT] else k.GO
     return k.CHECK_IT if ended == e.CONVERGED and ints[k.CHECK] == 1 else k.STOP
@@ -92,6 +107,8 @@ def go_on(w: k.Work, address: int, head: k.Ints, limit: int) -> int:
             ints[k.PHASE] = k.ARRIVED
             here, reals = ints[k.ITERATE], w.reals
             weigh(w, here, w.figures[here, k.F])
+            reals[k.STALLED_F] = w.figures[here, k.F]
+            reals[k.STALLED_GMAX] = w.figures[here, k.GMAX]
             reals[k.GTOL] = max(reals[k.GTOL], reals[k.GRTOL] * w.figures[here, k.SIZE])
             if ints[k.FINITE] == 0 or over(w) != e.GOES_ON:
                 return k.STOP
@@ -148,17 +165,14 @@ def begin_row(w: k.Work, b: k.Batch, i: int, address: int, head: k.Ints) -> None
     linear.scale_to(1.0, b.x[i], w.vectors[0])
     f = call(address, w.vectors[0], w.vectors[1], head)
     w.figures[0, k.F] = w.reals[k.F_START] = b.figures[i, k.AT_START] = f
-    w.reals[k.BOTTOM] *= max(1.0, abs(f))
+    w.reals[k.BOTTOM] = e.bottom(f, MOST)
 
 
 @plain
 def end_row(w: k.Work, b: k.Batch, i: int, head: k.Ints, certain: bool) -> None:
     """Write down how problem i has ended."""
-    figures, gtol = w.figures, w.reals[k.GTOL]
-    here, point, ended = w.ints[k.ITERATE], w.ints[k.BEST], over(w)
-    f, size = figures[point, k.F], figures[point, k.SIZE]
-    if ended == e.CONVERGED and not e.is_better_end(f, size, figures[here, k.F], gtol):
-        point = here
+    figures, gtol, ended = w.figures, w.reals[k.GTOL], over(w)
+    point = w.ints[k.ITERATE if ended == e.CONVERGED else k.BEST]
     linear.scale_to(1.0, w.vectors[2 * point], b.x[i])
     linear.scale_to(1.0, w.vectors[2 * point + 1], b.g[i])
     b.figures[i, k.VALUE] = figures[point, k.F]

@@ -82,7 +82,7 @@ INTS = 33
 # iteration (LENGTH of the direction is Euclidean, NORM in its own norm); the SMALLEST curvature,
 # and as a SHARE of the largest; f at the start.
 (GTOL, GRTOL, FTARGET, BOTTOM, C1, C2, EXPAND, ANGLE, SKIP, SKIP_BFGS, DIFFERENCE, NOISE, GAMMA,
- LAST_LENGTH, LOWEST, STALLED_GMAX, BEST_BEFORE, LENGTH, NORM, STEP_SIZE, STEP_NORM,
+ LAST_LENGTH, LOWEST, STALLED_F, STALLED_GMAX, LENGTH, NORM, STEP_SIZE, STEP_NORM,
  SMALLEST, SHARE, F_START) = range(s.SEARCH_WORK, s.SEARCH_WORK + 24)
 REALS = s.SEARCH_WORK + 24
 
@@ -92,9 +92,10 @@ START, ARRIVED, READY, SEARCHING, CHECKING = range(5)
 
 # What the loop says.  SPENT: the next evaluation is not allowed.  RAISED: the objective
 # raised or gave a gradient of the wrong length.  UNCERTAIN: the check found no minimum, or could
-# not be made.
-(GO, PAUSE, SPENT, RAISED, STOP, CHECK_IT, CERTAIN, UNCERTAIN, GAVE_UP, SEARCH_FAILED,
- NOT_MOVED) = range(11)
+# not be made.  STALLS: many trials brought no progress.  NO_END: f falls along the direction as far
+# as a step may be long.
+(GO, PAUSE, SPENT, RAISED, STOP, CHECK_IT, CERTAIN, UNCERTAIN, STALLS, SEARCH_FAILED,
+ NOT_MOVED, NO_END) = range(12)
 
 # Columns of a batch.  Figures: f at the end and at the start, the bound on the gradient, the
 # smallest curvature.  Counts: iterations, evaluations of f and of g; KIND of the curvature and why

@@ -9,9 +9,12 @@ from negopt.compiled.jitted import HALT, Target
 from negopt.compiled.kernel import KERNEL
 from negopt.compiled.run import ENDLESS, Setting
 from negopt.core.arrays import FloatArray, eps_of
+from negopt.core.messages import Words
 from negopt.core.types import Iterate, Status
-from negopt.solver.stopping import BOTTOM, Limits, bound_on_gradient, most_iterations, stop
+from negopt.solver.stopping import Limits, bound_on_gradient, most_iterations, stop
 
+#: A problem of a batch has no state to go on from.
+WORDS = Words(go_on="")
 #: What `negopt.decisions.endings.why_over` says, in the same order.
 ENDS = (Status.FAILED, Status.TARGET, Status.CONVERGED, Status.UNBOUNDED, Status.LIMIT)
 
@@ -42,7 +45,6 @@ class Rows:
         w = setting.work(None)
         w.ints[k.MAXITER], w.ints[k.PAUSE_AT] = min(self.maxiter, ENDLESS), ENDLESS
         w.reals[k.GTOL], w.reals[k.GRTOL] = bound_on_gradient(run.gtol, eps_of(starts)), run.grtol
-        w.reals[k.BOTTOM] = -BOTTOM
         self.table = k.new_batch(starts, w)
 
     def worker(self) -> Worker:
@@ -59,13 +61,9 @@ class Rows:
         t, order = self.table, float(self.run.norm)
         g, (f, f0, gtol, lowest) = t.g[i], t.figures[i].tolist()
         point = Iterate(t.x[i], f, g, float(np.linalg.norm(g)), float(abs(g).max()))
-        status = ENDS[t.counts[i, k.ENDED]]
-        if status is Status.LIMIT:  # N.B. the lowest point may be a stationary one
-            return (
-                f"Maximum number of iterations has been exceeded (maxiter = {self.maxiter}); the "
-                f"gradient is still larger than gtol = {gtol:.3g}. Raise maxiter."
-            )
-        ended = stop(point, Limits(gtol, order, 0.0, float(self.run.ftarget), ENDLESS, f0), 0, None)
+        status, nit, target = ENDS[t.counts[i, k.ENDED]], int(t.counts[i, k.NIT]), self.run.ftarget
+        limits = Limits(gtol, order, 0.0, float(target), self.maxiter, f0, words=WORDS)
+        ended = stop(point, limits, nit, None)
         text = "" if ended is None else ended[1]
         if t.counts[i, k.KIND]:
             return f"{text}; lowest curvature found {lowest:.3g} (positive)."

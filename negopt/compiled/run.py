@@ -66,7 +66,8 @@ class Setting(NamedTuple):
         reals[k.C1], reals[k.C2], reals[k.EXPAND] = search.c1, search.c2, search.expand
         reals[k.ANGLE] = cast(Signed, self.method.step).angle
         reals[k.FTARGET] = self.run.ftarget
-        reals[k.LOWEST], reals[k.STALLED_GMAX] = math.inf, math.nan
+        reals[k.LOWEST], reals[k.STALLED_F] = math.inf, math.nan
+        reals[k.STALLED_GMAX] = math.nan
         reals[k.NOISE] = product_error(EPS, "")
         return w
 
@@ -102,7 +103,7 @@ class Run:
                 if certificate is not None:
                     solver.settle(state, certificate)
                 else:
-                    solver.conclude(state, task == k.GAVE_UP)
+                    solver.conclude(state, task == k.STALLS)
                     solver.check_stop(state)
         except BudgetExhausted as error:
             self.finish(state)
@@ -142,7 +143,10 @@ class Run:
         outcome = Outcome(accepted=accepted, valid=valid, stuck=stuck, trials=trials)
         solver.outcome = outcome
         search = cast(WolfeSearch, solver.method.globalize)
+        outcome.endless = task == k.NO_END
         if task == k.SEARCH_FAILED:
+            f = float(self._work.figures[int(ints[k.TRIAL]), k.F])
+            outcome.endless = not valid and f == -math.inf
             outcome.reason = search.no_decrease(outcome.trials)
         elif task == k.NOT_MOVED:
             outcome.reason = search.NOT_MOVED
@@ -173,7 +177,7 @@ class Run:
         reals[k.F_START] = limits.f0
         ints[k.K], ints[k.MAXITER] = state.k, min(limits.maxiter, ENDLESS)
         ints[k.STALLED], ints[k.RESETS] = state.stalled, state.resets
-        reals[k.STALLED_GMAX] = state.stalled_gmax
+        reals[k.STALLED_F], reals[k.STALLED_GMAX] = state.stalled_f, state.stalled_gmax
         reals[k.GTOL], reals[k.BOTTOM] = limits.gtol, limits.unbounded_below
         search = cast(SearchLength, state.globalize)
         reals[k.LAST_LENGTH], reals[k.LOWEST] = search.length, search.lowest
@@ -206,6 +210,7 @@ class Run:
         state.best = objective.best
         state.k = int(ints[k.K])
         state.stalled, state.resets = int(ints[k.STALLED]), int(ints[k.RESETS])
+        state.stalled_f = float(reals[k.STALLED_F])
         state.stalled_gmax = float(reals[k.STALLED_GMAX])
         counters = state.counters
         for name, place in (

@@ -9,6 +9,7 @@ from negopt.compiled import linear
 from negopt.compiled._build import plain
 from negopt.decisions import pairs as p
 from negopt.decisions import search as s
+from negopt.globalize.wolfe import FARTHEST
 
 
 @plain
@@ -83,11 +84,10 @@ def begin_search(w: k.Work) -> None:
     c1, c2, strong, most = reals[k.C1], reals[k.C2], ints[k.STRONG] == 1, ints[k.MAXLS]
     first = p.first_trial(reals[k.NORM], reals[k.LAST_LENGTH], reals[k.EXPAND])
     noise = p.search_noise(f, min(reals[k.LOWEST], f), linear.EPS)
-    s.search_start(reals, f, -abs(slope), first, c1, c2, strong, noise, most, 1e20)
+    s.search_start(reals, f, -abs(slope), first, c1, c2, strong, noise, most, FARTHEST)
     ints[k.TRIALS] = 0
     ints[k.KEPT] = -1
     ints[k.FINITE] = 1
-    reals[k.BEST_BEFORE] = w.figures[ints[k.BEST], k.F]
 
 
 @plain
@@ -114,7 +114,7 @@ def form_trial(w: k.Work) -> int:
             w.figures[trial, k.STEP_OF] = alpha
             return s.EVALUATE
         value, slope = reals[twin + 1], reals[twin + 2]
-        if reals[twin] == 0.0:  # x itself is no trial
+        if reals[twin] == 0.0 and ints[k.TRIALS] > 0:  # x itself is no trial
             value, slope = math.inf, math.nan
         task = s.search_step(reals, value, slope)
         if task != s.EVALUATE:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -86,6 +87,13 @@ def eps_of(x: Array) -> float:
     if is_plain(x):
         return EPS
     return float(namespace_of(x).finfo(x.dtype).eps)
+
+
+def most_of(x: Array) -> float:
+    """Return the largest number of the floating-point type of `x`."""
+    if is_plain(x):
+        return sys.float_info.max
+    return float(namespace_of(x).finfo(x.dtype).max)
 
 
 def as_vector(x0: Array) -> Array:
@@ -252,8 +260,11 @@ def to_host_value(step: object) -> FloatArray:
 
 def from_host(values: Array, like: Array) -> Array:
     """Copy small host values to the library, device and type of `like`."""
-    if type(like) is np.ndarray or is_numpy_array(like):
+    if is_plain(like):
         return np.asarray(values, dtype=like.dtype)
+    if is_numpy_array(like):
+        with np.errstate(over="ignore"):  # beyond the range of the type is infinite
+            return np.asarray(values, dtype=like.dtype)
     xp = namespace_of(like)
     values = np.asarray(values, dtype=np.float64)
     return xp.astype(xp.asarray(values, device=device_of(like)), like.dtype)

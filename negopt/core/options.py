@@ -166,6 +166,16 @@ def check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
         raise ValueError(f"{name}={in_short(value)}: use one of {', '.join(map(repr, choices))}.")
 
 
+def check_exceptions(name: str, value: object) -> None:
+    """Raise ``ValueError`` unless `value` is a class of exceptions, or a tuple of them."""
+    for one in value if isinstance(value, tuple) else (value,):
+        if not (isinstance(one, type) and issubclass(one, Exception)):
+            raise ValueError(
+                f"{name}={value!r}: use a class of exceptions, or a tuple of them, such as "
+                "(numpy.linalg.LinAlgError,)."
+            )
+
+
 def option(default: T, doc: str, *, compare: bool = True) -> T:
     """Return the field of an option, which is described once, here.
 
@@ -205,6 +215,12 @@ class RunOptions:
     disp: int | None = option(False, "log one line an iteration ('negopt' logger)")
     record: bool = option(False, "keep res.history, arrays of scalars")
     return_all: bool = option(False, "keep res.allvecs, the iterates")
+    catch: type[Exception] | tuple[type[Exception], ...] = option(
+        (),
+        "exceptions of fun and jac that reject a trial as nan would, such as "
+        "(numpy.linalg.LinAlgError,), and of hess and hessp that end the run; at x0, and of "
+        "all other kinds, they pass through",
+    )
     compiled: bool | str = option(
         "auto",
         "objectives jitted by Numba run in the compiled loop, with the methods that it knows: "
@@ -243,6 +259,7 @@ class RunOptions:
             if getattr(self, name) is not None:
                 check_step(name, getattr(self, name))
         check_choice("compiled", self.compiled, ("auto", True, False))
+        check_exceptions("catch", self.catch)
         check_number("norm", self.norm, open_low=True)
         check_number("ftarget", self.ftarget, -math.inf, open_high=True)
         if self.certify_products is not None:

@@ -89,12 +89,16 @@ def saved(cls: type[T]) -> type[T]:
     return cls
 
 
-class BudgetExhausted(Exception):
+class BudgetExhausted(BaseException):  # no error: nobody may take it for one
     """Raised by the objective before an evaluation that a budget forbids."""
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
+
+
+class NoSecondDerivatives(RuntimeError):
+    """Raised by an adapter whose library cannot differentiate the gradient of its function."""
 
 
 @saved
@@ -157,6 +161,7 @@ class Outcome:
     #: whether the pair of the trial says something about the Hessian at hand
     informative: bool = True
     stuck: bool = False  #: the rule can make no progress from here with this model
+    endless: bool = False  #: f falls without end along the step
     trials: int = 0
     step_norm: float = math.nan
     rho: float = math.nan
@@ -230,7 +235,10 @@ class State:
     k: int = 0
     resets: int = 0
     stalled: int = 0
+    #: value and gradient at the last progress
+    stalled_f: float = field(default=math.nan, metadata={"check": FIGURE})
     stalled_gmax: float = field(default=math.nan, metadata={"check": SIZE})
+    straight: int = 0  #: steps in a row along which f has not bent upwards
     counters: Counters = field(default_factory=Counters)
     certificate: Certificate = field(default_factory=Certificate)
     rng_state: dict[str, object] = field(default_factory=dict, metadata={"check": RandomState()})

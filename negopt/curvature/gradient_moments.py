@@ -6,6 +6,8 @@ import math
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+import numpy as np
+
 from negopt.core.arrays import Array, dot, namespace_of, scalars
 from negopt.core.checks import SQUARES, VECTOR
 from negopt.core.options import check_choice, check_number, option
@@ -95,7 +97,8 @@ class GradientMoments:
 
     def _moments(self, memory: MomentMemory, g: Array) -> tuple[Array, Array, Array | None]:
         """Return the moments, and the largest second one where it is kept, with g among them."""
-        first, second = (1.0 - self.beta1) * g, (1.0 - self.beta2) * (g * g)
+        with np.errstate(over="ignore", under="ignore"):
+            first, second = (1.0 - self.beta1) * g, (1.0 - self.beta2) * (g * g)
         if memory.first is not None and memory.second is not None:
             first = self.beta1 * memory.first + first
             second = self.beta2 * memory.second + second

@@ -7,6 +7,7 @@ in place by BLAS; what stands below the diagonal is not read.  Other libraries h
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 from dataclasses import dataclass, field
 
@@ -45,14 +46,18 @@ class InverseMemory:
 
 # --- symmetric matrices -------------------------------------------------------------
 
+#: Float32 overflows early: a direction that is not finite is none, wherever it comes from.
+QUIET = functools.partial(np.errstate, over="ignore", invalid="ignore")
+
 
 def image(matrix: Array, v: Array, rest: Array | None = None, gamma: float = 0.0) -> Array:
     """Return ``(matrix + gamma rest) v``."""
     if is_plain(v):
         out = dsymv(1.0, matrix, v)
         return out if rest is None else dsymv(gamma, rest, v, 1.0, out, 0, 1, 0, 1, 0, 1)
-    out = matrix @ v
-    return out if rest is None else out + gamma * (rest @ v)
+    with QUIET():
+        out = matrix @ v
+        return out if rest is None else out + gamma * (rest @ v)
 
 
 def diagonal(scale: float, units: Array | None, like: Array) -> Array:
@@ -63,7 +68,8 @@ def diagonal(scale: float, units: Array | None, like: Array) -> Array:
         out.flat[:: n + 1] = scale if units is None else scale * (units * units)
         return out
     eye = namespace_of(like).eye(n, dtype=like.dtype, device=device_of(like))
-    return scale * (eye if units is None else eye * (units * units)[None, :])
+    with QUIET():
+        return scale * (eye if units is None else eye * (units * units)[None, :])
 
 
 def symmetric(matrix: Array) -> Array:
@@ -114,14 +120,17 @@ class DenseInverse:
         """A copy of H, both triangles; None before the first pair."""
         if self._held is None:
             return None
-        held = self._held if self._rest is None else self._held + self._gamma * self._rest
+        with QUIET():
+            held = self._held if self._rest is None else self._held + self._gamma * self._rest
         return symmetric(held)
 
     def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
         """Return ``H v``, or ``|H| v`` by an eigendecomposition, made once where H needs one."""
         if self._held is None:
-            scaled = v if self.units is None else (self.units * self.units) * v
-            return self._first * scaled
+            if self.units is None:
+                return self._first * v
+            with QUIET():  # a direction that is not finite
+                return self._first * ((self.units * self.units) * v)  # is none
         if absolute and not self._is_definite(floor):
             return self._absolute(v, floor)
         if self._known is not None and v is self._known[0]:
@@ -278,7 +287,8 @@ def bfgs_update(matrix: Array, s: Array, y: Array, sy: float, added: float) -> A
         w = dsymv(1.0, matrix, y)
         daxpy(s, w, None, -0.5 * (added + ddot(y, w) / sy))
         return dsyr2(-1.0 / sy, w, s, 0, 1, 0, 1, 0, None, matrix, 1)
-    w = matrix @ y
-    w = w - (0.5 * (added + inner(y, w) / sy)) * s
-    outer = (w[:, None] / -sy) * s[None, :]
-    return matrix + (outer + namespace_of(s).matrix_transpose(outer))
+    with QUIET():
+        w = matrix @ y
+        w = w - (0.5 * (added + inner(y, w) / sy)) * s
+        outer = (w[:, None] / -sy) * s[None, :]
+        return matrix + (outer + namespace_of(s).matrix_transpose(outer))

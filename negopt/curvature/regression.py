@@ -15,6 +15,7 @@ from negopt.core.arrays import (
     eps_of,
     float64_rows_dot,
     from_host,
+    most_of,
     namespace_of,
 )
 from negopt.core.checks import POSITIVE, SCALE, Entries, check_gram, refuse
@@ -201,7 +202,9 @@ class GradientRegression:
         with np.errstate(over="ignore", invalid="ignore"):  # what overflows is refused
             products = float64_rows_dot(known, xp.matrix_transpose(block), block)
         ss, sy, yy = (float(v) for v in (products[-2, -2], products[-1, -2], products[-1, -1]))
-        if not (1e-200 < ss < math.inf and yy < 1e160 * ss and math.isfinite(sy)):
+        room = 1e-3 * most_of(s)  # of the rows, which are in the type of s
+        finite = 1e-200 < ss < math.inf and yy < min(1e160, room * room) * ss
+        if not (finite and ss * (room * room) > 1.0 and np.all(np.isfinite(products))):
             return False
         if yy == 0.0:  # f is linear there: look further
             if outcome is not None and outcome.start is not None:

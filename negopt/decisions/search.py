@@ -31,7 +31,7 @@ WIDTH = 21  # bracket width two trials ago, to force bisection
 SEARCH_WORK = 22
 
 # Tasks that the search returns.
-EVALUATE, WOLFE, ARMIJO, FAILED = 0, 1, 2, 3
+EVALUATE, WOLFE, ARMIJO, FAILED, ENDLESS = 0, 1, 2, 3, 4
 
 
 def search_start(
@@ -129,7 +129,8 @@ def search_step(w: Work, f: float, d: float) -> int:
 
     Returns ``EVALUATE`` (evaluate at the new ``w[ALPHA]``), ``WOLFE`` (the trial
     satisfies the conditions), ``ARMIJO`` (they cannot be met within the limits;
-    ``w[BEST]`` has sufficient decrease) or ``FAILED`` (no decrease was found).
+    ``w[BEST]`` has sufficient decrease), ``FAILED`` (no decrease was found) or ``ENDLESS``
+    (``w[BEST]`` is the longest step allowed, and f still falls there).
 
     The invariant is that of Lewis and Overton: at LO sufficient decrease holds and
     the slope is below ``c2 d0``; HI violates one of the two from the other side, or
@@ -189,5 +190,7 @@ def search_step(w: Work, f: float, d: float) -> int:
             w[WIDTH] = width if width <= 0.66 * w[WIDTH] else math.inf
         w[ALPHA] = trial
     if exhausted:
+        if hi == math.inf and a >= w[ALPHA_MAX] and w[BEST] == a:
+            return ENDLESS
         return ARMIJO if w[BEST] > 0.0 else FAILED
     return EVALUATE

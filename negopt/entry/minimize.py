@@ -21,8 +21,9 @@ from negopt.core.options import (
     user_level,
     warn_unknown,
 )
-from negopt.core.types import Given, State, Status, UserFunction
+from negopt.core.types import Given, NoSecondDerivatives, State, Status, UserFunction
 from negopt.entry.box import bounds_nothing, told
+from negopt.functions.catching import Catching
 from negopt.functions.objective import Objective
 from negopt.functions.workers import Workers
 from negopt.methods import METHODS, Method, choose
@@ -128,9 +129,9 @@ def minimize(
     -----
     **Guarantee**: ``success=True`` with ``curvature_status="positive"`` is never reported
     where the check found negative curvature (``tests/guarantees/test_saddle_escape.py``);
-    the point returned is the lowest finite one seen, whatever ended the run
-    (``tests/test_minimize.py``); above 15,000 variables, points at which only differences for
-    the second-order check were formed count if they are lower by 1e-8 max(1, abs(f)).
+    the point returned is the one that was checked, and else the lowest finite one seen,
+    whatever ended the run (``tests/test_minimize.py``), and the message has its figures
+    (``tests/test_nothing_lost.py``).
 
     References
     ----------
@@ -198,22 +199,9 @@ def own_method(method: object, constrained: bool) -> str | Method | None:
 
 
 _SCIPY_METHODS = (
-    "nelder-mead",
-    "powell",
-    "cg",
-    "bfgs",
-    "newton-cg",
-    "l-bfgs-b",
-    "tnc",
-    "cobyla",
-    "cobyqa",
-    "slsqp",
-    "trust-constr",
-    "dogleg",
-    "trust-ncg",
-    "trust-exact",
-    "trust-krylov",
-)
+    "nelder-mead powell cg bfgs newton-cg l-bfgs-b tnc cobyla cobyqa slsqp trust-constr dogleg "
+    "trust-ncg trust-exact trust-krylov"
+).split()
 
 
 def solve(
@@ -240,19 +228,18 @@ def solve(
         check_tolerance("tol", tol)
         options.setdefault("gtol", tol)
     given = hess is not None or hessp is not None or hasattr(fun, "hessp")
+    n, chosen = int(start.shape[0]), not method
     if not isinstance(method, Method):
         dense = options.get("hess_inv0") is not None
-        method = METHODS[method or choose(int(start.shape[0]), has_products=given, dense=dense)]
+        method = METHODS[method or choose(n, has_products=given, dense=dense)]
     method, run = _settle(method, options)
     if method.needs == "jac" and (hess is not None or hessp is not None) and not run.certify:
-        warnings.warn(
-            f"Method {method.name} does not use Hessian information (hess, hessp); with "
-            "certify=True the second-order check would.",
-            RuntimeWarning,
-            stacklevel=user_level(),
-        )
+        text = "does not use Hessian information (hess, hessp); with certify=True the check would."
+        warnings.warn(f"Method {method.name} {text}", RuntimeWarning, stacklevel=user_level())
     if hess is not None and hessp is not None:
         hess = None  # products are what is needed
+    if run.catch:
+        fun, jac, hess, hessp = Catching(run.catch).around(fun, jac, hess, hessp)
     workers = Workers(run.workers)
     objective = Objective(
         fun,
@@ -284,7 +271,14 @@ def solve(
             eps = eps_of(run.state.iterate.x)
             look_again(state, objective, method.globalize, run.norm, eps)
             solver.resume(state)
-        allvecs = _loop(solver, state, callback)
+        try:
+            allvecs = _loop(solver, state, callback)
+        except NoSecondDerivatives:
+            if not chosen or state.k > 0 or run.state is not None:
+                raise
+            method, run = _settle(METHODS[choose(n, has_products=False)], options)
+            solver = Solver(method, objective, run)
+            allvecs = _loop(solver, state := solver.init(state.iterate), callback)
     point = solver.finish(state)
     result = wrap(state, point, objective)
     attach(result, method, state, point, objective)

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from negopt.core.arrays import Array, eps_of, from_host, namespace_of, norm, to_host, to_host_value
+from negopt.core.arrays import (
+    Array,
+    eps_of,
+    from_host,
+    is_plain,
+    namespace_of,
+    norm,
+    to_host,
+    to_host_value,
+)
 
 Vector = npt.NDArray[np.float64]
 #: Values at any number of points, in their order: the one place where evaluations are independent
@@ -172,8 +182,10 @@ def difference_product(
         return 0.0 * v
     for h in (step, -step):
         # The point gets no name: where n is large every vector held counts.
-        product = gradient(_ahead(x, v, h / length)) - g
-        product *= length / h
+        product = gradient(_ahead(x, v, h / length))
+        with _unless_plain(x):
+            product = product - g
+            product *= length / h
         if math.isfinite(norm(product)):
             return product
     return product
@@ -181,6 +193,12 @@ def difference_product(
 
 def _ahead(x: Array, v: Array, h: float) -> Array:
     """Return ``x + h v``."""
-    point = h * v
-    point += x
+    with _unless_plain(x):
+        point = h * v
+        point += x
     return point
+
+
+def _unless_plain(x: Array) -> AbstractContextManager[object]:
+    """Return a context without warnings for float32, where differences soon overflow."""
+    return nullcontext() if is_plain(x) else np.errstate(over="ignore", invalid="ignore")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from scipy.linalg.blas import dgemv
 
 from negopt.core.arrays import (
     Array,
@@ -12,6 +13,7 @@ from negopt.core.arrays import (
     convert_like,
     device_of,
     is_array,
+    is_plain,
     library_of,
     namespace_of,
     to_host,
@@ -71,6 +73,13 @@ def matrix_like(value: object, like: Array, n: int, name: str) -> Array:
     if is_array(h) and library_of(h) != library_of(like):
         h = convert_like(h, like, name)
     return h
+
+
+def matrix_times(h: Array, v: Array) -> Array:
+    """Return ``h v`` of what `matrix_like` has returned; an overflow warns nobody."""
+    if is_plain(h) and is_plain(v):
+        return dgemv(1.0, h, v) if h.flags.f_contiguous else dgemv(1.0, h.T, v, trans=1)
+    return h @ v
 
 
 def is_proven(value: Array, name: str) -> bool:

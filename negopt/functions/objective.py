@@ -21,10 +21,9 @@ from negopt.core.arrays import (
 )
 from negopt.core.messages import MINIMIZE, Words
 from negopt.core.types import BudgetExhausted, Counters, Given, Iterate, UserFunction
-from negopt.functions import differences
+from negopt.functions import differences, inputs
 from negopt.functions.arguments import check_function, checked_derivative, is_strategy
 from negopt.functions.by_differences import ByDifferences, differences_for
-from negopt.functions.inputs import checked_pair, checked_value, is_proven, matrix_like, vector_like
 from negopt.functions.workers import Workers
 from negopt.vectors.primitives import measure
 
@@ -256,9 +255,9 @@ class Objective(ByDifferences):
         counters.nfev += 1
         counters.njev += 1
         self._spent += 1
-        pair = self._both(copy_of(x), *self.args)
-        raw, gradient = pair if type(pair) is tuple and len(pair) == 2 else checked_pair(pair)
-        value = raw if type(raw) is float else checked_value(raw, self.x0)
+        two = self._both(copy_of(x), *self.args)
+        raw, gradient = two if type(two) is tuple and len(two) == 2 else inputs.checked_pair(two)
+        value = raw if type(raw) is float else inputs.checked_value(raw, self.x0)
         return value, gradient.copy() if self._plain(gradient) else self._as_gradient(gradient)
 
     def _call_value(self, x: Array) -> float:
@@ -281,7 +280,7 @@ class Objective(ByDifferences):
         return self._as_vector(value, name)
 
     def _as_vector(self, value: Array, name: str) -> Array:
-        return vector_like(value, self.x0, self.n, name)
+        return inputs.vector_like(value, self.x0, self.n, name)
 
     # --- Hessian products ------------------------------------------------------------
 
@@ -343,7 +342,7 @@ class Objective(ByDifferences):
         return lambda v: differences.difference_product(*at, v, step)
 
     def _by(self, h: Array, v: Array) -> Array:
-        return self._proven(self._as_vector(h @ v, "hess"), "hess")
+        return self._proven(self._as_vector(inputs.matrix_times(h, v), "hess"), "hess")
 
     def _product(self, value: Array) -> Array:
         self.counters.nhev += 1
@@ -355,7 +354,7 @@ class Objective(ByDifferences):
     def _proven(self, value: Array, name: str) -> Array:
         """Return a matrix or product; the first one that steps are taken by has to be finite."""
         if self._unproven:
-            self._unproven = not is_proven(value, name)
+            self._unproven = not inputs.is_proven(value, name)
         return value
 
     def _matrix(self, iterate: Iterate) -> Array:
@@ -363,7 +362,7 @@ class Objective(ByDifferences):
         self._require(0)
         self.counters.nhev += 1
         h = self._hess(copy_of(iterate.x), *self.args)  # type: ignore[misc]
-        return self._proven(matrix_like(h, iterate.x, self.n, "hess"), "hess")
+        return self._proven(inputs.matrix_like(h, iterate.x, self.n, "hess"), "hess")
 
     def hessian(self, iterate: Iterate) -> Array:
         """Return the symmetric matrix H(x), shape (n, n): from `hess`, or by n products."""

@@ -14,8 +14,10 @@ from negopt.decisions.endings import STALL
 from negopt.globalize.fixed import PATIENCE, take_step
 from negopt.globalize.ratio import moves, rounding_of, tried
 
-#: Trials of one search, up or down: with factors of two they span thirty decades.
+#: Trials of one search on its way up: with factors of two they span thirty decades.
 LONGEST = 100
+#: Trials of one on its way down, to a factor of 1e-12: f may not be what the gradient says.
+SHORTEST = 40
 
 
 @saved
@@ -195,7 +197,7 @@ class ArmijoSearch:
                 return best, good, True
             shrunk = True
             t *= self._shorter(iterate, trial, t * step.slope) if out.valid else 0.1
-            if t < self.min_step or out.trials >= LONGEST:
+            if t < self.min_step or out.trials >= SHORTEST:
                 return None, t, True
 
     def _steep(self, iterate: Iterate, trial: Iterate, step: Step) -> bool:

@@ -31,6 +31,7 @@ from negopt.decisions import pairs
 from negopt.decisions.search import (
     ALPHA,
     BEST,
+    ENDLESS,
     EVALUATE,
     SEARCH_WORK,
     WOLFE,
@@ -40,6 +41,9 @@ from negopt.decisions.search import (
 )
 from negopt.globalize.ratio import moves
 from negopt.vectors.primitives import add_scaled
+
+#: Most times that a first trial is exceeded: where f still falls in proportion, it has no minimum.
+FARTHEST = 1e15
 
 
 @saved
@@ -60,7 +64,7 @@ class WolfeSearch:
     c1, c2 : float, default 1e-4, 0.9
         Sufficient decrease and curvature constants, ``0 < c1 < c2 < 1``.
     wolfe : {"weak", "strong"}, default "weak"
-    maxls : int, default 30
+    maxls : int, default 20
         Most evaluations in one search.
     expand : float, default 10.0
         The first trial is at most this many times the last step's length: a nearly
@@ -74,6 +78,7 @@ class WolfeSearch:
        Hager and Zhang's approximate condition decides.
     3. When the conditions cannot be met, the best point with sufficient decrease is
        taken; when there is none the search has failed.
+    4. Where f still falls at 1e15 times the direction it is unbounded below.
 
     **Guarantee**: unless the limits of point 3 were hit, an accepted signed step a satisfies
     ``f(x + a d) <= f + c1 a g'd`` (or the approximate condition) and ``g(x + a d)'d`` the
@@ -89,7 +94,7 @@ class WolfeSearch:
     c1: float = option(1e-4, "sufficient decrease constant")
     c2: float = option(0.9, "curvature constant")
     wolfe: str = option("weak", "'weak' or 'strong' conditions")
-    maxls: int = option(30, "most evaluations in one search")
+    maxls: int = option(20, "most evaluations in one search")
     expand: float = option(10.0, "growth of the first trial's length")
 
     def __post_init__(self) -> None:
@@ -144,12 +149,14 @@ class WolfeSearch:
         while task == EVALUATE:
             alpha = sign * size
             at = moved(x, alpha, d)
-            for twin, value, slope in tried:  # noqa: B007 - those of the twin
+            for twin, value, slope in tried:
                 if pairs.is_unresolved(abs(twin - alpha) * length, xnorm) and _is_at(
                     at, x, twin, d
                 ):  # x cannot resolve the two steps: the value is known already
                     if twin in points:
                         points[alpha] = points[twin]
+                    elif out.trials == 0:  # too short: a first trial may go further
+                        value, slope = f, step.slope
                     break
             else:
                 out.trial = trial = objective.at(at)
@@ -168,13 +175,15 @@ class WolfeSearch:
                 if is_wolfe(value, sign * slope, size, f, d0, c1, c2, strong, noise):
                     break
                 w = [0.0] * SEARCH_WORK
-                search_start(w, f, d0, size, c1, c2, strong, noise, self.maxls, 1e20)
+                search_start(w, f, d0, size, c1, c2, strong, noise, self.maxls, FARTHEST)
             task = search_step(w, value, sign * slope)
             size = w[ALPHA] if task in (EVALUATE, WOLFE) else w[BEST]
         state.lowest = lowest
         found = points.get(sign * size)
+        out.endless = task == ENDLESS
         if found is None:
             out.stuck = True
+            out.endless = out.trial is not None and out.trial.f == -math.inf
             out.reason = self.no_decrease(out.trials)
             return out
         out.trial = found

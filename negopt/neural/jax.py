@@ -14,6 +14,7 @@ from typing import Generic, Self, TypeVar
 import numpy as np
 
 from negopt.core.arrays import Array, adopt, copy_of, is_array, library_of
+from negopt.core.types import NoSecondDerivatives
 from negopt.neural._cache import LastPoint
 
 try:
@@ -243,7 +244,14 @@ class JaxObjective(Generic[T]):
         def product(p: Array) -> Array:
             """Return the matrix times `p`, shape (n,)."""
             # N.B. a copy: where the matrix is the identity JAX returns its argument.
-            return adopt(function(at, self._as_jax(copy_of(self._own(p, "p"))), *self.data))
+            own = self._as_jax(copy_of(self._own(p, "p")))
+            try:
+                return adopt(function(at, own, *self.data))
+            except (TypeError, ValueError, NotImplementedError) as error:
+                raise NoSecondDerivatives(
+                    f"the loss has no second derivatives ({error}); take a method that needs "
+                    "gradients alone, or give the operation that is named a derivative."
+                ) from error
 
         return product
 

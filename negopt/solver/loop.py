@@ -7,16 +7,27 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+
 from negopt.core.arrays import Array, dot, scalars
 from negopt.core.options import RunOptions
 from negopt.core.protocols import Model, Root, Rooted
 from negopt.core.randomness import Draws
-from negopt.core.types import BudgetExhausted, Certificate, Iterate, Outcome, State, Status
-from negopt.decisions.endings import STALL, progresses
+from negopt.core.types import (
+    BudgetExhausted,
+    Certificate,
+    Iterate,
+    NoSecondDerivatives,
+    Outcome,
+    State,
+    Status,
+)
+from negopt.decisions.endings import STALL, is_better_end
 from negopt.functions.objective import Objective
 from negopt.globalize.ratio import rounding_of
 from negopt.methods import Method
 from negopt.solver import resolution, stopping
+from negopt.solver.progress import endless, is_extreme, is_ours, stalls, stuck, watch
 from negopt.solver.second_order import Finding, certify, escape, finding, no_way_down
 
 #: Hessian products of a check, and more where they are less than a tenth of the run's gradients.
@@ -46,8 +57,8 @@ class Solver:
         self.step_norm = math.nan
         #: Tells a curvature rule that asks for it of a step whose pair says nothing.
         self._failed = getattr(method.curvature, "failed", None)
-        #: A rule whose steps need not descend says how long it may be left alone.
-        self._patience: float | None = getattr(method.globalize, "patience", None)
+        #: A rule whose steps need not descend says how many trials it may be left alone.
+        self.patience = int(getattr(method.globalize, "patience", STALL))
         #: Gives the y of a pair where that is not the change of g (overlapping batches).
         self.difference: Callable[[Iterate, Iterate], Array] | None = None
         self._operator: Model | None = None
@@ -65,6 +76,7 @@ class Solver:
             counters=self.objective.counters,
         )
         state.f0, state.measure0 = start.f, stopping.gradient_measure(start, self.run.norm)
+        state.stalled_f, state.stalled_gmax = start.f, start.gmax
         resolution.go_on(self.objective, state)
         self.limits = stopping.limits_of(self.run, state, self.objective.words)
         self.check_stop(state)
@@ -107,7 +119,7 @@ class Solver:
         if done and (state.certificate.status != "not checked" or not self.run.certify):
             state.status, state.message = before  # checked already, nothing to add
         else:
-            self.check_stop(state)
+            self.check_stop(state, resumed=True)
         return state
 
     _elapsed_before = 0.0
@@ -119,6 +131,12 @@ class Solver:
 
     def step(self, state: State) -> State:
         """Take one iteration; sets ``state.status`` when the run is over."""
+        if is_extreme(state.iterate):  # what overflows is refused wherever it is used
+            with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+                return self._step(state)
+        return self._step(state)
+
+    def _step(self, state: State) -> State:
         self.outcome, self.step_norm = None, math.nan
         try:
             self._advance(state)
@@ -128,6 +146,17 @@ class Solver:
             # No part has written its state before its last evaluation, so that half an
             # iteration counts for nothing: resuming begins it again.
             self.exhausted(state, error)
+        except NoSecondDerivatives as error:
+            if state.k == 0:  # there is no run to lose
+                raise
+            state.status = Status.PRECISION
+            state.message = f"The run needs second derivatives: {str(error).rstrip('.')}."
+        except (ArithmeticError, ValueError, RuntimeError) as error:
+            if not is_ours(error):
+                raise
+            state.k += 1
+            self.outcome = Outcome(stuck=True, reason=f"the model broke down ({error})")
+            stuck(self, state, self.outcome)
         self.complete(state)
         return state
 
@@ -156,7 +185,9 @@ class Solver:
             counters.n_rejected += max(outcome.trials - int(accepted), 0)
         if outcome.valid and trial is not None and outcome.s is not None:
             self.step_norm = outcome.step_norm
-            telling = outcome.informative and trial.finite
+            # A difference of gradients may be beyond the numbers that they are.
+            most = math.inf if self.limits is None else self.limits.most
+            telling = outcome.informative and trial.finite and here.gmax + trial.gmax <= most
             if telling and (not blurred or resolution.learnt(objective, here, outcome)):
                 s = outcome.s
                 if self.difference is None:
@@ -173,48 +204,30 @@ class Solver:
             state.resets = 0
             if outcome.step_size < 0.0:
                 counters.n_negative_steps += 1
-            self._watch(state, outcome, trial)
+            watch(self, state, outcome, trial)
             if blurred:
                 resolution.followed(objective, state, here, outcome)
         elif outcome.stuck:
-            self._stuck(state, outcome)
+            stuck(self, state, outcome)
         else:
-            self._watch(state, outcome, None)
+            watch(self, state, outcome, None)
 
-    def _watch(self, state: State, outcome: Outcome, trial: Iterate | None) -> None:
-        """Give up when many trials have lowered neither f nor the gradient.
-
-        At rounding level a step is accepted by its slopes; with a wrong or noisy gradient the
-        run would follow a level set for ever.
-        """
-        best, patience = state.best.f, STALL
-        if self.objective.differences is not None:
-            best, patience = resolution.to_beat(self.objective.differences, state.best)
-        if trial is not None and progresses(trial.f, best, trial.gmax, state.stalled_gmax):
-            state.stalled, state.stalled_gmax = 0, trial.gmax
-            return
-        state.stalled += outcome.trials
-        limits = self.limits
-        if state.stalled < (self._patience or patience) or limits is None:
-            return
-        if not self._size(state.iterate) <= limits.gtol:
-            self._give_up(state)
+    def go_to(self, state: State, point: Iterate) -> None:
+        """Go to a lower point that no step of the method has led to."""
+        s = point.x - state.iterate.x
+        self._learn(state, s, point.g - state.iterate.g, accepted=True)
+        distance = math.sqrt(scalars(dot(s, s))[0])
+        self.method.globalize.escaped(state.globalize, point, distance)
+        state.iterate = point
 
     def conclude(self, state: State, stalled: bool) -> None:
         """Decide what an iteration made elsewhere, with `outcome`, leads to."""
         if self.outcome is not None and self.outcome.stuck:
-            self._stuck(state, self.outcome)
+            stuck(self, state, self.outcome)
+        elif self.outcome is not None and self.outcome.endless:
+            endless(self, state)
         elif stalled:
-            self._give_up(state)
-
-    def _give_up(self, state: State, reason: str = "") -> None:
-        assert self.limits is not None
-        if resolution.sharpened(self.objective, state, self.method):
-            return
-        reason = reason or f"neither f nor the gradient has fallen in {state.stalled} trials"
-        state.status, here = Status.PRECISION, state.iterate
-        told = resolution.told_at(self.objective, here, self.limits.order)
-        state.message = stopping.precision_message(here, self.limits, reason, told)
+            stalls(self, state)
 
     def _learn(
         self, state: State, s: Array, y: Array, outcome: Outcome | None = None, *, accepted: bool
@@ -224,42 +237,25 @@ class Solver:
         if accepted:
             self.objective.learn(s, y)
 
-    def _stuck(self, state: State, outcome: Outcome) -> None:
-        """Forget the model once and start afresh from here; then give up with the reason."""
-        if outcome.valid and resolution.sharpened(self.objective, state, self.method):
-            return
-        had_memory = self.method.curvature.reset(state.memory)
-        if had_memory and state.resets == 0:
-            state.resets = 1
-            state.globalize = self.method.globalize.init(state.iterate)
-            return
-        trial = outcome.trial
-        if trial is not None and trial.finite and not outcome.valid:
-            state.status = Status.NONFINITE  # the rule itself calls it a divergence
-            state.message = f"{outcome.reason[0].upper()}{outcome.reason[1:]}."
-            return
-        if outcome.trials > 0 and not outcome.valid:
-            state.status = Status.NONFINITE
-            state.message = (
-                f"Only non-finite values around the best point: {outcome.reason}; "
-                f"{state.counters.n_nonfinite} trials were not finite. Restrict the domain of "
-                "fun (return a large finite value outside it), or scale the variables."
-            )
-            return
-        self._give_up(state, outcome.reason)
-
     # --- the end, and what looks like it ----------------------------------------------
 
-    def check_stop(self, state: State) -> None:
-        """End the run where a test holds."""
+    def check_stop(self, state: State, *, limited: bool = True, resumed: bool = False) -> None:
+        """End the run where a test holds, that of `maxiter` where the run is `limited`.
+
+        Where it is `resumed` the lowest point may be of half an escape, which is begun again.
+        """
         assert self.limits is not None
         if state.status is not None:
             return
-        if self.objective.differences is None:
-            verdict = stopping.stop(state.iterate, self.limits, state.k, self.outcome)
-        else:
+        best = self.objective.best or state.iterate
+        if best is not state.iterate and not resumed and best.gmax <= self.limits.gtol:
+            if is_better_end(best.f, self._size(best), state.iterate.f, self.limits.gtol):
+                state.iterate = best  # a trial that was not accepted, and there is no better end
+        if self.objective.differences is not None:
             resolution.resolve(self.objective, state, self.limits.gtol)
-            verdict = stopping.verdict_on(self.objective, state, self.limits, self.outcome)
+        verdict = stopping.verdict_on(
+            self.objective, state, self.limits, self.outcome, limited=limited
+        )
         if verdict is None or state.status is not None:
             return
         state.status, state.message = verdict
@@ -326,6 +322,8 @@ class Solver:
             return certify(objective, here, self.draws, limit, self._root(state), f0)
         except BudgetExhausted:
             raise
+        except NoSecondDerivatives as error:
+            return Finding(Certificate("unknown", reason=str(error).rstrip(".")))
         except Exception as error:
             if state.k == 0:  # there is no run yet to lose
                 raise
@@ -369,11 +367,7 @@ class Solver:
                 tried = state.counters.n_escapes, run.max_escapes
                 state.message = no_way_down(certificate, *tried) + failed
             return False
-        s = lower.x - here.x
-        self._learn(state, s, lower.g - here.g, accepted=True)
-        distance = math.sqrt(scalars(dot(s, s))[0])
-        self.method.globalize.escaped(state.globalize, lower, distance)
-        state.iterate = lower
+        self.go_to(state, lower)
         state.counters.n_escapes += 1
         state.certificate = Certificate()  # that was about the saddle
         state.status, state.message = None, ""
@@ -385,15 +379,5 @@ class Solver:
         best = self.objective.best or state.iterate
         state.best = best
         state.rng_state = self.draws.state
-        if state.status in (Status.CONVERGED, Status.SADDLE) and self.limits is not None:
-            # The verdict is about the iterate; a value lower by rounding alone does not
-            # replace it unless it is stationary too.
-            gtol = self.limits.gtol
-            here = self._size(state.iterate) <= gtol
-            if here and (self._size(best) > gtol or state.status is Status.SADDLE):
-                return state.iterate
-            if not best.f < state.iterate.f:
-                return state.iterate
-        elif best is not state.iterate and best.gmax != state.iterate.gmax:
-            state.message += f" Returned is the lowest point seen, with max|g| = {best.gmax:.3g}."
-        return best
+        # A verdict is about the iterate: a value lower by rounding alone does not replace it.
+        return state.iterate if state.status in (Status.CONVERGED, Status.SADDLE) else best

@@ -101,7 +101,7 @@ def sharpened(objective: Objective, state: State, method: Method | None = None) 
         method.curvature.reset(state.memory)
         state.globalize = method.globalize.init(better)
     state.iterate = better
-    state.stalled, state.stalled_gmax = 0, math.nan
+    state.stalled, state.stalled_f, state.stalled_gmax = 0, better.f, math.nan
     return True
 
 

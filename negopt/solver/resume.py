@@ -237,7 +237,8 @@ def change_function(state: State, here: Iterate) -> None:
     forget_values(state.globalize)
     forget_values(state.memory)
     state.iterate = state.best = here
-    state.stalled, state.stalled_gmax, state.resets = 0, math.nan, 0
+    state.stalled, state.resets, state.straight = 0, 0, 0
+    state.stalled_f = state.stalled_gmax = math.nan
     state.certificate = Certificate()
     state.status, state.message = None, ""
 

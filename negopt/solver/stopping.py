@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass
 
-from negopt.core.arrays import eps_of, namespace_of, scalars
+from negopt.core.arrays import eps_of, most_of, namespace_of, scalars
 from negopt.core.messages import MINIMIZE, Words
 from negopt.core.options import RunOptions
 from negopt.core.types import Iterate, Outcome, State, Status
-from negopt.decisions.endings import CONVERGED, GOES_ON, LIMIT, TARGET, UNBOUNDED, why_over
+from negopt.decisions.endings import (
+    CONVERGED,
+    GOES_ON,
+    LIMIT,
+    TARGET,
+    UNBOUNDED,
+    bottom,
+    why_over,
+)
 from negopt.functions.objective import Objective
 from negopt.solver.resolution import Resolution, told_at
-
-#: f below minus this multiple of max(1, |f0|) is taken for minus infinity.
-BOTTOM = 1e30
 
 
 def bound_on_gradient(gtol: float | None, eps: float) -> float:
@@ -47,6 +53,8 @@ class Limits:
         Value at the first point.
     first : int
         Iterations made before this call.
+    most : float
+        Largest number of the type of x.
     words : Words
         Of the messages.
     """
@@ -58,12 +66,13 @@ class Limits:
     maxiter: int
     f0: float
     first: int = 0
+    most: float = sys.float_info.max
     words: Words = MINIMIZE
 
     @property
     def unbounded_below(self) -> float:
         """Value of f that is taken for minus infinity."""
-        return -BOTTOM * max(1.0, abs(self.f0))
+        return bottom(self.f0, self.most)
 
 
 def gradient_measure(iterate: Iterate, order: float) -> float:
@@ -91,6 +100,7 @@ def limits_of(run: RunOptions, state: State, words: Words) -> Limits:
         maxiter=state.k + most_iterations(run.maxiter, int(x.shape[0])),
         f0=state.f0,
         first=state.k,
+        most=most_of(x),
         words=words,
     )
 
@@ -102,12 +112,17 @@ def size_of(objective: Objective, iterate: Iterate, order: float) -> float:
 
 
 def verdict_on(
-    objective: Objective, state: State, limits: Limits, outcome: Outcome | None = None
+    objective: Objective,
+    state: State,
+    limits: Limits,
+    outcome: Outcome | None = None,
+    *,
+    limited: bool = True,
 ) -> tuple[Status, str] | None:
-    """Return what `stop` says of the iterate of a run."""
-    here = state.iterate
+    """Return what `stop` says of the iterate of a run, that of `maxiter` where it is `limited`."""
+    here, k = state.iterate, state.k if limited else -1
     told = told_at(objective, here, limits.order, limits.gtol, state.measure0)
-    return stop(here, limits, state.k, outcome, told)
+    return stop(here, limits, k, outcome, told, objective.best)
 
 
 def stop(
@@ -116,11 +131,13 @@ def stop(
     k: int,
     outcome: Outcome | None,
     told: Resolution | None = None,
+    lowest: Iterate | None = None,
 ) -> tuple[Status, str] | None:
     """Return status and message when the run is over, else None.
 
     A stationary point is reported as ``CONVERGED`` here; the caller checks its curvature.  Of a
-    gradient by differences `told` is what counts.
+    gradient by differences `told` is what counts.  All other ends report `lowest`, the lowest
+    point seen, by default the iterate: the message has its figures.
     """
     size = gradient_measure(iterate, limits.order) if told is None else told.size
     reason = why_over(
@@ -134,6 +151,8 @@ def stop(
         return None
     words = limits.words
     name = "max|g|" if limits.order == math.inf else f"|g|_{limits.order:g}"
+    if lowest is not None and reason != CONVERGED:
+        iterate, size = lowest, gradient_measure(lowest, limits.order)
     if reason == TARGET:
         return Status.TARGET, (
             f"Target reached: f = {iterate.f:.6g} <= {words['ftarget']} = {limits.ftarget:.6g}."
@@ -147,15 +166,20 @@ def stop(
             f"{limits.gtol:.3g}"
         )
     if reason == UNBOUNDED:
-        return Status.UNBOUNDED, (
-            f"The objective seems unbounded below: f = {iterate.f:.3g} from f(x0) = "
-            f"{limits.f0:.3g}; check its sign, or add a term that grows."
-        )
+        return Status.UNBOUNDED, unbounded_message(iterate, limits)
     return Status.LIMIT, (
         "Maximum number of iterations has been exceeded "
         f"({words['maxiter']} = {limits.maxiter - limits.first} in this call, {k} in all); "
         f"{name} = {size:.3g} > {words['gtol']} = {limits.gtol:.3g}. Raise "
         f"{words['maxiter']}{words.go_on}."
+    )
+
+
+def unbounded_message(iterate: Iterate, limits: Limits) -> str:
+    """Say that f falls without end."""
+    return (
+        f"The objective seems unbounded below: f = {iterate.f:.3g} from f(x0) = "
+        f"{limits.f0:.3g}; check its sign, or add a term that grows."
     )
 
 
@@ -174,19 +198,26 @@ def _stands_still(iterate: Iterate, limits: Limits, outcome: Outcome) -> str | N
 
 
 def precision_message(
-    iterate: Iterate, limits: Limits, reason: str, told: Resolution | None = None
+    iterate: Iterate,
+    limits: Limits,
+    reason: str,
+    told: Resolution | None = None,
+    disagreement: str = "",
 ) -> str:
     """Say why no progress is possible, with the numbers and what to try."""
     size = gradient_measure(iterate, limits.order)
     eps, gtol = eps_of(iterate.x), limits.words["gtol"]
-    hint = "check the gradient with scipy.optimize.check_grad"
-    if told is not None:
-        hint = f"pass jac: {told.known} here, no further"
+    hint = "If that is not small enough, check the gradient with scipy.optimize.check_grad"
+    if disagreement:
+        hint = f"{disagreement}: check the gradient with scipy.optimize.check_grad"
+    elif told is not None:
+        hint = f"If that is not small enough, pass jac: {told.known} here, no further"
     elif eps > 1e-10:
-        hint = f"x0 is float32: pass float64, or {gtol}=1e-3"
+        hint = f"If that is not small enough, x0 is float32: pass float64, or {gtol}=1e-3"
     elif size < 1e3 * limits.gtol:
-        hint = f"f resolves about {eps * max(abs(iterate.f), 1e-300):.1g} here: raise {gtol}"
+        resolved = f"f resolves about {eps * max(abs(iterate.f), 1e-300):.1g} here"
+        hint = f"If that is not small enough, {resolved}: raise {gtol}"
     return (
         f"No further decrease is possible at this precision: {reason}; gradient norm {size:.3g} > "
-        f"{gtol} = {limits.gtol:.3g}. If that is not small enough, {hint}."
+        f"{gtol} = {limits.gtol:.3g}. {hint}."
     )

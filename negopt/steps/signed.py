@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from negopt.core.arrays import Array, inners
 from negopt.core.bounds import Bound
 from negopt.core.options import check_choice, check_number, option
@@ -82,7 +84,8 @@ class Signed:
             slope, square = slope_and_square(g, d)
             inside = square
         else:
-            scaled = d / units
+            with np.errstate(over="ignore"):
+                scaled = d / units
             slope, square, inside = inners((g, d, scaled), (d, d, scaled))
         if not pairs.is_direction(slope, square, inside):
             return None

@@ -19,6 +19,7 @@ from negopt.decisions.endings import (
 )
 
 INF, NAN = math.inf, math.nan
+EPS = 2.0**-52
 
 
 @pytest.fixture
@@ -38,19 +39,65 @@ def below(x):
 @pytest.mark.parametrize(
     ("f", "gmax", "before", "progress"),
     [
-        (below(1.0), 9.0, 1.0, True),
+        (1.0 - 2e-13, 9.0, 1.0, True),
+        (1.0 - 5e-14, 9.0, 1.0, False),  # rounding
         (1.0, 0.9, 1.0, False),
         (1.0, below(0.9), 1.0, True),
         (1.0, 0.6, 1.0, True),  # a tenth less is enough
         (2.0, 0.6, 1.0, True),
         (1.0, 0.0, NAN, False),  # there was no progress to compare with
-        (below(1.0), NAN, NAN, True),
+        (1.0 - 2e-13, NAN, NAN, True),
         (1.0, NAN, 1.0, False),
         (NAN, 2.0, 1.0, False),
     ],
 )
 def test_progress(endings, f, gmax, before, progress):
-    assert endings.progresses(f, 1.0, gmax, before) is progress
+    assert endings.progresses(f, 1.0, gmax, before, EPS) is progress
+
+
+def test_when_f_and_g_are_compared(endings):
+    assert [i for i in range(1, 100) if endings.is_suspect(i - 1, i)] == [15, 30]
+    assert endings.is_suspect(0, 50)
+    assert not endings.is_suspect(30, 99)
+
+
+def test_first_progress(endings):
+    assert endings.progresses(1.0, NAN, 1.0, NAN, EPS)
+    assert not endings.progresses(NAN, NAN, 1.0, NAN, EPS)
+
+
+@pytest.mark.parametrize(
+    ("f0", "most", "expected"),
+    [
+        (0.0, 1e308, -1e30),
+        (-50.0, 1e308, -5e31),
+        (1e290, 1e308, -1e300),
+        (-1e300, 1e308, -1e301),
+        (1e20, 1e38, -1e30),
+        (-1e38, 1e38, -1e39),
+    ],
+)
+def test_what_is_taken_for_minus_infinity(endings, f0, most, expected):
+    assert endings.bottom(f0, most) == pytest.approx(expected)
+    assert endings.bottom(f0, most) < f0
+
+
+def test_straight_lines(endings):
+    assert endings.is_straight(1.0, -1.0, -2.0)
+    assert endings.is_straight(1.0, -5.0, -2.0)  # bent downwards
+    assert not endings.is_straight(1.0, -0.9, -2.0)
+    assert not endings.is_straight(1.0, 1.0, 0.0)
+    assert not endings.is_straight(1.0, NAN, -2.0)
+
+
+def test_f_and_g_disagree(endings):
+    assert not endings.disagree(-1.0, -0.95, 0.0)
+    assert endings.disagree(-1.0, -0.8, 0.0)
+    assert not endings.disagree(-1.0, -0.8, 0.1)  # the error of the difference
+    assert endings.disagree(-1.0, 0.01, 0.0)
+    assert endings.disagree(0.0, 1.0, 0.0)
+    assert not endings.disagree(0.0, 0.0, 0.0)
+    assert not endings.disagree(-1.0, NAN, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +125,8 @@ def test_a_run_without_bound(endings):
 
 def test_the_end_that_is_reported(endings):
     assert endings.is_better_end(below(1.0), 0.1, 1.0, 0.1)
-    assert not endings.is_better_end(1.0, 0.1, 1.0, 0.1)
+    assert endings.is_better_end(1.0, 0.1, 1.0, 0.1)
+    assert not endings.is_better_end(above(1.0), 0.1, 1.0, 0.1)
     assert not endings.is_better_end(0.5, above(0.1), 1.0, 0.1)
     assert not endings.is_better_end(0.5, NAN, 1.0, 0.1)
     assert not endings.is_better_end(NAN, 0.0, 1.0, 0.1)

@@ -108,7 +108,7 @@ def test_bounds_and_failures_say_why() -> None:
         ArmijoSearch(), lambda x: float(abs(x[0])), lambda x: np.ones(1), [0.0]
     )
     assert out.stuck
-    assert len(factors) == 100
+    assert len(factors) == 40
 
 
 @pytest.mark.parametrize("slope", [0.0, 1.0, math.nan])

@@ -11,6 +11,7 @@ from torch.autograd import forward_ad, grad
 from torch.autograd.graph import Node
 
 from negopt.core.options import check_choice
+from negopt.core.types import NoSecondDerivatives
 from negopt.neural.torch._kernels import DifferentiableFunctions, differentiable_kernels
 
 logger = logging.getLogger("negopt")
@@ -91,7 +92,7 @@ class ProductRule:
             try:
                 product = made[0](p)
             except RuntimeError as second:
-                raise RuntimeError(
+                raise NoSecondDerivatives(
                     f"the network has no second derivatives, neither by {TWICE} ({error}) nor by "
                     f"{FORWARD} ({second}); take a method that needs gradients alone, or replace "
                     "the operation that is named."
