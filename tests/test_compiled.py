@@ -132,7 +132,7 @@ def test_a_jitted_objective_gives_the_run_that_python_gives(fun, jac, hidden, me
     # The check of the compiled loop forms gradients by fun_and_grad, where there is one.
     assert res.nfev == ref.nfev + (X0.size if isinstance(fun, Pair) else 0)
     assert res.curvature_status == ref.curvature_status
-    assert res.min_curvature == pytest.approx(ref.min_curvature, rel=1e-3)
+    assert 0.2 < res.min_curvature / ref.min_curvature < 5.0  # along other directions
 
 
 # --- the loop beside the array code --------------------------------------------------------------
@@ -218,7 +218,7 @@ def test_options_of_the_rules_reach_the_loop(method, options) -> None:
 )
 def test_options_of_the_models_reach_the_loop(method, options) -> None:
     a, x0 = quartic(4, 12)
-    given = {"options": options, "jac": True}
+    given = {"options": options | {"certify": False}, "jac": True}
     res = negopt.minimize(wells, x0, (a, 0.5), method, **given)
     ref = negopt.minimize(python(wells), x0, (a, 0.5), method, **given)
     assert (res.nit, res.nfev, res.n_skipped) == (ref.nit, ref.nfev, ref.n_skipped)
@@ -267,12 +267,12 @@ def test_small_problems_of_the_collection_take_as_many_evaluations(method) -> No
         if problem.n > 30:
             continue
         PRESENT[:] = [problem]
-        given = {"method": method, "jac": True, "options": {"maxiter": 500}}
+        given = {"method": method, "jac": True, "options": {"maxiter": 500, "certify": False}}
         with np.errstate(all="ignore"):
             res = negopt.minimize(from_python, problem.x0, **given)
             ref = negopt.minimize(present, problem.x0, **given)
         ratios.append(np.log(res.nfev / ref.nfev))
-        if res.status != ref.status or res.curvature_status != ref.curvature_status:
+        if res.status != ref.status:
             differ.append((problem.name, res.status, ref.status))
     assert len(ratios) > 50
     assert abs(np.mean(ratios)) < 3.0 * np.std(ratios) / math.sqrt(len(ratios))
@@ -292,19 +292,35 @@ def test_saddles_are_left(method) -> None:
         np.testing.assert_allclose(np.abs(res.x), [0.0, 0.0, 1.0], atol=1e-5)
 
 
-def test_a_check_that_finds_no_minimum_costs_its_products_once() -> None:
-    """Its Hessian is handed over, where only a maximum or a saddle is at hand."""
+@EVERY
+def test_the_check_of_the_loop_agrees_with_that_of_the_array_code(method) -> None:
+    """On the ends of the collection: what the loop calls a minimum is one."""
+    minima = 0
+    for problem in problems.collection():
+        if problem.n > 20:
+            continue
+        PRESENT[:] = [problem]
+        given = {"method": method, "jac": True, "options": {"maxiter": 500}}
+        with np.errstate(all="ignore"):
+            res = negopt.minimize(from_python, problem.x0, **given)
+            ref = negopt.minimize(present, problem.x0, **given)
+        same = np.allclose(res.x, ref.x, rtol=1e-3, atol=1e-3)
+        if res.curvature_status == "positive" and same and ref.success:
+            minima += 1
+            assert ref.curvature_status in ("positive", "unsettled", "flat"), problem.name
+    assert minima > 25
+
+
+def test_a_check_that_finds_no_minimum_is_made_by_the_array_code() -> None:
     a = np.diag([1.0, 2.0, -1.0])
     options = {"max_escapes": 0}
-    counts = []
     for fun in (wells, python(wells)):
         res = negopt.minimize(
             fun, [1.0, 1.0, 0.0], (a, 1.0), "dqn-wolfe-pm", jac=True, options=options
         )
         assert res.status == negopt.Status.SADDLE
-        assert res.min_curvature == pytest.approx(-1.0, rel=1e-5)
-        counts.append((res.nfev, res.njev, res.nit))
-    assert counts[0] == counts[1]
+        assert res.curvature_status == "negative"
+        assert -1.0 - 1e-6 <= res.min_curvature < 0.0
 
 
 @EVERY
@@ -377,15 +393,17 @@ def test_a_gradient_of_a_wrong_length_is_named(method) -> None:
         negopt.minimize(lifted, [0.0], (), method, jac=True)
 
 
-def test_an_exception_in_the_check_is_the_users_own() -> None:
+def test_an_exception_in_the_check_loses_no_run() -> None:
     @numba.njit
     def edge(x):
         if x[0] > 1.0 + 1e-8:
             raise ArithmeticError("edge")
         return (x[0] - 1.0) ** 2, 2.0 * (x - 1.0)
 
-    with pytest.raises(ArithmeticError, match="edge"):
-        negopt.minimize(edge, [0.0], jac=True, options={"gtol": 1e-6})
+    res = negopt.minimize(edge, [0.0], jac=True, options={"gtol": 1e-6})
+    assert res.success
+    assert res.curvature_status == "unknown"
+    assert "ArithmeticError: edge" in res.message
 
 
 def test_values_that_are_not_finite_are_no_exception() -> None:

@@ -153,5 +153,5 @@ def test_a_message_speaks_of_one_check_even_when_an_escape_lands_on_a_minimum() 
     assert res.n_escapes == 1
     assert res.nit == 0
     assert res.success
-    assert res.message.count("smallest curvature found") == 1
+    assert res.message.count("lowest curvature found") == 1
     assert "(positive)" in res.message

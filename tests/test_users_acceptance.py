@@ -70,7 +70,8 @@ def check_saddle_left(method, start, form) -> None:
     res = negopt.minimize(quartic, start, method=method, **kwargs)
     assert res.success
     assert res.fun == pytest.approx(-0.25, abs=1e-8)
-    assert res.curvature_status == "positive"
+    # Without a gradient a curvature may be lost in the error of its differences.
+    assert res.curvature_status in (("positive", "flat") if form == "none" else ("positive",))
     assert res.min_curvature > 0.0
 
 
@@ -334,7 +335,7 @@ def test_the_message_says_why_with_numbers(method) -> None:
     assert "gtol = 1e-05" in res.message
     done = solve(method, rosen, [-1.2, 1.0], rosen_der)
     assert "gtol" in done.message
-    assert "smallest curvature" in done.message
+    assert "lowest curvature" in done.message
 
 
 def test_overhead_per_iteration_at_n_1000() -> None:

@@ -28,7 +28,7 @@ _VERDICTS = {
 }
 _LEGEND = (
     "solved: max|g| <= gtol and no negative curvature found (local: a minimum above the known "
-    f"one). curv.: smallest curvature that {CHECK_PRODUCTS} Hessian products found at the point "
+    f"one). curv.: lowest curvature that {CHECK_PRODUCTS} Hessian products found at the point "
     "returned, the same check for all. nfev, njev, nhev: calls of f, gradient, and Hessian times "
     "vector. s: seconds. neg.: steps of negative length; - where a method has none."
 )

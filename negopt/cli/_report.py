@@ -94,4 +94,4 @@ def _advice(result: OptimizeResult, path: str | None) -> str:
 def _curvature(result: OptimizeResult) -> str:
     if result.curvature_status == "not checked":
         return "not checked: the run did not come to a stationary point"
-    return f"smallest found {short(result.min_curvature)} ({result.curvature_status})"
+    return f"lowest found {short(result.min_curvature)} ({result.curvature_status})"

@@ -32,7 +32,7 @@ def begin_check(w: k.Work) -> None:
     reach, error = math.sqrt(total), reals[k.NOISE]
     if modelled:
         energy = decide.energy(w.figures[here, k.F], f_before(w), reach, linear.EPS)
-        reals[k.DIFFERENCE] = decide.length_of_difference(error, energy, linear.EPS, reach)
+        reals[k.DIFFERENCE] = decide.length_of_difference(error, energy, linear.EPS, reach, 0.0)
     else:
         reals[k.DIFFERENCE] = decide.length_without_model(error, reach)
 

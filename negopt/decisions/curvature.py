@@ -37,15 +37,18 @@ def energy(f: float, f0: float, reach: float, eps: float) -> float:
     return max(abs(f), min(gained, max(reach * reach, math.pow(eps, 0.75) * gained)))
 
 
-def length_of_difference(error: float, energy: float, eps: float, reach: float) -> float:
+def length_of_difference(
+    error: float, energy: float, eps: float, reach: float, noise: float
+) -> float:
     """Return the length h of a difference of gradients along a unit vector.
 
     `error` is the relative error of such a difference at its best, `reach` the length of x in
     the natural length of each variable.  Where a unit step changes f by about a half, f bends on a
-    length of ``sqrt(energy)``, and the noise of g is ``eps sqrt(energy)``; and h must not be lost
-    in the rounding of x.
+    length of ``sqrt(energy)``, and the noise of g is ``eps sqrt(energy)``, or more where `noise`,
+    its norm, is known to be; and h must not be lost in the rounding of x.
     """
-    length = max(error * math.sqrt(energy), 1e4 * eps * reach)
+    bend = math.sqrt(energy)
+    length = max(error * bend, 1e4 * eps * reach, math.sqrt(noise * bend), 1e3 * noise)
     return length if length > 0.0 else error
 
 

@@ -198,10 +198,12 @@ def own_method(method: object, constrained: bool) -> str | Method | None:
     )
 
 
+# fmt: off
 _SCIPY_METHODS = (
-    "nelder-mead powell cg bfgs newton-cg l-bfgs-b tnc cobyla cobyqa slsqp trust-constr dogleg "
-    "trust-ncg trust-exact trust-krylov"
-).split()
+    "nelder-mead", "powell", "cg", "bfgs", "newton-cg", "l-bfgs-b", "tnc", "cobyla", "cobyqa",
+    "slsqp", "trust-constr", "dogleg", "trust-ncg", "trust-exact", "trust-krylov",
+)
+# fmt: on
 
 
 def solve(

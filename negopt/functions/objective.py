@@ -16,6 +16,7 @@ from negopt.core.arrays import (
     device_of,
     eps_of,
     is_array,
+    is_plain,
     namespace_of,
     norm,
 )
@@ -29,6 +30,9 @@ from negopt.vectors.primitives import measure
 
 if TYPE_CHECKING:
     import numpy.typing as npt
+
+#: Variables above which a point of differences is kept only if it is lower by 1e-8 max(1, |f|).
+MANY = 15_000
 
 
 class Objective(ByDifferences):
@@ -232,15 +236,26 @@ class Objective(ByDifferences):
         return point
 
     def gradient(self, x: Array) -> Array:
-        """Evaluate the gradient alone, for differences of gradients: x is not a trial."""
+        """Evaluate the gradient alone (for differences of gradients)."""
         if self._gradient is not None:
             self._require(0)
             return self._call_gradient(x, math.nan)
-        if self._both is not None:
+        best = self.best
+        if self._both is not None and best is not None and is_plain(x):
             self._require(1)
-            return self._call_both(x)[1]
-        assert self.differences is not None
-        return self._near(x, self.differences).g
+            value, g = self._call_both(x)
+            if best.f < value < math.inf and math.isfinite(norm(g)):
+                return g  # the usual end: nothing of it is kept
+            point = self._measured(x, value, g)
+        elif self.differences is not None:
+            point = self._near(x, self.differences)
+        else:
+            point = self.at(x)
+        if best is not None and self.n > MANY:
+            # Close to a stationary point: not worth two vectors that are held.
+            if not point.f < best.f - 1e-8 * max(1.0, abs(best.f)):
+                self.best = best
+        return point.g
 
     def _plain(self, g: object) -> bool:
         """Tell whether a gradient needs no more than a copy."""

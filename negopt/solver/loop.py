@@ -288,6 +288,7 @@ class Solver:
             return
         # Where n is large the check needs the room.
         self.objective.forget_start()
+        state.best = self.objective.best or state.best
         if self.outcome is not None:
             self.outcome.start = self.outcome.step = self.outcome.s = None
         drawn = self.draws.state

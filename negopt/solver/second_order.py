@@ -8,7 +8,17 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from negopt.algebra.roots import DiagonalRoot
-from negopt.core.arrays import Array, all_finite, dot, eps_of, namespace_of, norm, scalars
+from negopt.core.arrays import (
+    Array,
+    FloatArray,
+    all_finite,
+    dot,
+    eps_of,
+    from_host,
+    namespace_of,
+    norm,
+    scalars,
+)
 from negopt.core.protocols import Root
 from negopt.core.randomness import Draws
 from negopt.core.types import Certificate, Iterate
@@ -49,6 +59,9 @@ class CheckedObjective(Protocol):
 
     def at(self, x: Array, *, bar: float = math.inf) -> Iterate:
         """Evaluate f and g."""
+
+    def gradient_error(self, iterate: Iterate) -> FloatArray | None:
+        """Return the error of each component of g, on the host; None where it is rounding."""
 
     def measured_products(self, iterate: Iterate) -> Callable[[Array, float], Array]:
         """Return ``v, h -> H v``, from the user or by a difference over ``h v``."""
@@ -96,7 +109,10 @@ class View:
         self.reach = norm(x / root.scale)
         if self.modelled:
             known = decide.energy(iterate.f, f0, self.reach, eps_of(x))
-            self.h = decide.length_of_difference(self.error, known, eps_of(x), self.reach)
+            noise = objective.gradient_error(iterate)
+            of_g = 0.0 if noise is None else norm(from_host(noise, x) * root.scale)
+            self.h = decide.length_of_difference(self.error, known, eps_of(x), self.reach, of_g)
+            self.error = max(self.error, of_g / self.h)
         else:
             self.h = decide.length_without_model(self.error, self.reach)
 
@@ -125,9 +141,14 @@ class View:
 
     def tolerance(self, space: Space, largest: float) -> float:
         """Return the curvature along the lowest Ritz vector that is zero within what is known."""
-        z = self.root.step(space.lowest()) / self.root.scale
-        amplified = decide.ROUNDINGS * eps_of(z) * scalars(dot(z, z))[0]
-        amplified *= 1.0 if self.modelled else largest
+        eps = eps_of(self._iterate.x)
+        if not self.modelled:
+            amplified = decide.ROUNDINGS * eps * largest
+        elif abs(float(space.values[0])) > decide.ROUNDINGS * math.sqrt(eps):
+            amplified = 0.0  # no more than that, as |eigenvalues| of the model are kept
+        else:
+            z = self.root.step(space.lowest()) / self.root.scale
+            amplified = decide.ROUNDINGS * eps * scalars(dot(z, z))[0]
         # In the variables of a good model curvatures are about one; a larger one says that the
         # model is not good there, and nothing of the others.
         unit = min(largest, 1.0) if self.modelled else largest
@@ -136,11 +157,10 @@ class View:
             self.error, largest, unit, energy, self.gnorm, amplified, space.asymmetry
         )
 
-    def again(self, q: Array) -> float:
-        """Return the curvature along q by central differences over an eighth of the length."""
-        z = self.root.step(q)
-        ahead, behind = self._product(z, 0.125 * self.h), self._product(z, -0.125 * self.h)
-        return 0.5 * sum(scalars(dot(z, ahead), dot(z, behind)))
+    def again(self, step: Array) -> float:
+        """Return the curvature along a step by central differences over an eighth of the length."""
+        sides = (self._product(step, h) for h in (0.125 * self.h, -0.125 * self.h))
+        return 0.5 * sum(scalars(dot(step, image))[0] for image in sides)
 
 
 @dataclass(slots=True)
@@ -196,7 +216,7 @@ def certify(
     2. The space grows by the residual of the lowest Ritz pair (Lanczos's method, orthogonalised in
        full), and by another random vector when the residual has nothing new.
     3. A positive Ritz value is believed when the probability that a negative eigenvalue is still
-       hidden is below a thousandth (`negopt.decisions.curvature.is_beyond_doubt`), or the space
+       hidden is below a hundredth (`negopt.decisions.curvature.is_beyond_doubt`), or the space
        is complete; a negative one when its residual is below a tenth of it and, where products
        are differences of gradients, central differences along it over an eighth of the length
        give the same within a factor of two.
@@ -246,15 +266,14 @@ def certify(
         tolerance = view.tolerance(grown, grown.largest)
         steps = grown.k if whole else 0  # a restart has lost what a bound needs
         kind = decide.verdict(float(grown.values[0]), grown.largest, left, tolerance, steps, n)
-    lowest, q = float(grown.values[0]), grown.lowest()
+    lowest, step = float(grown.values[0]), view.root.step(grown.lowest())
     if lowest < -tolerance:
         kind = decide.NEGATIVE if exact else decide.UNSETTLED
         if not exact and found.products + AGAIN <= limit:
             kind = decide.NEGATIVE
             found.products += AGAIN
-            if not decide.confirms(view.again(q), lowest, tolerance):
+            if not decide.confirms(view.again(step), lowest, tolerance):
                 kind = decide.verdict(0.0, grown.largest, left, -lowest, steps, n)
-    step = view.root.step(q)
     found.status = VERDICTS[kind]
     found.relative_curvature = lowest / max(grown.largest, TINY)
     found.min_curvature = lowest / scalars(dot(step, step))[0]

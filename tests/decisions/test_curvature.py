@@ -38,9 +38,11 @@ def test_energy(curvature, f, f0, reach, expected):
 
 
 def test_length_of_a_difference(curvature):
-    assert curvature.length_of_difference(1e-8, 4.0, EPS, 0.0) == 2e-8
-    assert curvature.length_of_difference(1e-8, 4.0, EPS, 1e6) == pytest.approx(1e10 * EPS)
-    assert curvature.length_of_difference(1e-8, 0.0, EPS, 0.0) == 1e-8
+    assert curvature.length_of_difference(1e-8, 4.0, EPS, 0.0, 0.0) == 2e-8
+    assert curvature.length_of_difference(1e-8, 4.0, EPS, 1e6, 0.0) == pytest.approx(1e10 * EPS)
+    assert curvature.length_of_difference(1e-8, 0.0, EPS, 0.0, 0.0) == 1e-8
+    assert curvature.length_of_difference(1e-8, 4.0, EPS, 0.0, 2e-8) == 2e-4
+    assert curvature.length_of_difference(1e-8, 0.0, EPS, 0.0, 2e-8) == 2e-5
     assert curvature.length_without_model(1e-8, 3.0) == 6e-6
     assert curvature.length_without_model(1e-3, 3.0) == 6e-3
 
