@@ -315,12 +315,12 @@ class Solver:
     def _look(self, state: State) -> Finding:
         """Make the check; what fails in it loses no run, and no point of it becomes the result."""
         objective, here = self.objective, state.iterate
-        best, f0 = objective.best, state.f0 if state.k else -math.inf
+        best = objective.best
         limit = self.run.certify_products
         if limit is None:
             limit = max(PRODUCTS, state.counters.njev // 10)
         try:
-            return certify(objective, here, self.draws, limit, self._root(state), f0)
+            return certify(objective, here, self.draws, limit, self._root(state), state.f0)
         except BudgetExhausted:
             raise
         except NoSecondDerivatives as error:
