@@ -121,7 +121,7 @@ class Spectrum:
         w = vectors @ ((values - self.gamma) * (vectors.T @ inside))
         return self.expand(w, self.gamma, v)
 
-    def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
+    def solve(self, v: Array, *, absolute: bool = False, floor: float = 1e-15) -> Array:
         """Return ``B^-1 v``, or ``|B|^-1 v``, eigenvalues kept `floor` away from zero."""
         size, outside = self._sizes(floor)
         signed = size if absolute else np.where(self.eigen[0] < 0.0, -size, size)
