@@ -132,6 +132,11 @@ class Spectrum:
         size, outside = self._sizes(math.sqrt(eps_of(v)))
         return self._divided(v, np.sqrt(size), math.sqrt(outside))
 
+    def absolute_solve(self, v: Array, shift: float, floor: float) -> Array:
+        """Return ``(|B| + shift I)^-1 v``, eigenvalues of B kept `floor` away from zero."""
+        size, outside = self._sizes(floor)
+        return self._divided(v, size + shift, outside + shift)
+
     def _sizes(self, floor: float) -> tuple[HostArray, float]:
         """Return the absolute eigenvalues inside the basis and the one outside."""
         size = np.abs(self.eigen[0])
