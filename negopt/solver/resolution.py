@@ -110,9 +110,7 @@ def resolve(objective: Objective, state: State, gtol: float) -> None:
         state.status, state.message = Status.LIMIT, f"{error.message}."
 
 
-def learnt(
-    taken: Differences, here: Iterate, trial: Iterate, s: Array, outcome: Outcome
-) -> bool:
+def learnt(taken: Differences, here: Iterate, trial: Iterate, s: Array, outcome: Outcome) -> bool:
     """Tell whether the pair of a step is more than the error of its gradients, and learn of it."""
     y = trial.g - here.g
     if outcome.accepted:
