@@ -233,8 +233,9 @@ def unit_step(iterate: Iterate, units: Array | None) -> float:
     """Return the multiple of the gradient that makes a step of length 1 in these units."""
     if units is None:
         return pairs.unit_scale(iterate.gnorm)
-    scaled = units * iterate.g
-    return pairs.unit_scale(math.sqrt(inner(scaled, scaled)))
+    with QUIET():
+        scaled = units * iterate.g
+        return pairs.unit_scale(math.sqrt(inner(scaled, scaled)))
 
 
 # --- updates ------------------------------------------------------------------------

@@ -235,7 +235,7 @@ class LimitedModel(CompactForm):
         """Return ``|B|^(-1/2)``; None before the first pair."""
         if self.memory.count == 0:
             return None
-        return SymmetricRoot(self.spectrum.inverse_root, 1.0 / math.sqrt(self.gamma))
+        return SymmetricRoot(quiet(self.spectrum.inverse_root), 1.0 / math.sqrt(self.gamma))
 
     @quiet
     def solve_shifted(self, v: Array, sigma: float) -> Array:
