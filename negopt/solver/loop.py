@@ -137,11 +137,20 @@ class Solver:
         return self._step(state)
 
     def _step(self, state: State) -> State:
-        self.outcome, self.step_norm = None, math.nan
+        self.outcome, self.step_norm, k = None, math.nan, state.k
         try:
-            self._advance(state)
-            if state.status is None:
-                self.check_stop(state)
+            try:
+                self._advance(state)
+                if state.status is None:
+                    self.check_stop(state)
+            except (ArithmeticError, ValueError, RuntimeError) as error:
+                if not is_ours(error):
+                    raise
+                state.k = k + 1
+                self.outcome = Outcome(stuck=True, reason=f"the model broke down ({error})")
+                stuck(self, state, self.outcome)
+                if state.status is None:
+                    self.check_stop(state)
         except BudgetExhausted as error:
             # No part has written its state before its last evaluation, so that half an
             # iteration counts for nothing: resuming begins it again.
@@ -151,12 +160,6 @@ class Solver:
                 raise
             state.status = Status.PRECISION
             state.message = f"The run needs second derivatives: {str(error).rstrip('.')}."
-        except (ArithmeticError, ValueError, RuntimeError) as error:
-            if not is_ours(error):
-                raise
-            state.k += 1
-            self.outcome = Outcome(stuck=True, reason=f"the model broke down ({error})")
-            stuck(self, state, self.outcome)
         self.complete(state)
         return state
 

@@ -197,8 +197,7 @@ class KrylovTrustRegion:
         if space.k == 0:  # not even one product was finite: steepest descent to the boundary
             cubic = isinstance(bound, CubicWeight)
             radius = math.sqrt(gnorm / bound.value) if cubic else bound.value
-            scale = radius / gnorm
-            return Step(-scale * here.g, -scale * gnorm**2, 0.0, radius, True)
+            return Step((-radius / gnorm) * here.g, -radius * gnorm, 0.0, radius, True)
         while True:
             found = _Solution(space, bound, absolute)
             if model is not None and found.decreases_less(gnorm) and space.grow(here.g):
