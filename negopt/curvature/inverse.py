@@ -235,7 +235,7 @@ def unit_step(iterate: Iterate, units: Array | None) -> float:
         return pairs.unit_scale(iterate.gnorm)
     with QUIET():
         scaled = units * iterate.g
-        return pairs.unit_scale(math.sqrt(inner(scaled, scaled)))
+    return pairs.unit_scale(math.sqrt(inner(scaled, scaled)))
 
 
 # --- updates ------------------------------------------------------------------------
