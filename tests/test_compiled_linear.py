@@ -121,7 +121,7 @@ def test_the_two_loops_are_those_of_the_array_code(pairs, n) -> None:
     called(linear.two_loops)(gram, memory.newest, used, scale, gram[2 * m + 2], weights)
     called(linear.combine_rows)(memory.rows, used, weights, scale, g, out)
     here = Iterate(np.zeros(n), 0.0, g, float(np.linalg.norm(g)), float(np.max(np.abs(g))))
-    ref = rule.model(memory, None, here).solve(g, absolute=False)
+    ref = rule.model(memory, None, here).solve(g)
     np.testing.assert_allclose(out, ref, rtol=1e-8, atol=1e-9)
 
 

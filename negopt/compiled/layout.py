@@ -98,8 +98,8 @@ START, ARRIVED, READY, SEARCHING, CHECKING = range(5)
  NOT_MOVED, NO_END) = range(12)
 
 # Columns of a batch.  Figures: f at the end and at the start, the bound on the gradient, the
-# smallest curvature.  Counts: iterations, evaluations of f and of g; KIND of the curvature and why
-# it ENDED, as in `negopt.decisions.endings`.
+# lowest curvature.  Counts: iterations, evaluations of f and of g; KIND of the curvature, as in
+# `negopt.decisions.curvature`, and why it ENDED, as in `negopt.decisions.endings`.
 VALUE, AT_START, BOUND, CURVATURE = range(4)
 NIT, NFEV, NJEV, KIND, ENDED = range(5)
 # fmt: on
