@@ -82,7 +82,7 @@ def test_convex_functions(method, n, lost, seed, kind, decades, given_):
 def test_strict_minimum_in_any_units(method, seed):
     rng = np.random.default_rng(seed)
     n = int(rng.integers(2, 9))
-    units = 10.0 ** rng.permutation(np.linspace(-4.5, 4.5, n))
+    units = 10.0 ** rng.permutation(np.linspace(-4.0, 4.0, n))
     A = rng.standard_normal((8 * n, n)) / units
     fun, grad, _ = losses("logistic", A, 0.0)
 
@@ -92,7 +92,7 @@ def test_strict_minimum_in_any_units(method, seed):
     def slope(x):
         return grad(x) + x / units**2
 
-    options = {"maxiter": 3000, "gtol": 1e-6}
+    options = {"maxiter": 3000, "gtol": 1e-5}
     res = negopt.minimize(penalised, np.zeros(n), method=method, jac=slope, options=options)
     assert res.success, res.message
     assert res.curvature_status == "positive", res.message
