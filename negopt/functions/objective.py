@@ -251,10 +251,8 @@ class Objective(ByDifferences):
             point = self._near(x, self.differences)
         else:
             point = self.at(x)
-        if best is not None and self.n > MANY:
-            # Close to a stationary point: not worth two vectors that are held.
-            if not point.f < best.f - 1e-8 * max(1.0, abs(best.f)):
-                self.best = best
+        if best is not None and self.n > MANY and point.f >= best.f - 1e-8 * max(1.0, abs(best.f)):
+            self.best = best  # close to a stationary point: not worth two vectors that are held
         return point.g
 
     def _plain(self, g: object) -> bool:
