@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from negopt.algebra.roots import DenseRoot, DiagonalRoot, SymmetricRoot
+from negopt.algebra.roots import DenseRoot, DiagonalRoot, ScaledRoot, SymmetricRoot
 
 
 def matrix_of(root, n):
@@ -81,7 +81,7 @@ def test_units_of_a_root():
     units = np.array([10.0, 0.1])
     dense = DenseRoot(np.diag([4.0, 9.0]), inverse=False, units=units)
     np.testing.assert_allclose(dense.step(np.ones(2)), units * [0.5, 1.0 / 3.0])
-    root = SymmetricRoot(lambda v: 2.0 * v, 2.0, units)
+    root = ScaledRoot(SymmetricRoot(lambda v: 2.0 * v, 2.0), units)
     np.testing.assert_allclose(root.step(np.ones(2)), 2.0 * units)
     np.testing.assert_allclose(root.slope(np.ones(2)), 2.0 * units)
     np.testing.assert_allclose(root.scale, 2.0 * units)

@@ -8,6 +8,7 @@ import numpy as np
 
 from negopt.algebra.eigen import eigen_of
 from negopt.core.arrays import Array, eps_of, namespace_of, scalars
+from negopt.core.protocols import Root
 
 #: Products of H that have overflowed are refused where they come to; nobody is warned on the way.
 quiet = np.errstate(over="ignore", invalid="ignore")
@@ -45,24 +46,35 @@ class SymmetricRoot:
         ``v -> |B|^(-1/2) v``.
     scale : float
         Length of a step along a variable of which B knows no more than of the others.
-    units : array, shape (n,), optional
-        B is that of ``x / units``.
     """
 
-    def __init__(
-        self, apply: Callable[[Array], Array], scale: float, units: Array | None = None
-    ) -> None:
-        self.scale = scale if units is None else scale * units
-        self._apply, self._units = apply, units
+    def __init__(self, apply: Callable[[Array], Array], scale: float) -> None:
+        self.step = self.slope = apply
+        self.scale = scale
+
+
+class ScaledRoot:
+    """The root ``diag(units) L`` of the model B of ``x / units``, L the root of B.
+
+    Parameters
+    ----------
+    root : Root
+        L.
+    units : array, shape (n,)
+        Positive.
+    """
+
+    def __init__(self, root: Root, units: Array) -> None:
+        self.scale = root.scale * units
+        self._root, self._units = root, units
 
     def step(self, q: Array) -> Array:
-        """Return ``L q``."""
-        image = self._apply(q)
-        return image if self._units is None else self._units * image
+        """Return ``diag(units) L q``."""
+        return self._units * self._root.step(q)
 
     def slope(self, v: Array) -> Array:
-        """Return ``L' v``."""
-        return self._apply(v if self._units is None else self._units * v)
+        """Return ``L' (units v)``."""
+        return self._root.slope(self._units * v)
 
 
 class DenseRoot:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from negopt.algebra.krylov import Subspace
-from negopt.algebra.roots import SymmetricRoot
+from negopt.algebra.roots import ScaledRoot
 from negopt.core.arrays import Array, namespace_of, norm
 from negopt.core.checks import NONNEGATIVE, Count, Instance
 from negopt.core.options import MOST_PAIRS, check_choice, check_integer, option
-from negopt.core.protocols import ProductSource
+from negopt.core.protocols import ProductSource, Root
 from negopt.core.types import Iterate, Outcome, saved
 from negopt.curvature.lsr1 import initial_scaling
 from negopt.curvature.metric import Metric, MetricMemory, MetricRule
@@ -94,11 +94,11 @@ class ModelledOperator:
             return self.metric.inward(self.model.matvec(self.metric.inward(v)))
         return self.product(v)
 
-    def root(self, like: Array) -> SymmetricRoot | None:
+    def root(self, like: Array) -> Root | None:
         """Return L with ``L L' = |B|^-1`` of the model B; None where there is none."""
         root = None if self.model is None else self.model.root(like)
         units = self.metric.inverse_root
-        return None if root is None else SymmetricRoot(root.step, root.scale, units)
+        return root if root is None or units is None else ScaledRoot(root, units)
 
 
 @dataclass(frozen=True)

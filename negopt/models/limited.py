@@ -7,8 +7,9 @@ import math
 import numpy as np
 from scipy.linalg.lapack import dgetrf, dgetrs
 
-from negopt.algebra.roots import SymmetricRoot
-from negopt.core.arrays import Array
+from negopt.algebra.roots import DenseRoot, SymmetricRoot
+from negopt.core.arrays import Array, all_finite, device_of, namespace_of
+from negopt.core.protocols import Root
 from negopt.core.types import Iterate, Step
 from negopt.models.compact_form import CompactForm
 from negopt.models.pair_memory import DIRECT, Weights, quiet
@@ -231,10 +232,26 @@ class LimitedModel(CompactForm):
         return self.spectrum.solve(v, absolute=absolute, floor=floor)
 
     @quiet
-    def root(self, like: Array) -> SymmetricRoot | None:
-        """Return ``|B|^(-1/2)``; None before the first pair."""
+    def root(self, like: Array) -> Root | None:
+        """Return L with ``L L' = |B|^-1``; None before the first pair.
+
+        Where the pairs span the whole space B is formed, so that the units of the variables do
+        not matter; its inverse where that is exact.
+        """
         if self.memory.count == 0:
             return None
+        if self.spectrum.full:
+            xp = namespace_of(like)
+            rows = xp.eye(self.n, dtype=like.dtype, device=device_of(like))
+            units = [rows[i, :] for i in range(self.n)]
+            if self.convex:
+                columns = [self.solve(v, absolute=False) for v in units]
+            else:
+                columns = [self.matvec(v) for v in units]
+            matrix = xp.stack(columns)
+            if all_finite(matrix):
+                matrix = 0.5 * (matrix + xp.matrix_transpose(matrix))
+                return DenseRoot(matrix, inverse=self.convex)
         return SymmetricRoot(quiet(self.spectrum.inverse_root), 1.0 / math.sqrt(self.gamma))
 
     @quiet

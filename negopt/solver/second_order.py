@@ -136,10 +136,12 @@ class View:
         f = self._iterate.f
         least = 1e4 * rounding_of(self._iterate)
         sizes = [v for v in (abs(f), self._f0 - f) if v > least]
-        if not self.modelled or not (sizes or least > 0.0):
+        curvature = max(abs(lowest), 1e-2 * largest)
+        if curvature == 0.0:
             return 1e-2 * max(1.0, self.reach)
-        curvature = max(abs(lowest), 1e-2 * largest, TINY)
-        return 0.1 * math.sqrt(min(sizes, default=least) / curvature)
+        if not self.modelled or not (sizes or least > 0.0):
+            return max(1e-2 * max(1.0, self.reach), 0.1 * math.sqrt(least / curvature))
+        return 0.1 * math.sqrt(min(sizes, default=least) / max(curvature, TINY))
 
     def tolerance(self, space: Space, largest: float) -> float:
         """Return the curvature along the lowest Ritz vector that is zero within what is known."""

@@ -2,7 +2,9 @@
 
 Theorem.  Let f be a convex sum of losses of ``A x - y``, of any rank and whatever the units of
 the variables.  Where a run ends, and at the start, the check never says "negative", there is no
-escape and no end at a saddle, with products, with gradients and with values alone.
+escape and no end at a saddle, with products, with gradients and with values alone.  A strict
+minimum that pairs of the whole space have led to is "positive" in whatever units the variables
+are.
 """
 
 from __future__ import annotations
@@ -73,3 +75,24 @@ def test_convex_functions(method, n, lost, seed, kind, decades, given_):
     assert res.curvature_status != "negative", res.message
     assert res.status != Status.SADDLE
     assert res.n_escapes == 0
+
+
+@pytest.mark.parametrize("method", ["lqn-tr", "newton-krylov", "lbfgs-wolfe", "dqn-wolfe-pm"])
+@pytest.mark.parametrize("seed", range(6))
+def test_strict_minimum_in_any_units(method, seed):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(2, 9))
+    units = 10.0 ** rng.permutation(np.linspace(-4.0, 4.0, n))
+    A = rng.standard_normal((8 * n, n)) / units
+    fun, grad, _ = losses("logistic", A, 0.0)
+
+    def penalised(x):
+        return fun(x) + 0.5 * float(np.sum((x / units) ** 2))
+
+    def slope(x):
+        return grad(x) + x / units**2
+
+    options = {"maxiter": 3000, "gtol": 1e-5}
+    res = negopt.minimize(penalised, np.zeros(n), method=method, jac=slope, options=options)
+    assert res.success, res.message
+    assert res.curvature_status == "positive", res.message

@@ -207,3 +207,23 @@ def test_plain_maximum_and_monkey_saddle():
         res = negopt.minimize(fun, [0.0, 0.0], jac=grad)
         assert res.success
         assert res.fun < fun(np.zeros(2)) - 0.1
+
+
+@pytest.mark.parametrize("unit", [1e-3, 1.0, 1e6])
+@pytest.mark.parametrize(
+    ("scale", "offset"), [(1.0, 1e6), (1e-4, 1e3), (1e-10, 1e-2), (1e10, 1e16)]
+)
+def test_a_first_step_too_short_for_the_rounding_of_f(unit, scale, offset):
+    """Without a model: where f has a large value, a saddle is left by a step that shows in it."""
+
+    def fun(x):
+        z = x[0] / unit
+        return offset + scale * (0.25 * z**4 - 0.5 * 0.1 * z * z)
+
+    def grad(x):
+        z = x[0] / unit
+        return np.array([scale * (z**3 - 0.1 * z) / unit])
+
+    res = negopt.minimize(fun, np.zeros(1), jac=grad)
+    assert res.n_escapes > 0, res.message
+    assert res.fun < offset
