@@ -12,6 +12,7 @@ import numpy as np
 
 from negopt.core.arrays import (
     Array,
+    all_finite,
     copy_of,
     device_of,
     eps_of,
@@ -228,6 +229,8 @@ class Objective(ByDifferences):
         """Return the point with its figures; keep it when it is the lowest."""
         f, square, gmax, xx = measure(value, x, g)
         gnorm = math.sqrt(square) if 1e-280 < square < math.inf else norm(g)
+        if not xx < math.inf and not all_finite(x):
+            gmax = math.nan  # f may have a limit there, but no run ends at infinity
         point, best = Iterate(x, f, g, gnorm, gmax, math.sqrt(xx)), self.best
         if not (-math.inf < f < math.inf and gmax < math.inf):
             self.counters.n_nonfinite += 1
@@ -236,7 +239,7 @@ class Objective(ByDifferences):
         return point
 
     def gradient(self, x: Array) -> Array:
-        """Evaluate the gradient alone (for differences of gradients)."""
+        """Evaluate the gradient alone, for differences of gradients: the caller may write to it."""
         if self._gradient is not None:
             self._require(0)
             return self._call_gradient(x, math.nan)
@@ -255,7 +258,7 @@ class Objective(ByDifferences):
             # Close to a stationary point: not worth two vectors that are held.
             if not point.f < best.f - 1e-8 * max(1.0, abs(best.f)):
                 self.best = best
-        return point.g
+        return copy_of(point.g) if self.best is point else point.g
 
     def _plain(self, g: object) -> bool:
         """Tell whether a gradient needs no more than a copy."""
@@ -326,8 +329,8 @@ class Objective(ByDifferences):
             self._at = (iterate, [])
         known = self._at[1]
         if self._hessp is not None:
-            hessp = self._hessp
-            return lambda v: self._product(hessp(copy_of(iterate.x), copy_of(v), *self.args))
+            hessp, args = self._hessp, self.args
+            return lambda v: self._product(hessp, copy_of(iterate.x), copy_of(v), *args)
         if self._hess is not None:
 
             def by_matrix(v: Array) -> Array:
@@ -344,7 +347,7 @@ class Objective(ByDifferences):
             def product(v: Array) -> Array:
                 if not known:
                     known.append(self._object.hessp(copy_of(iterate.x), *self.args))
-                return self._product(known[0](copy_of(v)))
+                return self._product(known[0], copy_of(v))
 
             return product
         return self._differences(iterate, known)
@@ -359,8 +362,9 @@ class Objective(ByDifferences):
     def _by(self, h: Array, v: Array) -> Array:
         return self._proven(self._as_vector(inputs.matrix_times(h, v), "hess"), "hess")
 
-    def _product(self, value: Array) -> Array:
+    def _product(self, function: UserFunction, *given: Array) -> Array:
         self.counters.nhev += 1
+        value = function(*given)
         if self._limited:
             self._require(0)
         plain = value.copy() if self._plain(value) else self._as_vector(value, "hessp")

@@ -27,7 +27,7 @@ from negopt.functions.objective import Objective
 from negopt.globalize.ratio import rounding_of
 from negopt.methods import Method
 from negopt.solver import resolution, stopping
-from negopt.solver.progress import endless, is_extreme, is_ours, stalls, stuck, watch
+from negopt.solver.progress import endless, is_endless, is_extreme, is_ours, stalls, stuck, watch
 from negopt.solver.second_order import Finding, certify, escape, finding, no_way_down
 
 #: Hessian products of a check, and more where they are less than a tenth of the run's gradients.
@@ -148,6 +148,8 @@ class Solver:
             self.exhausted(state, error)
         except NoSecondDerivatives as error:
             if state.k == 0:  # there is no run to lose
+                if isinstance(error.__cause__, self.run.catch):
+                    raise error.__cause__ from None
                 raise
             state.status = Status.PRECISION
             state.message = f"The run needs second derivatives: {str(error).rstrip('.')}."
@@ -224,7 +226,7 @@ class Solver:
         """Decide what an iteration made elsewhere, with `outcome`, leads to."""
         if self.outcome is not None and self.outcome.stuck:
             stuck(self, state, self.outcome)
-        elif self.outcome is not None and self.outcome.endless:
+        elif self.outcome is not None and is_endless(state, self.outcome):
             endless(self, state)
         elif stalled:
             stalls(self, state)
