@@ -96,10 +96,11 @@ def conclude(w: k.Work) -> bool:
     reach, slope = math.sqrt(reach * unit), math.sqrt(slope)
     energy = decide.energy(w.figures[here, k.F], f_before(w), reach, linear.EPS)
     energy = energy if modelled else max(energy, unit)
-    lowest, amplified = v[h + n + at, at], decide.ROUNDINGS * linear.EPS * largest
+    lowest = v[h + n + at, at]
     tolerance = decide.tolerance_of_curvature(
-        reals[k.NOISE], largest, unit, energy, slope, amplified, asymmetry
+        reals[k.NOISE], largest, unit, energy, slope, asymmetry
     )
+    tolerance = decide.along_direction(tolerance, linear.EPS, 1.0, largest)
     length = 0.0
     for i in range(n):
         length += (scale[i] * v[h + 2 * n + at, i]) * (scale[i] * v[h + 2 * n + at, i])

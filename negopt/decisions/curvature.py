@@ -16,6 +16,8 @@ POSITIVE, FLAT, NEGATIVE, UNSETTLED = 1, 2, 3, 4
 DOUBT = 1e-2
 #: Products before it is asked for: fewer do not show how large the largest curvature is.
 FEWEST = 3
+#: Share of the largest curvature that products contradict each other by where g is noisy.
+NOISY = 1e-4
 #: Roundings that a quadratic form of unit length is allowed.
 ROUNDINGS = 30.0
 #: A multiple of its error that a curvature has to exceed.
@@ -66,20 +68,38 @@ def tolerance_of_curvature(
     unit: float,
     energy: float,
     gnorm: float,
-    amplified: float,
     asymmetry: float,
 ) -> float:
     """Return the curvature that is zero within what is known.
 
     `error` is the relative error of a product and `largest` the largest absolute curvature met,
-    `amplified` the rounding of the quadratic form along the direction, `asymmetry` what the
-    products contradict each other by.  At a point that is only almost stationary, a distance of
-    ``gnorm / unit`` away where `unit` is the usual curvature, a valley floor that bends has
-    curvatures of either sign.
+    `asymmetry` what the products contradict each other by.  At a point that is only almost
+    stationary, a distance of ``gnorm / unit`` away where `unit` is the usual curvature, a valley
+    floor that bends has curvatures of either sign.
     """
     distance = gnorm / math.sqrt(unit * energy) if unit * energy > 0.0 else math.inf
     bent = min(2.0 * distance, WIDEST) * unit
-    return max(MARGIN * error * largest, bent, amplified, 5.0 * asymmetry)
+    return max(MARGIN * error * largest, bent, 5.0 * asymmetry)
+
+
+def along_direction(tolerance: float, eps: float, size: float, unit: float) -> float:
+    """Return the same along one direction, of length `size` in the natural length of each variable.
+
+    Where that is small the model takes f to be steep, and errors of products weigh as little as the
+    direction itself; where it is large, it is flat, and roundings of the quadratic form weigh more.
+    """
+    return max(tolerance * min(size, 1.0), ROUNDINGS * eps * size * size * unit)
+
+
+def length_against_noise(h: float, asymmetry: float, largest: float, energy: float) -> float:
+    """Return a longer difference where products contradict each other, or h itself.
+
+    What they contradict each other by, times h, is the noise of g, if it is that: its effect is
+    balanced with what f bends by on a length of ``sqrt(energy)``.
+    """
+    if not asymmetry > NOISY * largest:
+        return h
+    return max(h, math.sqrt(asymmetry * h * math.sqrt(energy)))
 
 
 def is_beyond_doubt(lowest: float, largest: float, k: int, n: int) -> bool:

@@ -184,7 +184,7 @@ def difference_product(
         # The point gets no name: where n is large every vector held counts.
         product = gradient(_ahead(x, v, h / length))
         with _unless_plain(x):
-            product -= g
+            product = product - g
             product *= length / h
         if math.isfinite(norm(product)):
             return product

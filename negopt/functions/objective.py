@@ -254,11 +254,9 @@ class Objective(ByDifferences):
             point = self._near(x, self.differences)
         else:
             point = self.at(x)
-        if best is not None and self.n > MANY:
-            # Close to a stationary point: not worth two vectors that are held.
-            if not point.f < best.f - 1e-8 * max(1.0, abs(best.f)):
-                self.best = best
-        return copy_of(point.g) if self.best is point else point.g
+        if best is not None and self.n > MANY and point.f >= best.f - 1e-8 * max(1.0, abs(best.f)):
+            self.best = best  # close to a stationary point: not worth two vectors that are held
+        return point.g
 
     def _plain(self, g: object) -> bool:
         """Tell whether a gradient needs no more than a copy."""

@@ -31,6 +31,8 @@ from negopt.solver.ritz import Space
 ROOM = 300_000
 #: Vectors of the space that a restart keeps and begins with, and one new one.
 LEAST = 3
+#: Products that show whether the gradients are noisier than they should be.
+FIRST = 2
 #: Gradients that confirm a negative curvature, where products are differences.
 AGAIN = 2
 
@@ -79,7 +81,7 @@ class View:
     root : Root, optional
         Of the run's model; without one every variable is measured in ``max(1, |x_i|)``.
     f0 : float
-        f at the start of the run.
+        Value at the start of the run.
 
     Attributes
     ----------
@@ -142,21 +144,30 @@ class View:
 
     def tolerance(self, space: Space, largest: float) -> float:
         """Return the curvature along the lowest Ritz vector that is zero within what is known."""
-        eps = eps_of(self._iterate.x)
-        if not self.modelled:
-            amplified = decide.ROUNDINGS * eps * largest
-        elif abs(float(space.values[0])) > decide.ROUNDINGS * math.sqrt(eps):
-            amplified = 0.0  # no more than that, as |eigenvalues| of the model are kept
-        else:
-            z = self.root.step(space.lowest()) / self.root.scale
-            amplified = decide.ROUNDINGS * eps * scalars(dot(z, z))[0]
         # In the variables of a good model curvatures are about one; a larger one says that the
         # model is not good there, and nothing of the others.
         unit = min(largest, 1.0) if self.modelled else largest
-        energy = self.energy(unit)
-        return decide.tolerance_of_curvature(
-            self.error, largest, unit, energy, self.gnorm, amplified, space.asymmetry
+        eps, energy = eps_of(self._iterate.x), self.energy(unit)
+        known = decide.tolerance_of_curvature(
+            self.error, largest, unit, energy, self.gnorm, space.asymmetry
         )
+        if not self.modelled:
+            return decide.along_direction(known, eps, 1.0, largest)
+        # |Eigenvalues| of the model are kept above sqrt(eps), so that more than this is not lost.
+        if abs(float(space.values[0])) > max(known, decide.ROUNDINGS * math.sqrt(eps)):
+            return known
+        z = self.root.step(space.lowest()) / self.root.scale
+        return decide.along_direction(known, eps, norm(z), 1.0)
+
+    def lengthen(self, space: Space) -> bool:
+        """Take longer differences where the products contradict each other; tell whether."""
+        energy = self.energy(1.0)
+        h = decide.length_against_noise(self.h, space.asymmetry, space.largest, energy)
+        if not self.modelled or h <= 2.0 * self.h:
+            return False
+        self.error = max(self.error, space.asymmetry * self.h / h)
+        self.h = h
+        return True
 
     def again(self, step: Array) -> float:
         """Return the curvature along a step by central differences over an eighth of the length."""
@@ -199,7 +210,7 @@ def certify(
     root : Root, optional
         L with ``L L' = |B|^-1`` of the run's model B.
     f0 : float, optional
-        f at the start of the run, where there was one: it shows the scale of its values.
+        Value at the start of the run, where there was one: it shows the scale of f.
     space : type
         `Space`, or what does the same in another way.
 
@@ -243,8 +254,10 @@ def certify(
     """
     n, view = int(iterate.x.shape[0]), View(objective, iterate, root, f0)
     exact, limit = objective.exact_products, max(limit, 1)
-    most = min(n, limit if exact else max(limit - AGAIN, 1))
-    grown = space(iterate.x, n if most == n else min(most, max(LEAST, ROOM // n)))
+    allowed = limit if exact else max(limit - AGAIN, 1)
+    most = min(n, allowed)
+    room = n if most == n else min(most, max(LEAST, ROOM // n))
+    grown = space(iterate.x, room)
     found = Certificate()
     following, left = None, math.inf
     kind, tolerance, steps, whole = decide.UNSETTLED, 0.0, 0, True
@@ -262,6 +275,9 @@ def certify(
             return Finding(found)
         grown.absorb(image)
         del image
+        if found.products == FIRST and not exact and view.lengthen(grown):
+            grown, most = space(iterate.x, room), min(n + FIRST, allowed)
+            continue
         following = grown.residual()
         left = norm(following)
         tolerance = view.tolerance(grown, grown.largest)

@@ -56,19 +56,30 @@ def test_length_of_a_difference(curvature):
         ({"gnorm": 1e9}, WIDEST * 2.0),
         ({"energy": 0.0}, WIDEST * 2.0),
         ({"gnorm": 1e9, "unit": 1.0}, WIDEST),
-        ({"amplified": 0.5}, 0.5),
         ({"asymmetry": 0.5}, 2.5),
     ],
 )
 def test_tolerance(curvature, changed, expected):
-    values = dict(
-        error=1e-8, largest=2.0, unit=2.0, energy=4.0, gnorm=0.0, amplified=0.0, asymmetry=0.0
-    )
+    values = dict(error=1e-8, largest=2.0, unit=2.0, energy=4.0, gnorm=0.0, asymmetry=0.0)
     assert curvature.tolerance_of_curvature(*(values | changed).values()) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("size", "unit", "expected"),
+    [(1.0, 1.0, 1e-6), (1e-3, 1.0, 1e-9), (10.0, 1.0, 1e-6), (1e5, 2.0, 30 * EPS * 2e10)],
+)
+def test_tolerance_along_a_direction(curvature, size, unit, expected):
+    assert curvature.along_direction(1e-6, EPS, size, unit) == pytest.approx(expected)
+
+
+def test_length_against_noise(curvature):
+    assert curvature.length_against_noise(1e-8, 1.9e-4, 2.0, 1.0) == 1e-8
+    assert curvature.length_against_noise(1e-8, 1e-2, 2.0, 1e4) == pytest.approx(1e-4)
+    assert curvature.length_against_noise(1.0, 1e-2, 2.0, 1.0) == 1.0
+
+
 def test_no_curvature_at_all_is_flat(curvature):
-    tolerance = curvature.tolerance_of_curvature(1e-8, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
+    tolerance = curvature.tolerance_of_curvature(1e-8, 0.0, 0.0, 0.0, 0.0, 0.0)
     assert curvature.verdict(0.0, 0.0, 0.0, tolerance, 2, 2) == FLAT
 
 
