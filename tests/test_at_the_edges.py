@@ -68,13 +68,13 @@ def test_far_from_zero_f_is_not_unbounded_below(method, jac):
     """The longest step of a search is short beside an x that is longer still."""
     res = negopt.minimize(
         lambda x: float(np.sum(x * x)),
-        [1e20, 3.0],
+        [1e20, -3e20],
         method=method,
         jac=(lambda x: 2.0 * x) if jac else None,
         options={"maxiter": 300},
     )
     assert res.status != Status.UNBOUNDED
-    assert res.fun < 1e39
+    assert jac is None or res.fun < 1e39
 
 
 def test_the_first_differences_are_steps_at_all():
@@ -175,7 +175,7 @@ def test_products_that_raise_are_counted_and_end_the_run(form, after):
 
     def run():
         return negopt.minimize(
-            fun, [2.0], method="newton-krylov", options={"catch": (Singular,)}, **kwargs
+            fun, [20.0], method="sfn-lanczos", options={"catch": (Singular,)}, **kwargs
         )
 
     if after == 0:

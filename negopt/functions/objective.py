@@ -239,7 +239,7 @@ class Objective(ByDifferences):
         return point
 
     def gradient(self, x: Array) -> Array:
-        """Evaluate the gradient alone, for differences of gradients: the caller may write to it."""
+        """Evaluate the gradient alone (for differences of gradients)."""
         if self._gradient is not None:
             self._require(0)
             return self._call_gradient(x, math.nan)
