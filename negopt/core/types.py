@@ -23,7 +23,6 @@ from negopt.core.checks import (
     Instance,
     OneOf,
     Part,
-    Real,
     refuse,
 )
 from negopt.core.randomness import RandomState

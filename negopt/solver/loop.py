@@ -27,7 +27,7 @@ from negopt.functions.objective import Objective
 from negopt.globalize.ratio import rounding_of
 from negopt.methods import Method
 from negopt.solver import resolution, stopping
-from negopt.solver.progress import endless, is_endless, is_extreme, is_ours, stalls, stuck, watch
+from negopt.solver.progress import endless, is_extreme, is_ours, stalls, stuck, watch
 from negopt.solver.second_order import Finding, certify, escape, finding, no_way_down
 
 #: Hessian products of a check, and more where they are less than a tenth of the run's gradients.
@@ -226,7 +226,7 @@ class Solver:
         """Decide what an iteration made elsewhere, with `outcome`, leads to."""
         if self.outcome is not None and self.outcome.stuck:
             stuck(self, state, self.outcome)
-        elif self.outcome is not None and is_endless(state, self.outcome):
+        elif self.outcome is not None and self.outcome.endless:
             endless(self, state)
         elif stalled:
             stalls(self, state)

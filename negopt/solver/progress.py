@@ -144,7 +144,7 @@ def watch(solver: Solver, state: State, outcome: Outcome, trial: Iterate | None)
         eps, patience = 0.0, fewer if patience == STALL else patience
     if trial is not None and progresses(trial.f, f_before, trial.gmax, state.stalled_gmax, eps):
         state.stalled, state.stalled_f, state.stalled_gmax = 0, trial.f, trial.gmax
-        if is_endless(state, outcome):
+        if outcome.endless:
             endless(solver, state)
         elif outcome.step is not None and solver.patience <= STALL:
             _straight(solver, state, outcome, trial)
@@ -179,14 +179,6 @@ def _straight(solver: Solver, state: State, outcome: Outcome, trial: Iterate) ->
         solver.go_to(state, far)
     if falls:
         endless(solver, state)
-
-
-def is_endless(state: State, outcome: Outcome) -> bool:
-    """Tell whether f still fell at the end of a search that has left x behind.
-
-    The longest step of a search says nothing where x is longer.
-    """
-    return outcome.endless and not outcome.step_norm < 0.5 * state.iterate.xnorm
 
 
 def endless(solver: Solver, state: State) -> None:
