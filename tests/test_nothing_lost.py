@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import math
 import sys
@@ -226,6 +227,30 @@ def test_an_exception_that_is_caught_rejects_the_trial(method, form) -> None:
     res = negopt.minimize(fun, [30.0, 40.0], jac=jac, method=method, options=options)
     assert res.success, res.message
     assert np.max(np.abs(res.jac)) <= 1e-5
+
+
+@dataclasses.dataclass(frozen=True)
+class Broken:
+    """A step rule whose numbers leave their range, wherever it is."""
+
+    def propose(self, iterate, operator, bound):
+        raise OverflowError(34, "Numerical result out of range")
+
+
+@pytest.mark.parametrize("method", ["lqn-tr", "newton-krylov", "bfgs-wolfe"])
+def test_the_budgets_of_a_run_whose_algebra_fails_each_time(method) -> None:
+    """It creeps from lower trial to lower trial: its budgets hold, and it ends as others do."""
+    row = dataclasses.replace(negopt.METHODS[method], name="broken", step=Broken())
+    for name, most in [("maxiter", k) for k in range(1, 8)] + [("maxfun", k) for k in range(1, 40)]:
+        res = negopt.minimize(
+            lambda x: (rosen(x), rosen_der(x)),
+            [1e3, -1e3],
+            jac=True,
+            method=row,
+            options={name: most},
+        )
+        assert res[{"maxiter": "nit", "maxfun": "nfev"}[name]] <= most
+        assert res.status in (Status.LIMIT, Status.PRECISION), res.message
 
 
 def test_what_is_not_caught_passes_through() -> None:

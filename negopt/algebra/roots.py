@@ -9,6 +9,8 @@ import numpy as np
 from negopt.algebra.eigen import eigen_of
 from negopt.core.arrays import Array, eps_of, namespace_of, scalars
 
+#: Products of H that have overflowed are refused where they come to; nobody is warned on the way.
+quiet = np.errstate(over="ignore", invalid="ignore")
 #: Sweeps of the equilibration; one is enough where no diagonal entry is close to zero.
 SWEEPS = 3
 
@@ -113,10 +115,12 @@ class DenseRoot:
         if units is not None:
             self.scale = self.scale * units
 
+    @quiet
     def step(self, q: Array) -> Array:
         """Return ``L q``."""
         return self.scale * (self._root @ q)
 
+    @quiet
     def slope(self, v: Array) -> Array:
         """Return ``L' v``."""
         return self._root @ (self.scale * v)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 
 from negopt.core.arrays import Array, FloatArray, namespace_of
-from negopt.core.types import Status
+from negopt.core.types import VERDICTS, Status
 
 if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from negopt.compiled.rows import Rows
 
 IntArray = np.ndarray[tuple[int, ...], np.dtype[np.int64]]
-
-CURVATURES = ("not checked", "positive", "flat", "negative", "unsettled", "unknown")
 
 
 class Messages(Sequence[str]):
@@ -70,7 +68,7 @@ class Table:
         self.fun[i] = res.fun
         self.status[i] = res.status
         self.counts[i] = (res.nit, res.nfev, res.njev, res.nhev)
-        self.curvature[i] = CURVATURES.index(res.curvature_status)
+        self.curvature[i] = VERDICTS.index(res.curvature_status)
         self.min_curvature[i] = res.min_curvature
         self.message.texts[i] = res.message
 
@@ -106,7 +104,7 @@ class Table:
             nfev=nfev,
             njev=njev,
             nhev=nhev,
-            curvature_status=np.asarray(CURVATURES)[self.curvature],
+            curvature_status=np.asarray(VERDICTS)[self.curvature],
             min_curvature=self.min_curvature,
             method=self.method,
             jac_source=self.jac_source,

@@ -235,7 +235,7 @@ def _scipys(method: str, counted: Counted, rules: Rules) -> OptimizeResult:
 def _judge(row: Row, target: Target, x: Vector, rules: Rules) -> None:
     """Fill in f, max|g| and curvature at `x`, which is not counted, and the verdict.
 
-    With gtol = inf and no escape, `minimize` is the second-order check at `x`.
+    With a gtol that everything meets and no escape, `minimize` is the second-order check at `x`.
     """
     outside = Counted(target)
     row.verdict = "no"
@@ -250,7 +250,7 @@ def _judge(row: Row, target: Target, x: Vector, rules: Rules) -> None:
                 jac=outside.grad,
                 hessp=outside.hessp if target.hessp is not None else None,
                 options={
-                    "gtol": sys.float_info.max,  # the check alone, wherever it is
+                    "gtol": sys.float_info.max,
                     "max_escapes": 0,
                     "rng": rules.rng,
                     "certify_products": CHECK_PRODUCTS,

@@ -31,16 +31,10 @@ def begin_check(w: k.Work) -> None:
         total += (x[i] / scale[i]) * (x[i] / scale[i])
     reach, error = math.sqrt(total), reals[k.NOISE]
     if modelled:
-        energy = decide.energy(w.figures[here, k.F], f_before(w), reach, linear.EPS)
+        energy = decide.energy(w.figures[here, k.F], w.reals[k.F_START], reach, linear.EPS)
         reals[k.DIFFERENCE] = decide.length_of_difference(error, energy, linear.EPS, reach, 0.0)
     else:
         reals[k.DIFFERENCE] = decide.length_without_model(error, reach)
-
-
-@plain
-def f_before(w: k.Work) -> float:
-    """Return f at the start, where the iterate is another point."""
-    return w.reals[k.F_START] if w.ints[k.K] > 0 else -math.inf
 
 
 @plain
@@ -79,34 +73,35 @@ def conclude(w: k.Work) -> bool:
     """Tell whether the iterate is a minimum, from the whole of the scaled Hessian."""
     ints, reals, v = w.ints, w.reals, w.vectors
     n, h, here = v.shape[1], ints[k.HESSIAN], ints[k.ITERATE]
-    if not linear.eigen(v, h, n):
-        return False
-    at, largest, asymmetry, reach, slope = 0, 0.0, 0.0, 0.0, 0.0
+    largest, asymmetry, reach, slope = 0.0, 0.0, 0.0, 0.0
     x, g, scale = v[2 * here], v[2 * here + 1], v[k.D]
     for i in range(n):
-        value = v[h + n + i, i]
-        at = i if value < v[h + n + at, at] else at
-        largest = max(largest, abs(value))
         reach += (x[i] / scale[i]) * (x[i] / scale[i])
         slope += (g[i] * scale[i]) * (g[i] * scale[i])
-        for j in range(i):
+        for j in range(n):
+            largest += v[h + i, j] * v[h + i, j]
             asymmetry = max(asymmetry, abs(v[h + i, j] - v[h + j, i]))
+    largest = math.sqrt(largest)  # at least the largest eigenvalue, at most sqrt(n) times that
     modelled = ints[k.HAS_BFGS] == 1 or ints[k.HAS_SR1] == 1
     unit = min(largest, 1.0) if modelled else largest
     reach, slope = math.sqrt(reach * unit), math.sqrt(slope)
-    energy = decide.energy(w.figures[here, k.F], f_before(w), reach, linear.EPS)
+    energy = decide.energy(w.figures[here, k.F], w.reals[k.F_START], reach, linear.EPS)
     energy = energy if modelled else max(energy, unit)
-    lowest = v[h + n + at, at]
-    tolerance = decide.tolerance_of_curvature(
-        reals[k.NOISE], largest, unit, energy, slope, asymmetry
-    )
-    tolerance = decide.along_direction(tolerance, linear.EPS, 1.0, largest)
-    length = 0.0
+    least = decide.tolerance_of_curvature(reals[k.NOISE], largest, unit, energy, slope, asymmetry)
+    least = decide.along_direction(least, linear.EPS, 1.0, largest)
+    if not linear.exceeds(v, h, n, least):
+        return False
+    z = v[2 * free_point(w)]  # by inverse iteration, the curvature that is reported
     for i in range(n):
-        length += (scale[i] * v[h + 2 * n + at, i]) * (scale[i] * v[h + 2 * n + at, i])
-    reals[k.SMALLEST] = lowest / length
-    reals[k.SHARE] = lowest / largest if largest > 0.0 else 0.0
-    return decide.verdict(lowest, largest, 0.0, tolerance, n, n) == decide.POSITIVE
+        z[i] = 1.0 + i / n
+    for _ in range(5):  # from a vector that favours no variable
+        linear.scale_to(1.0 / math.sqrt(linear.dot(z, z)), z, z)
+        linear.solve(v, h, n, z)
+    size = math.sqrt(linear.dot(z, z))
+    for i in range(n):
+        z[i] *= scale[i]
+    reals[k.SMALLEST] = (least + 1.0 / size) * size * size / linear.dot(z, z)
+    return True
 
 
 @part

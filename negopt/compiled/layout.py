@@ -21,7 +21,7 @@ class Work(NamedTuple):
     vectors : array, shape (8 + e, n)
         Row 2i is x and row 2i+1 is g of point i (the iterate, the trial, the search's best, the
         run's best, in any order); then by the names below, and from row ``ints[HESSIAN]`` on
-        three matrices of the second-order check: H, its eigenvalues, its eigenvectors.
+        the Hessian of the second-order check.
     store : array, shape (2m, n) or (3n, n)
         Stored pairs, as in `negopt.models.pair_memory.PairMemory`; or three matrices: what the
         pairs contributed to BFGS, what they left of its first matrix, and SR1.
@@ -79,12 +79,12 @@ INTS = 33
 
 # Names in `reals`, behind those of the search.  Limits (BOTTOM stands for minus infinity); rules
 # (SKIP is that of L-BFGS or SR1; DIFFERENCE the step and NOISE the error of a Hessian product); the
-# iteration (LENGTH of the direction is Euclidean, NORM in its own norm); the SMALLEST curvature,
-# and as a SHARE of the largest; f at the start.
+# iteration (LENGTH of the direction is Euclidean, NORM in its own norm); the curvature
+# found, SMALLEST; f at the start.
 (GTOL, GRTOL, FTARGET, BOTTOM, C1, C2, EXPAND, ANGLE, SKIP, SKIP_BFGS, DIFFERENCE, NOISE, GAMMA,
  LAST_LENGTH, LOWEST, STALLED_F, STALLED_GMAX, LENGTH, NORM, STEP_SIZE, STEP_NORM,
- SMALLEST, SHARE, F_START) = range(s.SEARCH_WORK, s.SEARCH_WORK + 24)
-REALS = s.SEARCH_WORK + 24
+ SMALLEST, F_START) = range(s.SEARCH_WORK, s.SEARCH_WORK + 23)
+REALS = s.SEARCH_WORK + 23
 
 # Phases: the iterate's figures are to be formed; its products with the rows; a direction is
 # wanted; the trial waits for its values; a column of the Hessian does.
@@ -98,8 +98,8 @@ START, ARRIVED, READY, SEARCHING, CHECKING = range(5)
  NOT_MOVED, NO_END) = range(12)
 
 # Columns of a batch.  Figures: f at the end and at the start, the bound on the gradient, the
-# smallest curvature.  Counts: iterations, evaluations of f and of g; KIND of the curvature and why
-# it ENDED, as in `negopt.decisions.endings`.
+# lowest curvature.  Counts: iterations, evaluations of f and of g; KIND of the curvature, as in
+# `negopt.decisions.curvature`, and why it ENDED, as in `negopt.decisions.endings`.
 VALUE, AT_START, BOUND, CURVATURE = range(4)
 NIT, NFEV, NJEV, KIND, ENDED = range(5)
 # fmt: on
@@ -111,7 +111,7 @@ def new_work(n: int, *, pairs: int = 0, check: int = 0) -> Work:
     ints[PAIRS], ints[KEPT], ints[NEWEST] = pairs, -1, -1
     ints[HESSIAN] = D + 1 if pairs else U + 1
     return Work(
-        np.empty((int(ints[HESSIAN]) + 3 * check, n)),
+        np.empty((int(ints[HESSIAN]) + check, n)),
         np.zeros((2 * pairs, n)) if pairs else np.empty((3 * n, n)),
         np.zeros((2 * pairs + 4, 2 * pairs)),
         np.zeros((POINTS, FIGURES)),

@@ -286,53 +286,34 @@ def bfgs_update(
 
 
 @plain
-def eigen(v: Floats, first: int, n: int) -> bool:
-    """Diagonalise the symmetric part of the matrix in rows `first` to ``first + n`` of v.
+def exceeds(v: Floats, first: int, n: int, least: float) -> bool:
+    """Tell whether all eigenvalues of the matrix in rows `first` to ``first + n`` exceed `least`.
 
-    Jacobi's rotations (Golub and Van Loan 2013, Matrix Computations, section 8.5): the eigenvalues
-    end on the diagonal of the next n rows, in no order, the eigenvectors as the n rows behind
-    these.  False when it is not finite, or 60 sweeps were not enough.
+    Cholesky's factorisation of its symmetric part, less that multiple of the identity, which
+    overwrites its lower triangle.
     """
-    a = first + n
-    q = a + n
-    total = 0.0
     for i in range(n):
-        for j in range(n):
-            value = 0.5 * (v[first + i, j] + v[first + j, i])
-            v[a + i, j] = value
-            total += value * value
-            v[q + i, j] = 0.0
-        v[q + i, i] = 1.0
-    if not total < math.inf:
-        return False
-    for _ in range(60):
-        off = 0.0
-        for i in range(n):
-            for j in range(i):
-                off += v[a + i, j] * v[a + i, j]
-        if off <= EPS * EPS * total:
-            return True
-        for i in range(n):
-            for j in range(i + 1, n):
-                entry = v[a + i, j]
-                if entry == 0.0:
-                    continue
-                half = 0.5 * (v[a + j, j] - v[a + i, i])
-                root = math.sqrt(half * half + entry * entry)
-                t = entry / (half + root if half >= 0.0 else half - root)
-                c = 1.0 / math.sqrt(1.0 + t * t)
-                s = t * c
-                for k in range(n):
-                    x = v[a + k, i]
-                    y = v[a + k, j]
-                    v[a + k, i] = c * x - s * y
-                    v[a + k, j] = s * x + c * y
-                for b in range(a, q + n, n):  # rows of the matrix, and of the eigenvectors
-                    for k in range(n):
-                        x = v[b + i, k]
-                        y = v[b + j, k]
-                        v[b + i, k] = c * x - s * y
-                        v[b + j, k] = s * x + c * y
-                v[a + i, j] = 0.0
-                v[a + j, i] = 0.0
-    return False
+        for j in range(i + 1):
+            total = 0.5 * (v[first + i, j] + v[first + j, i]) - (least if i == j else 0.0)
+            for k in range(j):
+                total -= v[first + i, k] * v[first + j, k]
+            if i > j:
+                v[first + i, j] = total / v[first + j, j]
+            elif not 0.0 < total < math.inf:
+                return False
+            else:
+                v[first + i, i] = math.sqrt(total)
+    return True
+
+
+@plain
+def solve(v: Floats, first: int, n: int, z: Floats) -> None:
+    """Overwrite z with the solution for the matrix that `exceeds` has factored."""
+    for i in range(n):
+        for j in range(i):
+            z[i] -= v[first + i, j] * z[j]
+        z[i] /= v[first + i, i]
+    for i in range(n - 1, -1, -1):
+        for j in range(i + 1, n):
+            z[i] -= v[first + j, i] * z[j]
+        z[i] /= v[first + i, i]

@@ -9,8 +9,7 @@ import time
 def precompile(progress: bool = True) -> list[str]:
     """Compile the loop for jitted objectives, unless it is on disk.
 
-    Only objectives written with ``numba.njit`` ask for it; they are themselves compiled in each
-    process in any case.
+    Only objectives written with ``numba.njit`` ask for it; each process compiles these themselves.
 
     Parameters
     ----------

@@ -10,7 +10,8 @@ from negopt.compiled.kernel import KERNEL
 from negopt.compiled.run import ENDLESS, Setting
 from negopt.core.arrays import FloatArray, eps_of
 from negopt.core.messages import Words
-from negopt.core.types import Iterate, Status
+from negopt.core.types import Certificate, Iterate, Status
+from negopt.solver.second_order import finding
 from negopt.solver.stopping import Limits, bound_on_gradient, most_iterations, stop
 
 #: A problem of a batch has no state to go on from.
@@ -66,7 +67,7 @@ class Rows:
         ended = stop(point, limits, nit, None)
         text = "" if ended is None else ended[1]
         if t.counts[i, k.KIND]:
-            return f"{text}; lowest curvature found {lowest:.3g} (positive)."
+            return text + finding(Certificate("positive", lowest))
         if status is Status.CONVERGED:
             return f"{text}; the curvature was not checked (certify=False)."
         return text

@@ -160,8 +160,8 @@ class Run:
         """Return what the second-order check has found, None where the solver has to make it."""
         if task != k.CERTAIN:
             return None
-        lowest, share = float(self._work.reals[k.SMALLEST]), float(self._work.reals[k.SHARE])
-        return Certificate("positive", lowest, share, self.setting.check)
+        lowest = float(self._work.reals[k.SMALLEST])
+        return Certificate("positive", lowest, products=self.setting.check)
 
     def _load(self, state: State) -> None:
         solver, objective = self.solver, self.solver.objective

@@ -119,28 +119,19 @@ class OneOf:
 
 @dataclass(frozen=True)
 class Instance:
-    """None, or an instance of a class, which is checked by what it says itself."""
+    """None, or an instance of a class (of any dataclass), checked by what that says itself."""
 
-    kind: type
+    kind: type | None = None
 
     def __call__(self, value: object, n: int, name: str) -> None:
         """Check the type, and the fields."""
         if value is None:
             return
-        if type(value) is not self.kind:
+        if self.kind is None:
+            if not dataclasses.is_dataclass(value) or isinstance(value, type):
+                refuse(name, value, "a part of a state, or None")
+        elif type(value) is not self.kind:
             refuse(name, value, f"a {self.kind.__name__}, or None")
-        check_tree(value, MISSING, n, name)
-
-
-class Part:
-    """None, or an object of a class of states, which is checked by what it says itself."""
-
-    def __call__(self, value: object, n: int, name: str) -> None:
-        """Check the fields."""
-        if value is None:
-            return
-        if not dataclasses.is_dataclass(value) or isinstance(value, type):
-            refuse(name, value, "a part of a state, or None")
         check_tree(value, MISSING, n, name)
 
 

@@ -32,11 +32,10 @@ class Products(Model, Protocol):
         """Return ``B v``."""
 
 
-@runtime_checkable
 class Inverse(Protocol):
-    """A model that gives products with its inverse."""
+    """A model that gives products with its inverse, and with that of its absolute value."""
 
-    def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
+    def solve(self, v: Array, *, absolute: bool = False, floor: float = 1e-15) -> Array:
         """Return ``B^-1 v``, or ``|B|^-1 v``.
 
         |Eigenvalues| are kept above `floor`, as a share of the largest.

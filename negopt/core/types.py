@@ -22,7 +22,6 @@ from negopt.core.checks import (
     Entries,
     Instance,
     OneOf,
-    Part,
     refuse,
 )
 from negopt.core.randomness import RandomState
@@ -246,7 +245,7 @@ class State:
     message: str = ""
     history: dict[str, list[float]] | None = field(default=None, metadata={"check": Columns()})
     #: what is known of the differences that stand for a gradient; None with one
-    differences: object = field(default=None, metadata={"check": Part()})
+    differences: object = field(default=None, metadata={"check": Instance()})
 
     def check(self, n: int, name: str) -> None:
         """Raise ValueError where the end contradicts the curvature found there."""

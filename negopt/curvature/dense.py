@@ -80,7 +80,7 @@ class DenseOperator:
         """Return L with ``L L' = |B|^-1`` of the model B; None where B is not finite."""
         return DenseRoot(self.model, inverse=False) if all_finite(self.model) else None
 
-    def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
+    def solve(self, v: Array, *, absolute: bool = False, floor: float = 1e-15) -> Array:
         """Return ``B^-1 v`` or ``|B|^-1 v`` with the model B, using again its eigenvalues.
 
         Absolute eigenvalues are kept above `floor`, as a share of the largest.

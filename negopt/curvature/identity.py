@@ -23,7 +23,7 @@ class IdentityOperator:
         """Return ``B v``."""
         return self.scale * v
 
-    def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
+    def solve(self, v: Array, *, absolute: bool = False, floor: float = 1e-15) -> Array:
         """Return ``B^-1 v``."""
         return v / self.scale
 

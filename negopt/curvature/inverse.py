@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.linalg.blas import daxpy, ddot, dscal, dsymv, dsyr, dsyr2
 
-from negopt.algebra.eigen import symmetric_eigen
+from negopt.algebra.eigen import eigen_of
 from negopt.algebra.roots import DenseRoot
 from negopt.core.arrays import (
     Array,
@@ -124,7 +124,7 @@ class DenseInverse:
             held = self._held if self._rest is None else self._held + self._gamma * self._rest
         return symmetric(held)
 
-    def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
+    def solve(self, v: Array, *, absolute: bool = False, floor: float = 1e-15) -> Array:
         """Return ``H v``, or ``|H| v`` by an eigendecomposition, made once where H needs one."""
         if self._held is None:
             with QUIET():  # a direction that is not finite is none
@@ -161,9 +161,7 @@ class DenseInverse:
     def _absolute(self, v: Array, floor: float) -> Array:
         xp = namespace_of(v)
         if self._eigen is None:
-            matrix: Array = self.matrix
-            plain = isinstance(matrix, np.ndarray)
-            self._eigen = symmetric_eigen(matrix) if plain else tuple(xp.linalg.eigh(matrix))
+            self._eigen = eigen_of(self.matrix)
         values, vectors = self._eigen
         size = xp.abs(values)
         least = floor * scalars(xp.max(size))[0]

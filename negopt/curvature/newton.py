@@ -94,13 +94,6 @@ class ModelledOperator:
             return self.metric.inward(self.model.matvec(self.metric.inward(v)))
         return self.product(v)
 
-    def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
-        """Return ``B^-1 v``, or ``|B|^-1 v``, with the model B; no product is taken."""
-        inside = self.metric.outward(v)
-        if self.model is not None:
-            inside = self.model.solve(inside, absolute=absolute, floor=floor)
-        return self.metric.outward(inside)
-
     def root(self, like: Array) -> SymmetricRoot | None:
         """Return L with ``L L' = |B|^-1`` of the model B; None where there is none."""
         root = None if self.model is None else self.model.root(like)

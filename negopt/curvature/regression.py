@@ -92,7 +92,7 @@ class RegressionOperator:
         """Return ``B v``."""
         return self._apply(v, self.gamma, self.values)
 
-    def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
+    def solve(self, v: Array, *, absolute: bool = False, floor: float = 1e-15) -> Array:
         """Return ``B^-1 v`` or ``|B|^-1 v``, |eigenvalues| at least `floor` times the largest."""
         size = np.abs(self.values)
         top = float(np.max(size, initial=0.0))

@@ -87,14 +87,12 @@ class MatrixOperator:
         """Return L with ``L L' = |B|^-1``."""
         return DenseRoot(from_host(self.small, like), inverse=False, units=self.units)
 
-    def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
-        """Return ``B^-1 v``, or ``|B|^-1 v`` in the matrix's units.
-
-        Eigenvalues are kept away from zero by `floor` times the largest absolute one.
-        """
+    def solve(self, v: Array) -> Array:
+        """Return ``B^-1 v``, |eigenvalues| kept above 1e-15 of the largest."""
         values, vectors = self.eigen
-        size = np.maximum(np.abs(values), floor * float(np.max(np.abs(values))))
-        signed = size if absolute else np.where(values < 0.0, -size, size)
+        size = np.abs(values)
+        size = np.maximum(size, 1e-15 * float(np.max(size)))
+        signed = np.where(values < 0.0, -size, size)
         return self.expand(vectors @ ((vectors.T @ self.project(v)) / signed), 0.0, v)
 
 

@@ -8,8 +8,9 @@ from negopt.decisions.noise import rounding
 STALL = 100
 #: Such trials after which f and g are compared, and as many again: they may contradict each other.
 SUSPECT = 15
-#: The same for a gradient by differences, where f has to fall by more than its noise.
+#: Such trials after which a run with a gradient by differences is given up.
 FEWER = 10
+#: Share of f, beside its noise, that f has to fall by there to count as progress.
 CREEPS = 1e-9
 #: What the gradient has to fall to, as a share, to count as progress where f does not fall.
 FALL = 0.9

@@ -147,6 +147,5 @@ def _inwards(x: FloatArray, lower: FloatArray, upper: FloatArray) -> FloatArray:
 def told(result: OptimizeResult, method: str) -> OptimizeResult:
     """Return a result of SciPy's with what every result of negopt says of itself."""
     result.method = method
-    result.curvature_status, result.curvature_settled = "not checked", False
-    result.min_curvature = np.nan
+    result.curvature_status, result.min_curvature = "not checked", np.nan
     return result

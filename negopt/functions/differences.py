@@ -35,11 +35,6 @@ SCHEMES: dict[str, tuple[int, float]] = {
 }
 
 
-def difference_cost(scheme: str, n: int) -> int:
-    """Return how many evaluations of f one gradient takes."""
-    return SCHEMES[scheme][0] * n
-
-
 def checked_steps(relative: T, absolute: T, n: int) -> tuple[T, T]:
     """Return the user's steps, or raise where they are neither one nor n."""
     for name, step in (("finite_diff_rel_step", relative), ("eps", absolute)):

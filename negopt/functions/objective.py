@@ -356,7 +356,7 @@ class Objective(ByDifferences):
     def _by(self, h: Array, v: Array) -> Array:
         return self._proven(self._as_vector(inputs.matrix_times(h, v), "hess"), "hess")
 
-    def _product(self, function: UserFunction, *given: Array) -> Array:
+    def _product(self, function: Given, *given: Array) -> Array:
         self.counters.nhev += 1
         value = function(*given)
         if self._limited:

@@ -142,7 +142,7 @@ class CubicRegularization:
         self, weight: float, free: bool, step: Step, iterate: Iterate, trial: Iterate, rho: float
     ) -> tuple[float, bool]:
         """Return the next weight, and whether no step has failed yet."""
-        cube = step.norm**3
+        cube = step.norm * step.norm * step.norm  # ** would raise where this is inf
         error = trial.f - iterate.f + step.predicted_decrease
         wanted = 3.0 * error / cube if cube > 0.0 and math.isfinite(error) else 0.0
         if not (rho >= 0.1 and rho > self.eta):  # nan too

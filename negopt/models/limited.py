@@ -221,16 +221,13 @@ class LimitedModel(CompactForm):
         return combine(weights, memory.rows, gamma, v)
 
     @quiet
-    def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
+    def solve(self, v: Array, *, absolute: bool = False, floor: float = 1e-15) -> Array:
         """Return ``B^-1 v``, or ``|B|^-1 v``, eigenvalues kept `floor` away from zero.
 
         `floor` is relative to the largest absolute eigenvalue of B.
         """
-        if self.memory.count == 0:
-            return (1.0 / self.gamma) * v
-        if self.convex:
-            weights, scale = self.newton(products(self.memory.rows, v))
-            return combine(weights, self.memory.rows, scale, v)
+        if self.memory.count == 0 or self.convex:
+            return self.solve_shifted(v, 0.0)
         return self.spectrum.solve(v, absolute=absolute, floor=floor)
 
     @quiet
@@ -238,7 +235,7 @@ class LimitedModel(CompactForm):
         """Return ``|B|^(-1/2)``; None before the first pair."""
         if self.memory.count == 0:
             return None
-        return SymmetricRoot(self.spectrum.inverse_root, 1.0 / math.sqrt(self.gamma))
+        return SymmetricRoot(quiet(self.spectrum.inverse_root), 1.0 / math.sqrt(self.gamma))
 
     @quiet
     def solve_shifted(self, v: Array, sigma: float) -> Array:

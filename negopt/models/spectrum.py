@@ -121,7 +121,7 @@ class Spectrum:
         w = vectors @ ((values - self.gamma) * (vectors.T @ inside))
         return self.expand(w, self.gamma, v)
 
-    def solve(self, v: Array, *, absolute: bool, floor: float = 1e-15) -> Array:
+    def solve(self, v: Array, *, absolute: bool = False, floor: float = 1e-15) -> Array:
         """Return ``B^-1 v``, or ``|B|^-1 v``, eigenvalues kept `floor` away from zero."""
         size, outside = self._sizes(floor)
         signed = size if absolute else np.where(self.eigen[0] < 0.0, -size, size)
@@ -131,6 +131,11 @@ class Spectrum:
         """Return ``|B|^(-1/2) v``, eigenvalues kept ``sqrt(eps)`` of the largest away from zero."""
         size, outside = self._sizes(math.sqrt(eps_of(v)))
         return self._divided(v, np.sqrt(size), math.sqrt(outside))
+
+    def absolute_solve(self, v: Array, shift: float, floor: float) -> Array:
+        """Return ``(|B| + shift I)^-1 v``, eigenvalues of B kept `floor` away from zero."""
+        size, outside = self._sizes(floor)
+        return self._divided(v, size + shift, outside + shift)
 
     def _sizes(self, floor: float) -> tuple[HostArray, float]:
         """Return the absolute eigenvalues inside the basis and the one outside."""

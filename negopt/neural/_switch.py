@@ -16,10 +16,9 @@ def switch_batch(
 ) -> None:
     """Continue with another objective, `fun`, from the same point.
 
-    What depends on values of f is forgotten, as `change_function` has it.  Pairs, radius or search
-    length, and counts stay.  Without
-    `evaluate` f and g too are those of the batch before; the next trial is then the first point
-    that is evaluated on the new batch.
+    What depends on values of f is forgotten, as `change_function` has it; pairs, radius or search
+    length, and counts stay.  Without `evaluate` f and g too are those of the batch before; the
+    next trial is then the first point that is evaluated on the new batch.
 
     Where a budget does not allow the evaluation, BudgetExhausted leaves the state as it was.
     """

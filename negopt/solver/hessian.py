@@ -11,7 +11,7 @@ from scipy.sparse.linalg import LinearOperator
 
 from negopt.algebra.eigen import eigen_of
 from negopt.core.arrays import Array, convert_like, device_of, namespace_of
-from negopt.core.protocols import AnyCurvature, Inverse, Products
+from negopt.core.protocols import AnyCurvature, Products
 from negopt.core.types import Iterate, State
 from negopt.functions.objective import Objective
 from negopt.methods import Method
@@ -20,8 +20,11 @@ if TYPE_CHECKING:
     from scipy.optimize import OptimizeResult
 
 
-class ModelOperator(Products, Inverse, Protocol):
+class ModelOperator(Products, Protocol):
     """What a run's operator offers: see `negopt.core.method.Method.keeps`."""
+
+    def solve(self, v: Array) -> Array:
+        """Return ``B^-1 v``."""
 
 
 class Model:
@@ -53,7 +56,7 @@ class Model:
 
     def solve(self, v: Array) -> Array:
         """Return ``B^-1 v``."""
-        return self.operator.solve(v, absolute=False)
+        return self.operator.solve(v)
 
     def inverse_matrix(self) -> Array | None:
         """Return a copy of the dense inverse, None where it is not kept as a matrix."""

@@ -137,11 +137,20 @@ class Solver:
         return self._step(state)
 
     def _step(self, state: State) -> State:
-        self.outcome, self.step_norm = None, math.nan
+        self.outcome, self.step_norm, k = None, math.nan, state.k
         try:
-            self._advance(state)
-            if state.status is None:
-                self.check_stop(state)
+            try:
+                self._advance(state)
+                if state.status is None:
+                    self.check_stop(state)
+            except (ArithmeticError, ValueError, RuntimeError) as error:
+                if not is_ours(error):
+                    raise
+                state.k = k + 1
+                self.outcome = Outcome(stuck=True, reason=f"the model broke down ({error})")
+                stuck(self, state, self.outcome)
+                if state.status is None:
+                    self.check_stop(state)
         except BudgetExhausted as error:
             # No part has written its state before its last evaluation, so that half an
             # iteration counts for nothing: resuming begins it again.
@@ -153,12 +162,6 @@ class Solver:
                 raise
             state.status = Status.PRECISION
             state.message = f"The run needs second derivatives: {str(error).rstrip('.')}."
-        except (ArithmeticError, ValueError, RuntimeError) as error:
-            if not is_ours(error):
-                raise
-            state.k += 1
-            self.outcome = Outcome(stuck=True, reason=f"the model broke down ({error})")
-            stuck(self, state, self.outcome)
         self.complete(state)
         return state
 
@@ -174,9 +177,9 @@ class Solver:
 
     def _advance(self, state: State) -> None:
         method, objective, here = self.method, self.objective, state.iterate
-        blurred = objective.differences is not None
-        if blurred:
-            resolution.prepare(objective, here)
+        taken = objective.differences
+        if taken is not None:
+            taken.prepare(here)
         operator = self._operator = method.curvature.model(state.memory, objective, here)
         outcome = self.outcome = method.globalize.advance(
             state.globalize, objective, here, operator, method.step
@@ -190,8 +193,8 @@ class Solver:
             # A difference of gradients may be beyond the numbers that they are.
             most = math.inf if self.limits is None else self.limits.most
             telling = outcome.informative and trial.finite and here.gmax + trial.gmax <= most
-            if telling and (not blurred or resolution.learnt(objective, here, outcome)):
-                s = outcome.s
+            s = outcome.s
+            if telling and (taken is None or resolution.learnt(taken, here, trial, s, outcome)):
                 if self.difference is None:
                     self._learn(state, s, trial.g - here.g, outcome, accepted=accepted)
                 else:  # a y of another kind: nothing that was measured belongs to it
@@ -207,7 +210,7 @@ class Solver:
             if outcome.step_size < 0.0:
                 counters.n_negative_steps += 1
             watch(self, state, outcome, trial)
-            if blurred:
+            if taken is not None:
                 resolution.followed(objective, state, here, outcome)
         elif outcome.stuck:
             stuck(self, state, outcome)
@@ -317,12 +320,12 @@ class Solver:
     def _look(self, state: State) -> Finding:
         """Make the check; what fails in it loses no run, and no point of it becomes the result."""
         objective, here = self.objective, state.iterate
-        best, f0 = objective.best, state.f0 if state.k else -math.inf
+        best = objective.best
         limit = self.run.certify_products
         if limit is None:
             limit = max(PRODUCTS, state.counters.njev // 10)
         try:
-            return certify(objective, here, self.draws, limit, self._root(state), f0)
+            return certify(objective, here, self.draws, limit, self._root(state), state.f0)
         except BudgetExhausted:
             raise
         except NoSecondDerivatives as error:

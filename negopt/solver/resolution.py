@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from negopt.core.arrays import dot, scalars, to_host
+from negopt.core.arrays import Array, dot, scalars, to_host
 from negopt.core.types import BudgetExhausted, Iterate, Outcome, State, Status
 from negopt.decisions.endings import CREEPS, FEWER
 from negopt.functions.objective import Objective
@@ -91,12 +91,6 @@ def go_on(objective: Objective, state: State) -> None:
         objective.differences.go_on(state)
 
 
-def prepare(objective: Objective, here: Iterate) -> None:
-    """Choose the steps of the differences that follow an iterate."""
-    if objective.differences is not None:
-        objective.differences.prepare(here)
-
-
 def sharpened(objective: Objective, state: State, method: Method | None = None) -> bool:
     """Go on from the iterate with a better gradient, where differences can give one.
 
@@ -125,11 +119,8 @@ def resolve(objective: Objective, state: State, gtol: float) -> None:
         state.status, state.message = Status.LIMIT, f"{error.message}."
 
 
-def learnt(objective: Objective, here: Iterate, outcome: Outcome) -> bool:
+def learnt(taken: Differences, here: Iterate, trial: Iterate, s: Array, outcome: Outcome) -> bool:
     """Tell whether the pair of a step is more than the error of its gradients, and learn of it."""
-    taken, trial, s = objective.differences, outcome.trial, outcome.s
-    if taken is None or trial is None or s is None:
-        return True
     y = trial.g - here.g
     if outcome.accepted:
         taken.learn(trial, s, y)

@@ -19,7 +19,7 @@ from negopt.core.options import check_choice, check_integer, check_number, optio
 from negopt.core.types import Iterate, Step
 from negopt.models.limited import LimitedModel
 from negopt.models.pair_memory import Weights
-from negopt.models.spectrum import Spectrum, spectral_step
+from negopt.models.spectrum import spectral_step
 from negopt.vectors.primitives import add_scaled
 
 #: |Ritz values| of the saddle-free direction are kept above this share of the largest.
@@ -197,8 +197,7 @@ class KrylovTrustRegion:
         if space.k == 0:  # not even one product was finite: steepest descent to the boundary
             cubic = isinstance(bound, CubicWeight)
             radius = math.sqrt(gnorm / bound.value) if cubic else bound.value
-            scale = radius / gnorm
-            return Step(-scale * here.g, -scale * gnorm**2, 0.0, radius, True)
+            return Step((-radius / gnorm) * here.g, -radius * gnorm, 0.0, radius, True)
         while True:
             found = _Solution(space, bound, absolute)
             if model is not None and found.decreases_less(gnorm) and space.grow(here.g):
@@ -363,21 +362,7 @@ def _preconditioned(model: LimitedModel, residual: Array, shift: float, space: S
     where the model has no such factor, |B| takes its place.
     """
     if math.isnan(space.shift):
-        return absolute_solve(model.spectrum, residual, shift)
+        return model.spectrum.absolute_solve(residual, shift, SINGULAR)
     if shift > SHIFTED * space.shift and shift > 0.1 * model.gamma:
         space.shift = shift
     return model.solve_shifted(residual, space.shift)
-
-
-def absolute_solve(spectrum: Spectrum, v: Array, shift: float) -> Array:
-    """Return ``(|B| + shift I)^-1 v``."""
-    values, vectors = spectrum.eigen
-    outside = abs(spectrum.gamma)
-    largest = max(outside, float(np.max(np.abs(values), initial=0.0)))
-    size = np.maximum(np.abs(values), SINGULAR * largest) + shift
-    outside = max(outside, SINGULAR * largest) + shift
-    inside = spectrum.project(v)
-    weights = vectors @ ((vectors.T @ inside) / size)
-    if spectrum.full:
-        return spectrum.expand(weights, 0.0, v)
-    return spectrum.expand(weights - inside / outside, 1.0 / outside, v)

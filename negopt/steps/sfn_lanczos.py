@@ -86,8 +86,8 @@ class SaddleFreeLanczos:
             basis = operator.basis = LanczosBasis(operator.product, iterate.g, self.max_products)
             basis.grow()
         if basis.k == 0:  # not even one product was finite: steepest descent to the boundary
-            scale = radius / iterate.gnorm
-            return Step(-scale * iterate.g, -scale * iterate.gnorm**2, 0.0, radius, True)
+            s = (-radius / iterate.gnorm) * iterate.g
+            return Step(s, -radius * iterate.gnorm, 0.0, radius, True)
         largest = max(operator.first_gnorm, iterate.gnorm)
         share = min(self.forcing, 10.0 * math.sqrt(iterate.gnorm / largest))
         while True:

@@ -329,7 +329,8 @@ def _absolute_solve(basis: LanczosBasis, gnorm: float, bound: Bound) -> FloatArr
 def _steepest(iterate: Iterate, curvature: float, bound: Bound) -> Step:
     """Return a damped gradient step; its length is 1 where no curvature is known."""
     known = math.isfinite(curvature) and curvature > 0.0
-    size = curvature if known else iterate.gnorm
-    scale = 1.0 / (size + damping_in(bound, size))
+    unit = curvature if known else iterate.gnorm
+    scale = 1.0 / (unit + damping_in(bound, unit))
     s = -scale * iterate.g
-    return Step(s, -scale * iterate.gnorm**2, 0.0, scale * iterate.gnorm)
+    size = scale * iterate.gnorm
+    return Step(s, -size * iterate.gnorm, 0.0, size)

@@ -53,7 +53,7 @@ def test_choice(seed, n, count, choose):
             H = current(memory)
             np.testing.assert_allclose(H @ y, s, atol=1e-6 * np.linalg.norm(s))
     g = rng.standard_normal(n)
-    d = rule.model(memory, None, here(g)).solve(g, absolute=False)
+    d = rule.model(memory, None, here(g)).solve(g)
     positive = current(memory)
     if positive is None:
         return

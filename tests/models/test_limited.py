@@ -111,7 +111,7 @@ def test_convex_pairs(seed, n, m, count, block, noise):
     assume(largest < 1e4)
     v = rng.standard_normal(n)
     np.testing.assert_allclose(
-        model.solve(v, absolute=False), np.linalg.solve(B, v), atol=1e-11 * size * np.linalg.norm(v)
+        model.solve(v), np.linalg.solve(B, v), atol=1e-11 * size * np.linalg.norm(v)
     )
     for sigma in (0.0, 0.3, 1e3):
         expected = np.linalg.solve(B + sigma * np.eye(n), v)
@@ -159,7 +159,7 @@ def test_mixed_pairs(seed, n, m, count, block):
     expected = vectors @ ((vectors.T @ v) / np.abs(values))
     size = np.linalg.cond(B) * np.linalg.norm(expected)
     np.testing.assert_allclose(model.solve(v, absolute=True), expected, atol=1e-8 * size)
-    found = model.solve(v, absolute=False)
+    found = model.solve(v)
     np.testing.assert_allclose(found, np.linalg.solve(B, v), atol=1e-8 * size)
     sigma = abs(values[0]) * 10.0 ** rng.uniform(-1, 2)
     shifted = B + sigma * np.eye(n)

@@ -43,7 +43,7 @@ def test_products_and_solves(seed, n, outside):
     values, vectors = np.linalg.eigh(B)
     worst = 1e-10 * size / np.min(np.abs(values)) ** 2 * norm
     inside = vectors.T @ v
-    found = model.solve(v, absolute=False)
+    found = model.solve(v)
     np.testing.assert_allclose(found, vectors @ (inside / values), atol=worst)
     found = model.solve(v, absolute=True)
     np.testing.assert_allclose(found, vectors @ (inside / np.abs(values)), atol=worst)
