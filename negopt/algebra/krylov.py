@@ -336,9 +336,10 @@ class Subspace:
         self._small[:k, :k] = 0.5 * (across + across.T)
         self.sizable = float(np.abs(across.diagonal()).max())
         weights = from_host(inverse, rows)
-        for i in range(0, int(rows.shape[1]), COLUMNS):  # no second copy is held
+        n = int(rows.shape[1])
+        for i in range(0, n, COLUMNS):  # no second copy is held
             for whole in (rows, images):
-                part = whole[:, i : i + COLUMNS]
+                part = whole[:, i : min(i + COLUMNS, n)]
                 part[...] = xp.matmul(weights, part)
         return True
 

@@ -30,11 +30,15 @@ class DiagonalRoot:
 
     def step(self, q: Array) -> Array:
         """Return ``L q``."""
-        return self.scale * q
+        return self._scaled(q)
 
     def slope(self, v: Array) -> Array:
         """Return ``L' v``."""
-        return self.scale * v
+        return self._scaled(v)
+
+    def _scaled(self, v: Array) -> Array:
+        with np.errstate(over="ignore", invalid="ignore"):  # what overflows is no evidence
+            return self.scale * v
 
 
 class SymmetricRoot:

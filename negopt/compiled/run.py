@@ -128,10 +128,11 @@ class Run:
             begun, values, gradients = time.perf_counter(), int(head[VALUES]), int(head[GRADIENTS])
             limit = values + min(self._slice, objective.allowance())
             task = int(solve(0, 1, self.target.address, head, self._work, k.NO_BATCH, limit))
-            objective.spend(int(head[VALUES]) - values, int(head[GRADIENTS]) - gradients)
+            made = int(head[VALUES]) - values
+            objective.spend(made, int(head[GRADIENTS]) - gradients)
             # From one evaluation to as many as fit, carefully: the first may be a fast one.
-            elapsed, most = time.perf_counter() - begun, 64 * self._slice
-            self._slice = max(min(int(self._slice * SLICE / max(elapsed, 1e-9)), most), 1)
+            elapsed = max(time.perf_counter() - begun, 1e-9)
+            self._slice = max(min(int(made * SLICE / elapsed), 64 * self._slice), 1)
         head[STATUS] = OK
         return task
 

@@ -32,7 +32,7 @@ MOST = 2**53
 #: Largest number there is.
 FLOATS = sys.float_info.max
 #: What a state holds is squared and multiplied: beyond this no run of use has brought it.
-LARGEST = 1e150
+LARGEST = 1e300
 
 
 class Check(Protocol):

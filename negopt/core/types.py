@@ -22,7 +22,6 @@ from negopt.core.checks import (
     Entries,
     Instance,
     OneOf,
-    Real,
     refuse,
 )
 from negopt.core.randomness import RandomState
@@ -230,7 +229,7 @@ class State:
     memory: object
     globalize: object
     f0: float = math.nan
-    measure0: float = field(default=math.nan, metadata={"check": Real(0.0, nan=True)})
+    measure0: float = field(default=math.nan, metadata={"check": SIZE})
     k: int = 0
     resets: int = 0
     stalled: int = 0

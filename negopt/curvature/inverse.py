@@ -127,10 +127,10 @@ class DenseInverse:
     def solve(self, v: Array, *, absolute: bool = False, floor: float = 1e-15) -> Array:
         """Return ``H v``, or ``|H| v`` by an eigendecomposition, made once where H needs one."""
         if self._held is None:
-            if self.units is None:
-                return self._first * v
-            with QUIET():  # a direction that is not finite
-                return self._first * ((self.units * self.units) * v)  # is none
+            with QUIET():  # a direction that is not finite is none
+                if self.units is None:
+                    return self._first * v
+                return self._first * ((self.units * self.units) * v)
         if absolute and not self._is_definite(floor):
             return self._absolute(v, floor)
         if self._known is not None and v is self._known[0]:
@@ -250,7 +250,8 @@ def pair_products(
             (ddot(s, s), ddot(y, y), ddot(s, y)) if is_plain(s) else inners((s, y, s), (s, y, y))
         )
         return (ss, yy, sy, ss, yy) if pairs.is_usable(ss, yy, sy) else None
-    a, b = s / units, y * units
+    with QUIET():  # a pair that is not finite is no use
+        a, b = s / units, y * units
     ss, yy, sy, aa, bb = inners((s, y, s, a, b), (s, y, y, a, b))
     usable = pairs.is_usable(ss, yy, sy) and pairs.is_usable(aa, bb, sy)
     return (ss, yy, sy, aa, bb) if usable else None

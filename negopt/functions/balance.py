@@ -137,7 +137,7 @@ class Balanced(Differences):
         return g, second, h
 
     def _first_steps(self, host: Vector, eps: float) -> Vector:
-        return np.asarray([decide.first_step(float(entry), eps) for entry in host])
+        return _at_least(np.asarray([decide.first_step(x, eps) for x in host.tolist()]), host, eps)
 
     # --- what is known of them ----------------------------------------------------------
 
@@ -191,6 +191,25 @@ class Balanced(Differences):
             # entry of x that becomes small says nothing of a scale.
             steps = np.minimum(steps, np.maximum(first, state.steps))
         return _at_least(steps, x, eps)
+
+    def trusts(self, iterate: Iterate, gtol: float, first: float) -> bool:
+        """Tell whether a gradient that is no more than its error says that a point is stationary.
+
+        Where the curvature along a variable is known, its error leaves no more to gain than the
+        noise of f.  Elsewhere, as far out on a plateau, the error itself has to be small; against
+        the gradient at the start, `first`, only where the difference is zero.
+        """
+        # A curvature that was noise is known as a bound by the noise of that time.
+        noise = 2.0 * max(self.noise(iterate), self.state.noise)
+        steps = self.steps_at(iterate.x)
+        with np.errstate(all="ignore"):
+            second = self.state.curvature * steps * steps
+        figures = (np.abs(to_host(iterate.g)), self.errors(iterate), second)
+        return all(
+            decide.is_resolved(bend, noise)
+            or decide.trusted(error, gtol, first if g <= gtol else 0.0)
+            for g, error, bend in zip(*(part.tolist() for part in figures), strict=True)
+        )
 
     # --- better ones ------------------------------------------------------------------
 

@@ -74,6 +74,9 @@ class _Object:
         self.grad = catching.guarded(given.grad, None)
         if hasattr(given, "fun_and_grad"):
             self.fun_and_grad = catching.guarded(given.fun_and_grad, (math.nan, None))
+        if hasattr(given, "hessp"):
+            linearise = catching.products(given.hessp)
+            self.hessp = lambda x, *args: catching.products(linearise(x, *args))
 
     def __getattr__(self, name: str) -> Any:
         """Return what else the object has."""

@@ -12,6 +12,7 @@ import numpy as np
 
 from negopt.core.arrays import (
     Array,
+    all_finite,
     copy_of,
     device_of,
     eps_of,
@@ -91,8 +92,7 @@ class Objective(ByDifferences):
         self.best: Iterate | None = None
         self.maxfun, self.maxtime = maxfun, maxtime
         self._limited = min(maxfun, maxtime) < math.inf
-        self._spent = 0
-        self._begin = time.monotonic()
+        self._spent, self._begin = 0, time.monotonic()
         self._steps = differences.checked_steps(relative_step, absolute_step, self.n)
         #: The last point that products were asked for at, and what is known of them there: no
         #: function that refers to this object, so that no reference cycle holds the pair.
@@ -216,9 +216,8 @@ class Objective(ByDifferences):
             value, g = self._call_both(x)
         else:
             value = f = self._call_value(x)
-            finite = math.isfinite(f)
-            if not finite or f > bar:
-                self.counters.n_nonfinite += not finite
+            if not math.isfinite(f) or f > bar:
+                self.counters.n_nonfinite += not math.isfinite(f)
                 nan = namespace_of(x).full_like(x, math.nan)
                 return Iterate(x, f, nan, math.nan, math.nan)
             g = self._call_gradient(x, f)
@@ -228,6 +227,7 @@ class Objective(ByDifferences):
         """Return the point with its figures; keep it when it is the lowest."""
         f, square, gmax, xx = measure(value, x, g)
         gnorm = math.sqrt(square) if 1e-280 < square < math.inf else norm(g)
+        gmax = gmax if xx < math.inf or all_finite(x) else math.nan  # no run ends at infinity
         point, best = Iterate(x, f, g, gnorm, gmax, math.sqrt(xx)), self.best
         if not (-math.inf < f < math.inf and gmax < math.inf):
             self.counters.n_nonfinite += 1
@@ -324,8 +324,7 @@ class Objective(ByDifferences):
             self._at = (iterate, [])
         known = self._at[1]
         if self._hessp is not None:
-            hessp = self._hessp
-            return lambda v: self._product(hessp(copy_of(iterate.x), copy_of(v), *self.args))
+            return lambda v: self._product(self._hessp, copy_of(iterate.x), copy_of(v), *self.args)
         if self._hess is not None:
 
             def by_matrix(v: Array) -> Array:
@@ -342,7 +341,7 @@ class Objective(ByDifferences):
             def product(v: Array) -> Array:
                 if not known:
                     known.append(self._object.hessp(copy_of(iterate.x), *self.args))
-                return self._product(known[0](copy_of(v)))
+                return self._product(known[0], copy_of(v))
 
             return product
         return self._differences(iterate, known)
@@ -357,12 +356,13 @@ class Objective(ByDifferences):
     def _by(self, h: Array, v: Array) -> Array:
         return self._proven(self._as_vector(inputs.matrix_times(h, v), "hess"), "hess")
 
-    def _product(self, value: Array) -> Array:
+    def _product(self, function: Given, *given: Array) -> Array:
         self.counters.nhev += 1
+        value = function(*given)
         if self._limited:
             self._require(0)
-        plain = value.copy() if self._plain(value) else self._as_vector(value, "hessp")
-        return self._proven(plain, "hessp")
+        own = value.copy() if self._plain(value) else self._as_vector(value, "hessp")
+        return self._proven(own, "hessp")
 
     def _proven(self, value: Array, name: str) -> Array:
         """Return a matrix or product; the first one that steps are taken by has to be finite."""

@@ -198,6 +198,13 @@ class Differences:
         along = float(self.errors(here, constant=False, least=True) @ np.abs(to_host(s)))
         return not max(abs(sy), expected) <= decide.EXHAUSTED * along
 
+    def trusts(self, iterate: Iterate, gtol: float, first: float) -> bool:
+        """Tell whether a gradient that is no more than its error says that a point is stationary.
+
+        `first` is the norm of the gradient at the start.
+        """
+        return decide.trusted(float(np.max(self.errors(iterate))), gtol, first)
+
     # --- better ones ------------------------------------------------------------------
 
     def is_doubtful(self, iterate: Iterate, gtol: float) -> bool:

@@ -47,6 +47,7 @@ ELSEWHERE = {
     "record": "res.history is always there",
     "return_all": "keep the iterates in a callback",
     "disp": "pass progress=True to fit",
+    "catch": "have the loss return nan where it raises",
 }
 #: Those that test the loss over all data, which is not evaluated on batches.
 TESTS = ("gtol", "grtol", "norm", "xrtol", "ftarget", "certify", "certify_products", "max_escapes")

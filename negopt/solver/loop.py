@@ -157,6 +157,8 @@ class Solver:
             self.exhausted(state, error)
         except NoSecondDerivatives as error:
             if state.k == 0:  # there is no run to lose
+                if isinstance(error.__cause__, self.run.catch):
+                    raise error.__cause__ from None
                 raise
             state.status = Status.PRECISION
             state.message = f"The run needs second derivatives: {str(error).rstrip('.')}."

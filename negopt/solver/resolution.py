@@ -9,7 +9,6 @@ import numpy as np
 
 from negopt.core.arrays import Array, dot, scalars, to_host
 from negopt.core.types import BudgetExhausted, Iterate, Outcome, State, Status
-from negopt.decisions.differences import trusted
 from negopt.decisions.endings import CREEPS, FEWER
 from negopt.functions.objective import Objective
 from negopt.functions.taken import FORWARD, MEASURED, Differences
@@ -30,12 +29,15 @@ class Resolution:
         What the differences are.
     trusted : bool
         Whether a gradient of zero says that the point is stationary.
+    adaptive : bool
+        Whether the steps are chosen as a run goes.
     """
 
     size: float
     error: float
     source: str
     trusted: bool
+    adaptive: bool = False
 
     @property
     def known(self) -> str:
@@ -45,10 +47,16 @@ class Resolution:
     def judged(self, what: str, whole: float, gtol: float, name: str) -> tuple[Status, str]:
         """Return what a small gradient means; `what` says its norm, which is `whole`."""
         if not self.trusted:
+            hint = "Pass jac, take a constant off fun that hides its changes, or start elsewhere."
+            if not self.adaptive:
+                hint = (
+                    "Leave out jac, eps and finite_diff_rel_step for steps that are balanced "
+                    "between the noise and the curvature of fun, or pass jac."
+                )
+            # No figure of the gradient: the lowest point, which is reported, may be another.
             return Status.PRECISION, (
-                f"{what} is small, but {self.known} alone ({name} = {gtol:.3g}): it says nothing. "
-                "Leave out jac, eps and finite_diff_rel_step for steps that are balanced between "
-                "the noise and the curvature of fun, or pass jac."
+                f"Stopped where the gradient is no more than its error or {name} = {gtol:.3g}, "
+                f"but {self.known} alone: it says nothing. {hint}"
             )
         done = "Optimization terminated successfully"
         if whole <= gtol:
@@ -73,7 +81,8 @@ def told_at(
     told = np.where(g > errors, g, 0.0)
     size = float(np.linalg.norm(told, order)) if np.all(np.isfinite(g)) else math.inf
     error = float(np.max(errors))
-    return Resolution(size, error, taken.source, taken.adaptive or trusted(error, gtol, first))
+    known = not size <= gtol or taken.trusts(iterate, gtol, first)
+    return Resolution(size, error, taken.source, known, adaptive=taken.adaptive)
 
 
 def go_on(objective: Objective, state: State) -> None:

@@ -30,6 +30,7 @@ from negopt.core.protocols import AnyCurvature, AnyGlobalization
 from negopt.core.types import Certificate, Counters, Iterate, State, Status
 from negopt.decisions.noise import rounding
 from negopt.functions.objective import Objective
+from negopt.functions.taken import Differences
 from negopt.solver.report import FIELDS
 from negopt.solver.stopping import gradient_measure
 
@@ -170,6 +171,8 @@ def look_again(
     A gradient by differences is formed too, for its n calls: one that was formed otherwise, to the
     accuracy that differences have, stays as it was.
     """
+    if objective.differences is not None:  # steps and noise as the run has found them
+        objective.differences.go_on(state)
     here, cost = look(objective, state.iterate.x)
     best, eps = here, max(eps, eps_of(here.x))
     same = _is_same(here, state.iterate, eps)
@@ -183,9 +186,8 @@ def look_again(
                 "finite there; look at fun and jac, or begin anew from another x0."
             )
     if same:
-        differences = objective.differences is not None
-        state.iterate = agreed(state.iterate, here, differences=differences)
-        state.best = agreed(state.best, best, differences=differences)
+        state.iterate = agreed(state.iterate, here, objective.differences)
+        state.best = agreed(state.best, best, objective.differences)
         return
     if cost.nfev > objective.maxfun:
         raise ValueError(
@@ -214,14 +216,15 @@ def _is_same(now: Iterate, then: Iterate, eps: float) -> bool:
     return now.f == then.f or close or (now.f != now.f and then.f != then.f)
 
 
-def agreed(then: Iterate, now: Iterate, *, differences: bool = False) -> Iterate:
+def agreed(then: Iterate, now: Iterate, differences: Differences | None = None) -> Iterate:
     """Return the point as it was kept, or, where that is not what it is, as it is now.
 
     With `differences` a gradient within their error is what it is.
     """
     error = 0.0
-    if differences:
+    if differences is not None:
         error = DIFFERENCES * now.gmax + math.sqrt(eps_of(now.x)) * max(1.0, abs(now.f))
+        error += 4.0 * float(np.max(differences.errors(now)))
     kept = now.f == then.f and scalars(largest(now.g - then.g))[0] <= error
     size, gmax = norm(then.g), scalars(largest(then.g))[0]
     for a, b in ((size, then.gnorm), (gmax, then.gmax), (now.xnorm, then.xnorm)):

@@ -15,6 +15,7 @@ from negopt.core.arrays import (
     dot,
     eps_of,
     from_host,
+    most_of,
     namespace_of,
     norm,
     scalars,
@@ -343,7 +344,8 @@ def escape(objective: CheckedObjective, iterate: Iterate, found: Finding) -> Ite
         return None
     slope = scalars(dot(iterate.g, step))[0]
     sign = 1.0 if slope <= 0.0 else -1.0
-    size, bar = found.length, iterate.f - rounding_of(iterate)
+    room = _room(iterate) / max(norm(step), TINY)
+    size, bar = min(found.length, room), iterate.f - rounding_of(iterate)
     if flat:
         bar -= 10.0 * found.remainder + size * abs(slope)
     for _ in range(1 if flat else 10):
@@ -355,10 +357,19 @@ def escape(objective: CheckedObjective, iterate: Iterate, found: Finding) -> Ite
     return None
 
 
+def _room(iterate: Iterate) -> float:
+    """Return how far from a point numbers go, with a thousandth of their range to spare."""
+    return 1e-3 * most_of(iterate.x)
+
+
 def _go_on(objective: CheckedObjective, iterate: Iterate, best: Iterate) -> Iterate:
     """Extend a successful escape while f falls."""
     step = best.x - iterate.x
+    length, room = norm(step), _room(iterate)
     for _ in range(20):
+        length *= 3.0
+        if not length < room:
+            break
         further = objective.at(iterate.x + 3.0 * step)
         if not (further.finite and further.f < best.f):
             break

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from negopt.core.arrays import eps_of, most_of, namespace_of, scalars
 from negopt.core.messages import MINIMIZE, Words
@@ -20,6 +20,7 @@ from negopt.decisions.endings import (
     why_over,
 )
 from negopt.functions.objective import Objective
+from negopt.globalize.ratio import rounding_of
 from negopt.solver.resolution import Resolution, told_at
 
 
@@ -159,6 +160,8 @@ def stop(
         )
     if reason == CONVERGED and told is not None:
         whole = gradient_measure(iterate, limits.order)
+        if whole > limits.gtol and iterate.f > limits.f0 + rounding_of(iterate):
+            told = replace(told, trusted=False)  # far out on a plateau, where nothing is resolved
         return told.judged(f"{name} = {whole:.3g}", whole, limits.gtol, words["gtol"])
     if reason == CONVERGED:
         return Status.CONVERGED, (
