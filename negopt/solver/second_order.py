@@ -22,7 +22,7 @@ from negopt.core.arrays import (
 )
 from negopt.core.protocols import Root
 from negopt.core.randomness import Draws
-from negopt.core.types import Certificate, Iterate
+from negopt.core.types import VERDICTS, Certificate, Iterate
 from negopt.decisions import curvature as decide
 from negopt.globalize.ratio import rounding_of
 from negopt.solver.ritz import Space
@@ -35,16 +35,8 @@ LEAST = 3
 FIRST = 2
 #: Gradients that confirm a negative curvature, where products are differences.
 AGAIN = 2
-
 #: No curvature is divided by less.
 TINY = 1e-300
-
-VERDICTS = {
-    decide.POSITIVE: "positive",
-    decide.FLAT: "flat",
-    decide.NEGATIVE: "negative",
-    decide.UNSETTLED: "unsettled",
-}
 
 
 class CheckedObjective(Protocol):
@@ -195,7 +187,6 @@ def certify(
     limit: int,
     root: Root | None = None,
     f0: float = -math.inf,
-    space: type[Space] = Space,
 ) -> Finding:
     """Look for negative curvature in a space grown from a random probe.
 
@@ -213,8 +204,6 @@ def certify(
         L with ``L L' = |B|^-1`` of the run's model B.
     f0 : float, optional
         Value at the start of the run, where there was one: it shows the scale of f.
-    space : type
-        `Space`, or what does the same in another way.
 
     Returns
     -------
@@ -259,7 +248,7 @@ def certify(
     allowed = limit if exact else max(limit - AGAIN, 1)
     most = min(n, allowed)
     room = n if most == n else min(most, max(LEAST, ROOM // n))
-    grown = space(iterate.x, room)
+    grown = Space(iterate.x, room)
     found = Certificate()
     following, left = None, math.inf
     kind, tolerance, steps, whole = decide.UNSETTLED, 0.0, 0, True
@@ -278,7 +267,7 @@ def certify(
         grown.absorb(image)
         del image
         if found.products == FIRST and not exact and view.lengthen(grown):
-            grown, most = space(iterate.x, room), min(n + FIRST, allowed)
+            grown, most = Space(iterate.x, room), min(n + FIRST, allowed)
             continue
         following = grown.residual()
         left = norm(following)
