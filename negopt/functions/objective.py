@@ -320,19 +320,11 @@ class Objective(ByDifferences):
 
     def products(self, iterate: Iterate) -> Callable[[Array], Array]:
         """Return ``v -> H(x) v`` at `iterate`; the linearisation is shared by all v."""
-        if self._at is None or self._at[0] is not iterate:
-            self._at = (iterate, [])
-        known = self._at[1]
+        known = self._known(iterate)
         if self._hessp is not None:
             return lambda v: self._product(self._hessp, copy_of(iterate.x), copy_of(v), *self.args)
         if self._hess is not None:
-
-            def by_matrix(v: Array) -> Array:
-                if not known:
-                    known.append(self._matrix(iterate))
-                return self._by(known[0], v)
-
-            return by_matrix
+            return lambda v: self._by(self._matrix_once(iterate), v)
         if self._strategy is not None:
             strategy = self._strategy
             return lambda v: self._as_vector(strategy.dot(v), "hess.dot")
@@ -345,6 +337,16 @@ class Objective(ByDifferences):
 
             return product
         return self._differences(iterate, known)
+
+    def _known(self, iterate: Iterate) -> list[Given]:
+        if self._at is None or self._at[0] is not iterate:
+            self._at = (iterate, [])
+        return self._at[1]
+
+    def _matrix_once(self, iterate: Iterate) -> Given:
+        if not (known := self._known(iterate)):
+            known.append(self._matrix(iterate))
+        return known[0]
 
     def _differences(self, iterate: Iterate, known: list[Given]) -> Callable[[Array], Array]:
         if not known:
@@ -381,14 +383,12 @@ class Objective(ByDifferences):
         """Return the symmetric matrix H(x), shape (n, n): from `hess`, or by n products."""
         xp = namespace_of(iterate.x)
         if self._hess is not None:
-            h = self._matrix(iterate)
+            h = self._matrix_once(iterate)
             h = h.toarray() if hasattr(h, "toarray") else h
             if is_array(h):
                 h = xp.astype(xp.asarray(h), iterate.x.dtype)
                 return 0.5 * (h + xp.matrix_transpose(h))
-            product: Callable[[Array], Array] = lambda v: self._by(h, v)  # noqa: E731
-        else:
-            product = self.products(iterate)
+        product = self.products(iterate)
         eye = xp.eye(self.n, dtype=iterate.x.dtype, device=device_of(iterate.x))
         h = xp.stack([product(eye[i, :]) for i in range(self.n)], axis=0)
         return 0.5 * (h + xp.matrix_transpose(h))

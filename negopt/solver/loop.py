@@ -9,7 +9,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from negopt.core.arrays import Array, dot, scalars
+from negopt.algebra.roots import DenseRoot
+from negopt.core.arrays import Array, all_finite, dot, scalars
 from negopt.core.options import RunOptions
 from negopt.core.protocols import Model, Root, Rooted
 from negopt.core.randomness import Draws
@@ -32,6 +33,8 @@ from negopt.solver.second_order import Finding, certify, escape, finding, no_way
 
 #: Hessian products of a check, and more where they are less than a tenth of the run's gradients.
 PRODUCTS = 20
+#: Variables up to which the check decomposes the Hessian that the user gives.
+DENSE = 300
 
 
 class Solver:
@@ -340,8 +343,11 @@ class Solver:
             objective.best = best
 
     def _root(self, state: State) -> Root | None:
-        """Return the root of the run's model of the Hessian here."""
-        operator = self._operator
+        """Return the root of the Hessian here where `hess` gives it, else of the run's model."""
+        objective, here, operator = self.objective, state.iterate, self._operator
+        if objective.product_source == "hess" and objective.n <= DENSE:
+            matrix = objective.hessian(here)
+            return DenseRoot(matrix, inverse=False) if all_finite(matrix) else None
         if (
             operator is None
             and self.outcome is None
@@ -349,8 +355,8 @@ class Solver:
         ):
             return None  # at x0, or resumed where the model was not in the memory
         if operator is None or operator.learns:  # the last step's pair is in the memory by now
-            operator = self.method.curvature.model(state.memory, self.objective, state.iterate)
-        return operator.root(state.iterate.x) if isinstance(operator, Rooted) else None
+            operator = self.method.curvature.model(state.memory, objective, here)
+        return operator.root(here.x) if isinstance(operator, Rooted) else None
 
     def _leave(self, state: State, found: Finding) -> bool:
         """Step off a saddle; return False, with the status set, when there is no way down."""

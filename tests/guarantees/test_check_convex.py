@@ -110,3 +110,32 @@ def test_a_flat_direction_at_the_end_costs_products_alone(n, method):
     assert res.n_escapes == 0
     assert res.nfev == off.nfev
     np.testing.assert_array_equal(res.x, off.x)
+
+
+@pytest.mark.parametrize("decades", [4.0, 7.0])
+@pytest.mark.parametrize("method", [None, "lqn-tr", "newton-krylov", "dqn-wolfe-pm"])
+@pytest.mark.parametrize("seed", range(4))
+def test_a_hessian_that_is_given_decides_in_any_units(seed, method, decades):
+    """Where `hess` is there it is decomposed itself: minima are positive, saddles are left."""
+    rng = np.random.default_rng(seed)
+    n = 5
+    d = 10.0 ** rng.uniform(-decades, decades, n)
+    q, _ = np.linalg.qr(rng.standard_normal((n, n)))
+    for sign in (1.0, -1.0):
+        curved = np.r_[sign, np.ones(n - 1)]  # along the first column of Q: a double well
+
+        def fun(x, curved=curved):
+            z = q.T @ (x / d)
+            return float(0.5 * z @ (curved * z) + 0.25 * z[0] ** 4)
+
+        def grad(x, curved=curved):
+            z = q.T @ (x / d)
+            return (q @ (curved * z + np.r_[z[0] ** 3, np.zeros(n - 1)])) / d
+
+        def hess(x, curved=curved):
+            z = q.T @ (x / d)
+            inner = np.diag(curved + np.r_[3.0 * z[0] ** 2, np.zeros(n - 1)])
+            return (q @ inner @ q.T) / d / d[:, None]
+
+        res = negopt.minimize(fun, np.zeros(n), jac=grad, hess=hess, method=method)
+        assert res.curvature_status == "positive" if sign > 0.0 else res.n_escapes > 0
