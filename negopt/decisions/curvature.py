@@ -107,7 +107,8 @@ def is_beyond_doubt(lowest: float, largest: float, k: int, n: int) -> bool:
 
     A Ritz value exceeds the lowest eigenvalue by more than a share e of the largest with a
     probability of at most ``1.65 sqrt(n) ((1 - sqrt e) / (1 + sqrt e))^(k - 1/2)``, whatever the
-    spectrum (Kuczynski and Wozniakowski 1992, doi:10.1137/0613066).
+    spectrum (Kuczynski and Wozniakowski 1992, doi:10.1137/0613066).  `largest`, the largest that
+    was met, stands for the largest there is.
     """
     if k >= n or k < FEWEST:
         return k >= n

@@ -23,6 +23,7 @@ from negopt.core.arrays import (
 )
 from negopt.core.messages import MINIMIZE, Words
 from negopt.core.types import BudgetExhausted, Counters, Given, Iterate, UserFunction
+from negopt.decisions.curvature import length_without_model
 from negopt.functions import differences, inputs
 from negopt.functions.arguments import check_function, checked_derivative, is_strategy
 from negopt.functions.by_differences import ByDifferences, differences_for
@@ -350,8 +351,7 @@ class Objective(ByDifferences):
 
     def _differences(self, iterate: Iterate, known: list[Given]) -> Callable[[Array], Array]:
         if not known:
-            # 1.5, so that no point is one of the differences for the gradient itself.
-            known.append(1.5 * max(self.product_error, 1e-6) * (1.0 + norm(iterate.x)))
+            known.append(length_without_model(self.product_error, norm(iterate.x)))
         at, step = (self.gradient, iterate.x, iterate.g), known[0]
         return lambda v: differences.difference_product(*at, v, step)
 

@@ -331,8 +331,6 @@ class Solver:
             limit = max(PRODUCTS, state.counters.njev // 10)
         try:
             return certify(objective, here, self.draws, limit, self._root(state), state.f0)
-        except BudgetExhausted:
-            raise
         except NoSecondDerivatives as error:
             return Finding(Certificate("unknown", reason=str(error).rstrip(".")))
         except Exception as error:

@@ -42,8 +42,6 @@ TINY = 1e-300
 class CheckedObjective(Protocol):
     """What the check needs of the objective."""
 
-    best: Iterate | None
-
     @property
     def exact_products(self) -> bool:
         """Whether products come from the user."""
@@ -87,7 +85,7 @@ class View:
         self, objective: CheckedObjective, iterate: Iterate, root: Root | None, f0: float
     ) -> None:
         xp, x = namespace_of(iterate.x), iterate.x
-        self._objective, self._iterate, self._f0 = objective, iterate, f0
+        self._iterate, self._f0 = iterate, f0
         self._product = objective.measured_products(iterate)
         self.error = objective.product_noise
         self.modelled = False
@@ -234,7 +232,8 @@ def certify(
     direction and number of products of that at x, for every positive diagonal D
     (``tests/guarantees/test_check_invariance.py``); a convex function is never called negative
     (``tests/guarantees/test_check_convex.py``).  When the products reach n and are exact, the
-    verdict is that of the eigenvalues (``tests/guarantees/test_saddle_escape.py``).
+    verdict is that of the eigenvalues, but for what rounding in the model's units hides
+    (``tests/guarantees/test_saddle_escape.py``).
 
     References
     ----------
@@ -291,8 +290,6 @@ def certify(
 
 def finding(certificate: Certificate) -> str:
     """Return what the check has found, to be added to a message."""
-    if certificate.status == "not checked":
-        return "."
     if certificate.status == "unknown":
         return f"; the curvature is unknown ({certificate.reason})."
     told = f"; lowest curvature found {certificate.min_curvature:.3g} ({certificate.status}"

@@ -61,25 +61,9 @@ def run(tests: list[str], solver: str, folder: Path):
     paths = [str(EXPERIMENTS), str(HERE), str(HERE.parents[1]), os.environ.get("PYTHONPATH", "")]
     done = subprocess.run(
         [
-            *(
-                sys.executable,
-                "-m",
-                "pytest",
-                "-q",
-                "-p",
-                "stand_in_plugin",
-                "-p",
-                "no:cacheprovider",
-            ),
-            *(
-                "-c",
-                os.devnull,
-                "--rootdir",
-                str(folder),
-                "--tb=short",
-                "--disable-warnings",
-                *tests,
-            ),
+            *(sys.executable, "-m", "pytest", "-q", "--tb=short", "--disable-warnings"),
+            *("-p", "stand_in_plugin", "-p", "no:cacheprovider"),
+            *("-c", os.devnull, "--rootdir", str(folder), *tests),
         ],
         env={
             **{name: value for name, value in os.environ.items() if "PYTEST" not in name},

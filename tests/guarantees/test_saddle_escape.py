@@ -164,7 +164,8 @@ def test_verdict_is_that_of_the_eigenvalues(n, seed, lowest, repeated, exact):
         assert d @ H @ d < 0
     assert result.min_curvature >= true[0] - 1e-6
     if result.status != "unsettled":
-        assert result.status == "negative" if lowest < 0 else "flat" if lowest == 0 else "positive"
+        expected = "negative" if lowest < 0 else "flat" if lowest == 0 else "positive"
+        assert result.status == expected
     else:
         assert result.products == 20 < n  # only a space that is not complete leaves it open
 
