@@ -310,9 +310,9 @@ class Solver:
         if self.outcome is not None:
             self.outcome.min_curvature = certificate.min_curvature
         try:
-            # A flat point is tried only where a run begins at it.
-            tried = ("negative", "flat") if state.k == 0 else ("negative",)
-            if certificate.status in tried and self._leave(state, found):
+            # A flat point may be a plateau, or a degenerate saddle; a zero mode has either sign.
+            flat = certificate.status == "flat" and (state.k == 0 or certificate.min_curvature < 0)
+            if (flat or certificate.status == "negative") and self._leave(state, found):
                 return  # the verdict, if there is one already, is about the lower point
         except BudgetExhausted as error:
             self.draws.go_back(drawn)

@@ -100,7 +100,7 @@ def test_strict_minimum_in_any_units(method, seed):
 
 @pytest.mark.parametrize("n", [2, 3, 8, 40])
 @pytest.mark.parametrize("method", [None, "lqn-tr", "lbfgs-wolfe"])
-def test_a_flat_direction_at_the_end_costs_products_alone(n, method):
+def test_a_flat_direction_at_the_end_costs_one_attempt_at_most(n, method):
     """``(||x||^2 - 1)^2``: every rotation is a zero mode."""
     x0 = np.linspace(0.3, 1.0, n)
     given_ = {"jac": lambda x: 4.0 * (x @ x - 1.0) * x, "method": method}
@@ -108,7 +108,7 @@ def test_a_flat_direction_at_the_end_costs_products_alone(n, method):
     off = negopt.minimize(lambda x: (x @ x - 1.0) ** 2, x0, options={"certify": False}, **given_)
     assert res.curvature_status in ("flat", "unsettled")
     assert res.n_escapes == 0
-    assert res.nfev == off.nfev
+    assert res.nfev <= off.nfev + 2
     np.testing.assert_array_equal(res.x, off.x)
 
 
